@@ -1,0 +1,150 @@
+"""Checkpoints: the only file that knows Orbax. Save, resume, and read the best one.
+
+A step's folder holds the state and, as JSON, what the state means: format, step, config, skeleton,
+normalisation and the fingerprint of the records. A checkpoint alone is therefore enough to predict.
+"""
+
+import pathlib
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from hourglass_jax.errors import UserError
+
+FORMAT = 1
+# What may differ between the run that saved and the run that goes on: length, where and how often
+# it logs and saves, how it evaluates, and where files lie (their content has a fingerprint).
+MAY_CHANGE = (
+    *("num_steps", "log_every_steps", "eval", "checkpoint"),
+    *("data.manual_dir", "data.data_dir"),
+)
+
+
+class Checkpoints:
+    """The checkpoints of one workdir: the latest ones, and the best by a metric."""
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *unused) -> None:
+        self.close()
+
+    def __init__(self, workdir: pathlib.Path, metric: str, keep: int = 1):
+        self.metric = metric
+        self.folder = workdir.absolute() / "checkpoints"
+        # `max_to_keep` with a best function would evict the latest step; both must stay.
+        policy = checkpoint_managers.AnyPreservationPolicy(
+            [
+                checkpoint_managers.LatestN(keep),
+                checkpoint_managers.BestN(
+                    n=1, get_metric_fn=self._figure, keep_checkpoints_without_metrics=False
+                ),
+            ]
+        )
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy,
+                best_fn=self._figure,
+                cleanup_tmp_directories=True,
+                enable_async_checkpointing=True,
+            ),
+            item_names=("state", "metadata"),
+        )
+
+    def _figure(self, metrics: dict) -> float:
+        return metrics[self.metric]
+
+    @property
+    def latest(self) -> int | None:
+        return self._manager.latest_step()
+
+    @property
+    def best(self) -> int | None:
+        """The step with the best figure; the latest where none was measured."""
+        best = self._manager.best_step()
+        return self.latest if best is None else best
+
+    def save(self, state: Any, metadata: dict, figure: float | None) -> None:
+        """Writes the state in the background, under the number of its updates."""
+        step = int(state.step)
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.PyTreeSave(state),
+                metadata=ocp.args.JsonSave({"format": FORMAT, "step": step, **metadata}),
+            ),
+            metrics=None if figure is None else {self.metric: figure},
+        )
+
+    def metadata(self, step: int) -> dict:
+        """Returns what was saved beside the state of a step.
+
+        Raises:
+          UserError: the checkpoint is of a format that this version does not know.
+        """
+        args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
+        metadata = self._manager.restore(step, args=args)["metadata"]
+        if metadata.get("format") != FORMAT:
+            raise UserError(
+                f"{self.folder / str(step)} has format {metadata.get('format')!r}, and this version "
+                f"reads format {FORMAT}; use the version that wrote it"
+            )
+        return metadata
+
+    def check_continues(self, step: int, current: dict) -> None:
+        """Refuses to go on from a checkpoint of another run.
+
+        Args:
+          step: of the checkpoint.
+          current: the metadata that the present run would save.
+
+        Raises:
+          UserError: names the first thing that differs.
+        """
+        saved = self.metadata(step)
+        for key in ("skeleton", "normalisation"):
+            if saved[key] != current[key]:
+                raise self._another_run(key, saved[key], current[key])
+        before, now = _flatten(saved["config"]), _flatten(current["config"])
+        for key in sorted(before.keys() | now.keys()):
+            if before.get(key) != now.get(key):
+                raise self._another_run(f"config.{key}", before.get(key), now.get(key))
+        if saved["records"] != current["records"]:
+            raise UserError(
+                f"{self.folder} was trained on records {saved['records']}, and the data set's files "
+                f"now make {current['records']}: they have changed; put the former files back, or "
+                f"take another --workdir"
+            )
+
+    def _another_run(self, what: str, before: Any, now: Any) -> UserError:
+        return UserError(
+            f"{self.folder} was trained with {what}={before!r}, and this run has {now!r}; go on "
+            f"with the former, or take another --workdir"
+        )
+
+    def restore(self, step: int, like: Any) -> Any:
+        """Returns of a step's state what `like` has, with its shapes and sharding."""
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        args = ocp.args.PyTreeRestore(
+            abstract,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+            partial_restore=True,
+        )
+        return self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        self._manager.close()
+
+
+def _flatten(tree: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in tree.items():
+        path = f"{prefix}{key}"
+        if path in MAY_CHANGE:
+            continue
+        flat |= _flatten(value, f"{path}.") if isinstance(value, dict) else {path: value}
+    return flat

@@ -1,0 +1,147 @@
+"""Leeds Sports Pose and its extended training set, as published."""
+
+import pathlib
+
+import numpy as np
+import scipy.io
+import tensorflow_datasets as tfds
+from ml_collections import ConfigDict
+
+from hourglass_jax.data import records
+from hourglass_jax.errors import UserError
+from hourglass_jax.pose import geometry
+from hourglass_jax.pose.skeleton import LSP
+
+OFFICIAL_TRAIN = 1000
+OFFICIAL = 2000
+BOX_MARGIN = 1.25
+HELD_OUT = 0.1
+
+
+class LspPose(records.PoseBuilder):
+    """2,000 sports photographs of one person each (Johnson and Everingham, BMVC 2010), 1-1000 for
+    training and 1001-2000 for test, and up to 10,000 more for training (CVPR 2011).
+
+    A seeded tenth of the training people is held out as `validation`, so that nothing is chosen on
+    the test pictures. The person's box is the square around all labelled joints times 1.25.
+    """
+
+    SKELETON = LSP
+    METRIC = "PCK@0.2"
+    REPORT = "test"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Unpack lsp_dataset.zip as <manual_dir>/lsp and, for the extended set, lspet_dataset.zip "
+        "as <manual_dir>/lspet; each holds joints.mat and images/."
+    )
+
+    @classmethod
+    def settings(cls, config: ConfigDict) -> dict:
+        return {"extended": config.extended}
+
+    @classmethod
+    def source_files(cls, manual_dir: pathlib.Path, settings: dict) -> list[pathlib.Path]:
+        files = []
+        for folder in ("lsp", "lspet") if settings["extended"] else ("lsp",):
+            mat = manual_dir / folder / "joints.mat"
+            images = sorted((manual_dir / folder / "images").glob("*.jpg"))
+            if not mat.is_file() or not images:
+                raise UserError(
+                    f"data.manual_dir={str(manual_dir)!r} lacks {folder}/joints.mat or "
+                    f"{folder}/images/*.jpg; unpack the data set there, or for lspet set "
+                    f"data.extended=False"
+                )
+            files += [mat, *images]
+        return files
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+        root = pathlib.Path(dl_manager.manual_dir)
+        official = _read_lsp(root / "lsp")
+        train, test = official[:OFFICIAL_TRAIN], official[OFFICIAL_TRAIN:]
+        extended = self.builder_config.settings["extended"] if self.builder_config else True
+        if extended:
+            train = train + _read_lspet(root / "lspet")
+        order = np.random.default_rng(0).permutation(len(train))
+        held_out = set(order[: round(len(train) * HELD_OUT)].tolist())
+        return {
+            "train": self._generate_examples(
+                [person for i, person in enumerate(train) if i not in held_out]
+            ),
+            "validation": self._generate_examples([train[i] for i in sorted(held_out)]),
+            "test": self._generate_examples(test),
+        }
+
+    def _generate_examples(self, people):
+        right_hip, left_shoulder = LSP.index("right_hip"), LSP.index("left_shoulder")
+        for key, (path, joints, labelled, visible) in enumerate(people):
+            center, size = geometry.box_around(joints, labelled, BOX_MARGIN)
+            # Where an end of the torso is not labelled, half the person stands in for it: such
+            # people occur in the extended set alone, and the official figures never see them.
+            torso = labelled[[right_hip, left_shoulder]].all()
+            length = np.linalg.norm(joints[left_shoulder] - joints[right_hip])
+            yield (
+                key,
+                self.record(
+                    image=records.read_jpeg(path),
+                    joints_source=joints,
+                    labelled=labelled,
+                    visible=visible,
+                    center=center,
+                    size=size,
+                    reference=length if torso and length > 0 else size / BOX_MARGIN / 2,
+                    id=f"{path.parent.parent.name}/{path.name}",
+                ),
+            )
+
+
+def _read_lsp(folder: pathlib.Path) -> list[tuple]:
+    """People of LSP: joints [3, 14, N], the third row 1 where occluded; all joints are labelled."""
+    joints = _load_joints(folder / "joints.mat").transpose(2, 1, 0)
+    if joints.shape[1:] != (14, 3) or len(joints) != OFFICIAL:
+        raise UserError(
+            f"{folder / 'joints.mat'}: joints has the shape {joints.shape[::-1]}, not (3, 14, "
+            f"{OFFICIAL}); take the file from lsp_dataset.zip"
+        )
+    labelled = np.ones((len(joints), 14), bool)
+    return _people(folder, "im{:04d}.jpg", joints, labelled, visible=joints[..., 2] == 0)
+
+
+def _read_lspet(folder: pathlib.Path) -> list[tuple]:
+    """People of LSP-extended: joints [14, 3, N], the third row 1 where labelled.
+
+    Nobody said which joints are occluded, so labelled ones count as visible. People with fewer
+    than two labelled joints have no box and are left out.
+    """
+    joints = _load_joints(folder / "joints.mat").transpose(2, 0, 1)
+    if joints.shape[1:] != (14, 3):
+        raise UserError(
+            f"{folder / 'joints.mat'}: joints has the shape {joints.transpose(1, 2, 0).shape}, not "
+            f"(14, 3, people); take the file from lspet_dataset.zip"
+        )
+    labelled = joints[..., 2] == 1
+    people = _people(folder, "im{:05d}.jpg", joints, labelled, visible=labelled)
+    return [person for person in people if person[2].sum() >= 2]
+
+
+def _people(folder, pattern, joints, labelled, visible) -> list[tuple]:
+    # The files count pixels from 1.
+    return [
+        (folder / "images" / pattern.format(i + 1), joints[i, :, :2] - 1.0, labelled[i], visible[i])
+        for i in range(len(joints))
+    ]
+
+
+def _load_joints(path: pathlib.Path) -> np.ndarray:
+    try:
+        joints = np.asarray(scipy.io.loadmat(path)["joints"], np.float64)
+    # loadmat has no exception of its own: damaged files raise whatever its parser stumbles over.
+    except Exception as error:
+        raise UserError(
+            f"{path} cannot be read as a MATLAB file with `joints` "
+            f"({type(error).__name__}: {error}); unpack the data set again"
+        ) from None
+    if joints.ndim != 3 or joints.size == 0 or not np.isfinite(joints).all():
+        raise UserError(
+            f"{path}: joints has the shape {joints.shape}, or values that are no numbers; unpack "
+            f"the data set again"
+        )
+    return joints

@@ -1,0 +1,127 @@
+"""The streams that feed training and evaluation, as tf.data reads them from the records.
+
+Training order and augmentation are functions of (seed, epoch, index in the epoch), and the epoch's
+order does not depend on the number of processes. A run that goes on at step i therefore starts
+its stream at record i * batch_size, and sees what an uninterrupted one would have seen.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from hourglass_jax.data import augment, records
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Which rows of each global batch this process makes."""
+
+    batch_size: int
+    process: int = 0
+    processes: int = 1
+
+    @property
+    def local(self) -> int:
+        return self.batch_size // self.processes
+
+
+def prepare(builder: records.PoseBuilder, manual_dir: str) -> None:
+    """Makes the builder's records unless they are there already."""
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(
+            manual_dir=manual_dir or None,
+            compute_stats=tfds.download.ComputeStatsMode.SKIP,
+            try_download_gcs=False,
+        ),
+        file_format="tfrecord",
+    )
+
+
+def training_batches(
+    builder: records.PoseBuilder,
+    crop: augment.Crop,
+    augmentation: augment.Augmentation,
+    rows: Rows,
+    *,
+    seed: int,
+    shuffle_buffer: int,
+    first_step: int = 0,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields this process's rows of every global batch from `first_step` on, without end.
+
+    Epochs follow each other without a gap, so that no record is dropped: a batch may hold the end
+    of one and the beginning of the next.
+
+    Args:
+      builder: of prepared records.
+      crop: the crop and heatmaps to make.
+      augmentation: its limits.
+      rows: this process's share of a batch.
+      seed: of order and augmentation.
+      shuffle_buffer: serialized records held in memory to draw the next one from.
+      first_step: batches to pass over.
+    """
+    split = builder.info.splits[builder.TRAIN]
+    count, first = split.num_examples, first_step * rows.batch_size
+    files = sorted(split.filepaths)
+
+    def epoch_of(epoch):
+        order = tf.random.stateless_uniform([3], [seed, epoch], maxval=2**31 - 1, dtype=tf.int64)
+        shards = tf.data.Dataset.from_tensor_slices([str(path) for path in files])
+        shards = shards.shuffle(len(files), seed=order[0])
+        return tf.data.TFRecordDataset(shards).shuffle(shuffle_buffer, seed=order[1])
+
+    def is_ours(index, serialized):
+        return index % rows.batch_size // rows.local == rows.process
+
+    def example(index, serialized):
+        record = builder.info.features.deserialize_example(
+            serialized, decoders={"image": tfds.decode.SkipDecoding()}
+        )
+        # The index counts on over epochs, so that each showing of a person is augmented anew.
+        return augment.training_example(record, tf.stack([seed, index]), crop, augmentation)
+
+    epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
+    stream = epochs.flat_map(epoch_of).skip(first % count).enumerate(first)
+    stream = stream.filter(is_ours).map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    stream = stream.batch(rows.local, drop_remainder=True).prefetch(4)
+    return stream.with_options(_options()).as_numpy_iterator()
+
+
+def evaluation_batches(
+    builder: records.PoseBuilder, split: str, crop: augment.Crop, rows: Rows
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields every person of a split exactly once; "real" is False in the rows that fill up.
+
+    Every process yields the same number of batches, so that none waits for another for ever.
+    """
+    info = builder.info.splits[split]
+    batches = -(-info.num_examples // rows.batch_size)
+
+    def is_ours(index, serialized):
+        return index % rows.batch_size // rows.local == rows.process
+
+    def example(index, serialized):
+        record = builder.info.features.deserialize_example(
+            serialized, decoders={"image": tfds.decode.SkipDecoding()}
+        )
+        real = index < info.num_examples
+        return {**augment.evaluation_example(record, crop), "real": real}
+
+    stream = tf.data.TFRecordDataset(sorted(str(path) for path in info.filepaths))
+    # Filled up with people from the beginning, whose rows are then not counted.
+    stream = stream.repeat().take(batches * rows.batch_size).enumerate().filter(is_ours)
+    stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE)
+    stream = stream.batch(rows.local, drop_remainder=True).prefetch(2)
+    return stream.with_options(_options()).as_numpy_iterator()
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    # A batch or two made ahead are enough; autotuning would fill memory with more.
+    options.autotune.ram_budget = 1 << 30
+    return options

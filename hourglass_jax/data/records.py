@@ -1,0 +1,229 @@
+"""The one person record that every data set is turned into, and the builder base that stores it.
+
+A record holds one person: a JPEG of the surroundings that any allowed augmentation can show, the
+joints in it, and the map back to the photograph. Training never decodes a whole photograph.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import pathlib
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from jaxtyping import Bool, Float, UInt8
+from ml_collections import ConfigDict
+from PIL import Image
+
+from hourglass_jax.errors import UserError
+from hourglass_jax.pose import geometry
+from hourglass_jax.pose.skeleton import Skeleton
+
+# JAX owns the accelerators; TensorFlow only feeds it.
+for kind in ("GPU", "TPU"):
+    tf.config.set_visible_devices([], kind)
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """The augmentation that records leave room for, and the resolution that they keep.
+
+    Attributes:
+      min_scale: the smallest scale of a person in the crop, 1 being the box as it is.
+      translate: the largest shift, as a share of the crop's side. Rotation may take any angle.
+      resolution: px that the side of a person's box has at most; larger people are reduced.
+    """
+
+    min_scale: float = 0.7
+    translate: float = 0.1
+    resolution: int = 256
+
+    @property
+    def surroundings(self) -> float:
+        """The side of the square kept around a person, in sides of the person's box."""
+        return (math.sqrt(2) + 2 * self.translate) / self.min_scale
+
+    def check(self, augment: ConfigDict, input_size: int) -> None:
+        """Raises UserError where a config asks for more than the records hold."""
+        if 1 - augment.scale < self.min_scale:
+            raise UserError(
+                f"augment.scale={augment.scale} shows people at {1 - augment.scale:.2f} of their "
+                f"size, and records have room for {self.min_scale}; take at most "
+                f"{1 - self.min_scale:.2f}"
+            )
+        if augment.translate > self.translate:
+            raise UserError(
+                f"augment.translate={augment.translate} is more than the {self.translate} that "
+                f"records have room for"
+            )
+        if input_size > self.resolution:
+            raise UserError(
+                f"model.input_size={input_size} is more than the {self.resolution} px that records "
+                f"keep of a person; set data.resolution={input_size} to build larger ones"
+            )
+
+
+@dataclasses.dataclass
+class PoseConfig(tfds.core.BuilderConfig):
+    """What a builder makes records of. `name` is the fingerprint of everything that they depend on.
+
+    Records lie in a folder of that name, so that changed sources never train on stale records.
+    """
+
+    limits: Limits = Limits()
+    settings: dict = dataclasses.field(default_factory=dict)
+
+
+class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Base of the builders: one record schema, and what the training loop asks of a data set.
+
+    Attributes:
+      SKELETON: of the joints.
+      METRIC: what the best checkpoint is chosen by: "PCKh@0.5" or "PCK@0.2".
+      TRAIN: the split to train on.
+      SELECT: the split that chooses the best checkpoint.
+      REPORT: the split that the final figure is for.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    SKELETON: Skeleton
+    METRIC: str
+    TRAIN = "train"
+    SELECT = "validation"
+    REPORT = "validation"
+
+    @classmethod
+    def source_files(cls, manual_dir: pathlib.Path, settings: dict) -> list[pathlib.Path]:
+        """Returns the files that records are made of, checked to be there."""
+        return []
+
+    @classmethod
+    def settings(cls, config: ConfigDict) -> dict:
+        """Returns what of a config's `data` changes the records of this data set."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: ConfigDict) -> "PoseBuilder":
+        """Returns the builder for a config's `data`; its records may have to be prepared yet."""
+        limits = Limits(resolution=config.resolution)
+        settings = cls.settings(config)
+        manual_dir = pathlib.Path(config.get("manual_dir", ""))
+        files = cls.source_files(manual_dir, settings)
+        identity = [cls.name, str(cls.VERSION), dataclasses.asdict(limits), settings]
+        pose_config = PoseConfig(
+            name=_fingerprint(identity, manual_dir, files), limits=limits, settings=settings
+        )
+        return cls(config=pose_config, data_dir=config.data_dir or None)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        joints = self.SKELETON.num_joints
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+            "joints_record": tfds.features.Tensor(shape=(joints, 2), dtype=np.float32),
+            "labelled": tfds.features.Tensor(shape=(joints,), dtype=np.bool_),
+            "visible": tfds.features.Tensor(shape=(joints,), dtype=np.bool_),
+            "center_record": tfds.features.Tensor(shape=(2,), dtype=np.float32),
+            "size_record": np.float32,
+            "reference": np.float32,
+            "record_to_source": tfds.features.Tensor(shape=(2, 3), dtype=np.float32),
+            "id": tfds.features.Text(),
+        }
+        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+
+    def record(
+        self,
+        *,
+        image: UInt8[np.ndarray, "height width 3"],
+        joints_source: Float[np.ndarray, "joints 2"],
+        labelled: Bool[np.ndarray, " joints"],
+        visible: Bool[np.ndarray, " joints"],
+        center: Float[np.ndarray, "2"],
+        size: float,
+        reference: float,
+        id: str,
+    ) -> dict:
+        """Makes a person's record from a photograph.
+
+        Args:
+          image: RGB.
+          joints_source: x, y in px of the photograph, 0-based; of any value where not labelled.
+          labelled: whether a joint has coordinates.
+          visible: labelled and not occluded.
+          center: of the person's box, px of the photograph.
+          size: side of the person's box, px of the photograph.
+          reference: the length that PCK's threshold is a share of, px of the photograph.
+          id: names the person in predictions.
+        """
+        limits = self.builder_config.limits if self.builder_config else Limits()
+        height, width = image.shape[:2]
+        reach = size * limits.surroundings / 2
+        left, top = np.clip(np.floor(center - reach), 0, (width - 1, height - 1)).astype(int)
+        right, bottom = np.ceil(center + reach).astype(int) + 1
+        kept = image[top : max(bottom, top + 1), left : max(right, left + 1)]
+        zoom = min(1.0, limits.resolution / size)
+        shape = np.maximum(np.round(np.array(kept.shape[1::-1]) * zoom), 1).astype(int)
+        # Averaging over the area, as bilinear sampling alone would skip pixels.
+        small = cv2.resize(kept, shape.tolist(), interpolation=cv2.INTER_AREA) if zoom < 1 else kept
+        step = np.array(kept.shape[1::-1]) / shape
+        record_to_source = np.concatenate(
+            [np.diag(step), (step / 2 - 0.5 + (left, top))[:, None]], axis=1
+        )
+        source_to_record = geometry.invert(record_to_source)
+        joints_record = geometry.apply(source_to_record, np.asarray(joints_source, np.float64))
+        center_record = geometry.apply(source_to_record, np.asarray(center, np.float64)[None])[0]
+        return {
+            "image": encode_jpeg(small),
+            "joints_record": np.where(labelled[:, None], joints_record, 0).astype(np.float32),
+            "labelled": labelled,
+            "visible": visible & labelled,
+            "center_record": center_record.astype(np.float32),
+            "size_record": np.float32(size / step.mean()),
+            "reference": np.float32(reference),
+            "record_to_source": record_to_source.astype(np.float32),
+            "id": id,
+        }
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
+        raise NotImplementedError
+
+    def _generate_examples(self, *args) -> Iterator[tuple[int, dict]]:
+        raise NotImplementedError
+
+
+def _fingerprint(identity: list, root: pathlib.Path, files: Sequence[pathlib.Path]) -> str:
+    digest = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=8)
+    for path in files:
+        digest.update(f"{path.relative_to(root)}:{path.stat().st_size}:".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def encode_jpeg(image: UInt8[np.ndarray, "height width 3"]) -> io.BytesIO:
+    """Encodes RGB as a JPEG without chroma subsampling, which would blur edges by a pixel."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, format="jpeg", quality=92, subsampling=0)
+    stream.seek(0)
+    return stream
+
+
+def read_jpeg(path: pathlib.Path) -> UInt8[np.ndarray, "height width 3"]:
+    """Reads a JPEG as RGB, the pixels as they are stored (annotations ignore EXIF rotation).
+
+    Raises:
+      UserError: the file is missing, is no JPEG or is cut short.
+    """
+    try:
+        with Image.open(path, formats=["JPEG"]) as image:
+            return np.asarray(image.convert("RGB"))
+    except FileNotFoundError:
+        raise UserError(f"the picture {path} is missing; unpack the data set again") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"the picture {path} cannot be read as a JPEG ({error}); replace it, or unpack the "
+            f"data set again"
+        ) from None

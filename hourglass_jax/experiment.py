@@ -1,0 +1,95 @@
+"""What a config stands for: the data set, the crop, the network and the devices it runs on.
+
+Training and evaluation both begin here.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from hourglass_jax import config as config_lib
+from hourglass_jax import data, sharding, steps
+from hourglass_jax.data import augment, pipeline, records
+from hourglass_jax.model import StackedHourglass
+from hourglass_jax.pose.skeleton import Skeleton
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """The parts that a config describes, built once.
+
+    Attributes:
+      config: as checked.
+      builder: of the data set; its records may have to be prepared yet.
+      crop: what the network is given.
+      model: the network.
+      normalisation: of its input.
+      mesh: all devices.
+    """
+
+    config: ConfigDict
+    builder: records.PoseBuilder
+    crop: augment.Crop
+    model: StackedHourglass
+    normalisation: steps.Normalisation
+    mesh: Mesh
+
+    @classmethod
+    def from_config(cls, config: ConfigDict) -> "Experiment":
+        """Checks the config and builds what it describes; raises UserError."""
+        config_lib.check(config, jax.device_count())
+        builder = data.builder_class(config.data.dataset).from_config(config.data)
+        builder.builder_config.limits.check(config.augment, config.model.input_size)
+        crop = augment.Crop(
+            input_size=config.model.input_size,
+            sigma=config.heatmap.sigma,
+            zero_target=config.heatmap.zero_target,
+            flip_order=tuple(builder.SKELETON.flip_order.tolist()),
+        )
+        fields = config.model.to_dict()
+        fields["dtype"] = jnp.dtype(fields["dtype"])
+        del fields["input_size"]  # the network takes any
+        return cls(
+            config=config,
+            builder=builder,
+            crop=crop,
+            model=StackedHourglass(num_joints=builder.SKELETON.num_joints, **fields),
+            normalisation=steps.Normalisation(),
+            mesh=sharding.make_mesh(),
+        )
+
+    @property
+    def skeleton(self) -> Skeleton:
+        return self.builder.SKELETON
+
+    @property
+    def rows(self) -> pipeline.Rows:
+        """This process's share of a training batch."""
+        return pipeline.Rows(self.config.batch_size, jax.process_index(), jax.process_count())
+
+    @property
+    def evaluation_rows(self) -> pipeline.Rows:
+        """This process's share of an evaluation batch, rounded up to fill every device."""
+        devices = jax.device_count()
+        size = -(-self.config.eval.batch_size // devices) * devices
+        return pipeline.Rows(size, jax.process_index(), jax.process_count())
+
+    def prepare(self) -> None:
+        """Makes the data set's records unless they are there."""
+        manual_dir = self.config.data.get("manual_dir", "")
+        pipeline.prepare(self.builder, str(pathlib.Path(manual_dir).absolute()))
+
+    def metadata(self) -> dict:
+        """Returns what a checkpoint says about its state."""
+        metadata = {
+            "config": self.config.to_dict(),
+            "skeleton": self.skeleton.to_json(),
+            "normalisation": dataclasses.asdict(self.normalisation),
+            "records": self.builder.builder_config.name,
+        }
+        return json.loads(json.dumps(metadata))  # as it will be read back: tuples become lists

@@ -1,0 +1,67 @@
+"""The command: flags and devices, then train or evaluate. `python -m hourglass_jax.main --help`."""
+
+import logging
+import pathlib
+import sys
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from hourglass_jax.errors import UserError
+
+MODES = ("train", "evaluate")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The experiment, e.g. configs/synthetic.py; --config.seed=1 changes a field."
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder for checkpoints, logs and results. Default: runs/<name of the config>."
+)
+_MODE = flags.DEFINE_enum(
+    "mode", "train", MODES, "train (and evaluate at the end), or evaluate the best checkpoint."
+)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """Parses flags, turning whatever a wrong config or flag raises into one sentence."""
+    try:
+        rest = flags.FLAGS(argv)
+        if len(rest) > 1:
+            raise UserError(f"{rest[1]!r} is no flag; every argument has the form --name=value")
+        if _CONFIG.value is None:
+            raise UserError("no --config given; try --config=configs/synthetic.py")
+        # Where the file has an error, a stand-in raises it at the first access.
+        _CONFIG.value.lock()
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"--config: there is no file {error.filename!r}; see configs/") from None
+    # A misspelt field or a value of the wrong type raises one of many kinds.
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
+        raise UserError(f"flags: {' '.join(str(error).split())}") from None
+    return rest
+
+
+def main(_) -> None:
+    from hourglass_jax import train  # imports JAX and TensorFlow, which --help does without
+
+    config = _CONFIG.value
+    name = pathlib.Path(flags.FLAGS["config"].config_filename).stem
+    workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+    if _MODE.value == "train":
+        train.train_and_evaluate(config, workdir)
+    else:
+        train.evaluate_only(config, workdir)
+
+
+def run() -> None:
+    """Runs the command; exit status 0, 2 for the user's mistake, 75 stopped but saved, else 1."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        app.run(main, flags_parser=_parse)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,47 @@
+"""The learning rate's schedule and the optimizer, from the config."""
+
+import optax
+from ml_collections import ConfigDict
+
+NAMES = ("rmsprop", "adam", "adamw")
+SCHEDULES = ("constant", "step", "cosine")
+
+
+def create_schedule(config: ConfigDict, num_steps: int) -> optax.Schedule:
+    """Returns the learning rate as a function of the updates done.
+
+    Args:
+      config: the config's `optimizer`: `learning_rate`, `schedule`, `warmup_steps`, and for the
+        step schedule `drop_at` (shares of the run) and `drop_factor`.
+      num_steps: updates in all.
+    """
+    peak, warmup = config.learning_rate, config.warmup_steps
+    if config.schedule == "cosine":
+        main = optax.cosine_decay_schedule(peak, max(num_steps - warmup, 1))
+    elif config.schedule == "step":
+        drops = {round(share * num_steps) - warmup: config.drop_factor for share in config.drop_at}
+        main = optax.piecewise_constant_schedule(peak, drops)
+    else:
+        main = optax.constant_schedule(peak)
+    if not warmup:
+        return main
+    return optax.join_schedules(
+        [optax.linear_schedule(peak / warmup, peak, warmup), main], [warmup]
+    )
+
+
+def create_optimizer(
+    config: ConfigDict, num_steps: int
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """Returns the optimizer that the config's `optimizer` describes, and its schedule."""
+    schedule = create_schedule(config, num_steps)
+    if config.name == "rmsprop":
+        # Torch's: epsilon is added after the square root, and the decay is 0.99.
+        optimizer = optax.rmsprop(schedule, decay=0.99, eps=1e-8, eps_in_sqrt=False)
+    elif config.name == "adamw":
+        optimizer = optax.adamw(schedule, weight_decay=config.weight_decay)
+    else:
+        optimizer = optax.adam(schedule)
+    if config.clip_norm:
+        optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
+    return optimizer, schedule

@@ -1,0 +1,102 @@
+"""THE pixel convention, and the maps between a picture, a person's crop and its heatmaps.
+
+Coordinates are x, y, 0-based, and a pixel's index is its centre: a picture of width W covers
+-0.5 to W - 0.5. From this follow, without any further shift:
+
+- crop to heatmap: h = (x + 0.5) / stride - 0.5, and back x = (h + 0.5) * stride - 0.5;
+- a flip: x' = W - 1 - x, for pictures and heatmaps alike, so that averaging over flips is exact;
+- files that count from 1 (MATLAB's) lose 1 from x and y when they are read, here nothing does.
+
+Names carry the frame: `joints_source` (the photograph), `joints_record` (what a record keeps of
+it), `joints_crop` (what the network sees) and `joints_heatmap`.
+
+A person's box is a square: its `center` (x, y) and its `size`, the side, both in pixels.
+A map is a 2x3 affine matrix M: p' = M[:, :2] @ p + M[:, 2].
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+Points = Float[np.ndarray, "*batch 2"]
+Affine = Float[np.ndarray, "2 3"]
+
+
+def box_around(
+    joints: Float[np.ndarray, "joints 2"], labelled: Bool[np.ndarray, " joints"], margin: float
+) -> tuple[Float[np.ndarray, "2"], float]:
+    """Returns center and size of the square around the labelled joints, `margin` times as large.
+
+    Raises:
+      ValueError: no joint is labelled.
+    """
+    if not labelled.any():
+        raise ValueError("no labelled joint to put a box around")
+    low, high = joints[labelled].min(0), joints[labelled].max(0)
+    # A person whose joints coincide still needs a box that a crop can be made of.
+    return (low + high) / 2, max(float((high - low).max()) * margin, 2.0)
+
+
+def crop_map(
+    center: Float[np.ndarray, "2"],
+    size: float,
+    crop_size: int,
+    *,
+    scale: float = 1.0,
+    rotation: float = 0.0,
+    translate: tuple[float, float] = (0.0, 0.0),
+    flip: bool = False,
+) -> Affine:
+    """Returns the map from the picture that holds the box to a square crop of `crop_size` px.
+
+    Args:
+      center: the box's centre, px of the picture.
+      size: the box's side, px of the picture.
+      crop_size: the crop's side, px.
+      scale: of the person in the crop; 1.25 shows it larger, and less around it.
+      rotation: radians, clockwise as seen (y points down), about the box's centre.
+      translate: shift of the person in the crop as a share of the crop's side, x and y.
+      flip: mirror the crop left to right, last.
+    """
+    zoom = scale * crop_size / size
+    cos, sin = zoom * np.cos(rotation), zoom * np.sin(rotation)
+    linear = np.array([[cos, -sin], [sin, cos]])
+    middle = (crop_size - 1) / 2 + np.asarray(translate) * crop_size
+    affine = np.concatenate([linear, (middle - linear @ center)[:, None]], axis=1)
+    if flip:
+        affine[0] *= -1
+        affine[0, 2] += crop_size - 1
+    return affine
+
+
+def invert(affine: Affine) -> Affine:
+    """Returns the map back."""
+    linear = np.linalg.inv(affine[:, :2])
+    return np.concatenate([linear, -linear @ affine[:, 2:]], axis=1)
+
+
+def compose(outer: Affine, inner: Affine) -> Affine:
+    """Returns the map that applies `inner` first and `outer` second."""
+    linear = outer[:, :2] @ inner[:, :2]
+    return np.concatenate([linear, outer[:, :2] @ inner[:, 2:] + outer[:, 2:]], axis=1)
+
+
+def apply(affine: Float[np.ndarray, "*batch 2 3"], points: Points) -> Points:
+    """Maps points; a batch of maps goes with a batch of [..., points, 2]."""
+    linear, offset = affine[..., :2], affine[..., 2]
+    return points @ np.swapaxes(linear, -1, -2) + offset[..., None, :]
+
+
+def crop_to_heatmap(points: Points, stride: float) -> Points:
+    """From px of the crop to px of the heatmap, which is `stride` times smaller."""
+    return (points + 0.5) / stride - 0.5
+
+
+def heatmap_to_crop(points: Points, stride: float) -> Points:
+    """From px of the heatmap to px of the crop."""
+    return (points + 0.5) * stride - 0.5
+
+
+def flip_joints(joints: Points, width: int, flip_order: np.ndarray) -> Points:
+    """Mirrors joints [..., joints, 2] in a picture `width` px wide; left and right change names."""
+    mirrored = np.stack([width - 1 - joints[..., 0], joints[..., 1]], axis=-1)
+    return mirrored[..., flip_order, :]

@@ -1,0 +1,101 @@
+"""Heatmaps: what the network learns for a joint, and how a joint is read back from one."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+DECODERS = ("quarter", "refined")
+
+
+def encode(
+    joints_heatmap: Float[np.ndarray, "joints 2"],
+    labelled: Bool[np.ndarray, " joints"],
+    side: int,
+    sigma: float,
+    *,
+    zero_target: bool = False,
+) -> tuple[Float[np.ndarray, "side side joints"], Float[np.ndarray, " joints"]]:
+    """Renders one heatmap a joint: a Gaussian of amplitude 1 at the joint's exact position.
+
+    exp(-((x - jx)^2 + (y - jy)^2) / (2 sigma^2)), as the outer product of two one-dimensional ones.
+
+    Args:
+      joints_heatmap: x, y in px of the heatmap.
+      labelled: whether the joint has coordinates.
+      side: of the heatmap, px.
+      sigma: px of the heatmap.
+      zero_target: train a joint that is unlabelled or outside to an empty map, as the original
+        Lua code did, instead of leaving it out of the loss.
+
+    Returns:
+      The heatmaps and the joints' weights in the loss, 0 or 1.
+    """
+    pixels = np.arange(side, dtype=np.float32)
+    inside = labelled & np.all((joints_heatmap >= -0.5) & (joints_heatmap < side - 0.5), axis=-1)
+    offsets = pixels[:, None, None] - np.where(inside[:, None], joints_heatmap, 0)
+    waves = np.exp(-(offsets**2) / (2 * sigma**2)) * inside[:, None]
+    heatmaps = waves[None, :, :, 0] * waves[:, None, :, 1]
+    weights = np.ones_like(inside) if zero_target else inside
+    return heatmaps.astype(np.float32), weights.astype(np.float32)
+
+
+def decode(
+    heatmaps: Float[Array, "*batch height width joints"], method: str = "quarter"
+) -> tuple[Float[Array, "*batch joints 2"], Float[Array, "*batch joints"]]:
+    """Reads each joint off its heatmap: the highest pixel, then a step between pixels.
+
+    Args:
+      heatmaps: of one or many persons.
+      method: "quarter" steps a quarter pixel toward the higher neighbour (Newell et al. 2016, 3.1);
+        "refined" goes to the top of the parabola through the logarithms of the peak and its two
+        neighbours, exact for a Gaussian (after Zhang et al., "Distribution-Aware Coordinate
+        Representation for Human Pose Estimation", CVPR 2020, without their smoothing).
+
+    Returns:
+      x, y in px of the heatmap, and the peak's value, 0 where no pixel is above 0.
+    """
+    if method not in DECODERS:
+        raise ValueError(f"decoder {method!r} is none of {', '.join(DECODERS)}")
+    *batch, height, width, joints = heatmaps.shape
+    flat = heatmaps.reshape(*batch, height * width, joints)
+    peak = flat.argmax(axis=-2)
+    score = flat.max(axis=-2)
+    y, x = peak // width, peak % width
+    axes = [
+        _between(flat, peak, score, 1, (x > 0) & (x < width - 1), method),
+        _between(flat, peak, score, width, (y > 0) & (y < height - 1), method),
+    ]
+    position = jnp.stack([x, y], axis=-1).astype(score.dtype) + jnp.stack(axes, axis=-1)
+    return position, jnp.maximum(score, 0)
+
+
+def _between(
+    flat: Float[Array, "*batch pixels joints"],
+    peak: Int[Array, "*batch joints"],
+    score: Float[Array, "*batch joints"],
+    step: int,
+    interior: Bool[Array, "*batch joints"],
+    method: str,
+) -> Float[Array, "*batch joints"]:
+    """The step from the peak's centre along one axis, whose pixels lie `step` apart in memory."""
+
+    def value(index):
+        index = jnp.clip(index, 0, flat.shape[-2] - 1)
+        return jnp.take_along_axis(flat, index[..., None, :], axis=-2)[..., 0, :]
+
+    before, after = value(peak - step), value(peak + step)
+    if method == "quarter":
+        shift = 0.25 * jnp.sign(after - before)
+    else:
+        # A neighbour at or below 0 has no logarithm: take it for a very small value.
+        low, middle, high = (jnp.log(jnp.maximum(v, 1e-6)) for v in (before, score, after))
+        curvature = low - 2 * middle + high
+        shift = jnp.where(curvature < 0, 0.5 * (low - high) / jnp.minimum(curvature, -1e-6), 0)
+    return jnp.where(interior & (score > 0), shift, 0.0)
+
+
+def flip_heatmaps(
+    heatmaps: Float[Array, "*batch height width joints"], flip_order: Int[np.ndarray, " joints"]
+) -> Float[Array, "*batch height width joints"]:
+    """Turns the heatmaps of a mirrored picture into those of the picture."""
+    return jnp.flip(heatmaps, axis=-2)[..., flip_order]

@@ -1,0 +1,73 @@
+"""Progress of a long run: a bar on a terminal, plain lines elsewhere; speed and time left."""
+
+import contextlib
+import logging
+import time
+
+import rich.console
+import rich.progress
+
+
+class Progress:
+    """Counts steps and seconds; time spent in `paused` does not count as training."""
+
+    def __init__(self, first: int, total: int, batch_size: int):
+        self._step, self._total, self._batch_size = first, total, batch_size
+        self._reset()
+        console = rich.console.Console()
+        self._bar = None
+        if console.is_terminal:
+            self._bar = rich.progress.Progress(
+                *rich.progress.Progress.get_default_columns(),
+                rich.progress.MofNCompleteColumn(),
+                rich.progress.TextColumn("{task.fields[message]}"),
+                console=console,
+            )
+            self._task = self._bar.add_task("train", total=total, completed=first, message="")
+
+    def __enter__(self) -> "Progress":
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *unused) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def _reset(self) -> None:
+        self._since, self._steps, self._waited, self._idle = time.perf_counter(), 0, 0.0, 0.0
+
+    def advance(self, waited: float) -> None:
+        """Counts one step, for whose batch training waited so many seconds."""
+        self._step += 1
+        self._steps += 1
+        self._waited += waited
+        if self._bar:
+            self._bar.update(self._task, completed=self._step)
+
+    @contextlib.contextmanager
+    def paused(self):
+        """Evaluation is not training: its seconds are left out of the speed."""
+        start = time.perf_counter()
+        yield
+        self._idle += time.perf_counter() - start
+
+    def rates(self) -> dict[str, float]:
+        """Returns images/s and seconds waited for data since the last call."""
+        seconds = max(time.perf_counter() - self._since - self._idle, 1e-9)
+        self._speed = self._steps * self._batch_size / seconds
+        rates = {"images_per_second": self._speed, "seconds_waiting_for_data": self._waited}
+        self._reset()
+        return rates
+
+    def say(self, step: int, loss: float, ratio: float) -> None:
+        """Shows loss, its ratio to the plateau, speed and the time left."""
+        left = (self._total - step) * self._batch_size / max(self._speed, 1e-9)
+        message = f"loss {loss:.2e}, {ratio:.3f} of the plateau, {self._speed:.1f} images/s"
+        if self._bar:
+            self._bar.update(self._task, message=message)
+        else:
+            minutes, seconds = divmod(round(left), 60)
+            logging.info(
+                "step %d/%d: %s, %d:%02d left", step, self._total, message, minutes, seconds
+            )

@@ -1,0 +1,36 @@
+"""The mesh of devices, and how state and batches lie on it.
+
+Data parallelism over one axis: every device holds the whole state and its share of each batch.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+AXIS = "data"
+
+
+def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
+    """Returns the one-axis mesh over all devices of all processes, or over those given."""
+    devices = jax.devices() if devices is None else devices
+    # Without `axis_types` the axes would be Explicit, and every array would carry its sharding.
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def replicate(tree, mesh: Mesh):
+    """Puts a copy of every array of the tree on every device of the mesh.
+
+    The copies share no memory with `tree`: `device_put` alone may alias it, and a train step that
+    donates its state would then delete the caller's arrays.
+    """
+    sharding = NamedSharding(mesh, P())
+    return jax.tree.map(lambda x: jax.device_put(jax.numpy.array(x, copy=True), sharding), tree)
+
+
+def shard_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """Makes global arrays of this process's rows, split over the devices along the first axis."""
+    sharding = NamedSharding(mesh, P(AXIS))
+    return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}

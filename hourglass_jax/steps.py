@@ -1,0 +1,140 @@
+"""One training step and one evaluation step over a mesh of devices: pure functions, no I/O."""
+
+import functools
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array
+
+from hourglass_jax import losses
+from hourglass_jax.model import Normalisation, StackedHourglass
+from hourglass_jax.pose import heatmap
+from hourglass_jax.sharding import AXIS
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything that training changes. `step` counts the updates done."""
+
+    step: Array
+    params: Any
+    batch_stats: Any
+    opt_state: optax.OptState
+    ema: Any = None
+
+
+def init_variables(model: StackedHourglass, seed: int) -> dict:
+    """Makes the network's first parameters and BatchNorm statistics, on the smallest picture."""
+    side = 4 * 2**model.order
+    picture = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    # Lazily: only the parameters are computed, one small kernel a shape, not the whole network.
+    return model.lazy_init(jax.random.key(seed), picture, train=False)
+
+
+def create_train_state(variables: dict, optimizer: optax.GradientTransformation) -> TrainState:
+    """Makes the state before the first update."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=optimizer.init(variables["params"]),
+    )
+
+
+def make_train_step(
+    model: StackedHourglass,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    normalisation: Normalisation = Normalisation(),
+    sync_batch_norm: bool = False,
+):
+    """Returns `step(state, batch) -> (state, metrics)`, compiled, which consumes its state.
+
+    batch = {"image" uint8 [B, H, W, 3], "heatmaps" [B, h, w, K], "weights" [B, K]}, split over the
+    mesh. metrics: "loss" (the sum over stacks), "loss_per_stack" [S], "plateau" (a stack's loss if
+    it predicted nothing), "gradient_norm", "update_norm" and "parameter_norm".
+
+    The state is whole on every device. BatchNorm normalises with each device's own statistics, as
+    the reference does, unless `sync_batch_norm`; the running ones are averaged over devices.
+    """
+    axis_name = AXIS if sync_batch_norm else None
+    model = model.clone(axis_name=axis_name)
+
+    def loss_fn(params, batch_stats, batch):
+        heatmaps, updated = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            normalisation(batch["image"]),
+            train=True,
+            mutable=["batch_stats"],
+        )
+        per_stack = losses.heatmap_loss(heatmaps, batch["heatmaps"], batch["weights"])
+        return per_stack.sum(), (per_stack, updated["batch_stats"])
+
+    def step(state: TrainState, batch):
+        gradients, (per_stack, batch_stats) = jax.grad(loss_fn, has_aux=True)(
+            state.params, state.batch_stats, batch
+        )
+        plateau = losses.plateau(batch["heatmaps"], batch["weights"])
+        # All that devices have to tell each other, in one call. The shares are equal in size and
+        # the loss has a constant denominator, so the mean of means is the mean.
+        gradients, batch_stats, per_stack, plateau = lax.pmean(
+            (gradients, batch_stats, per_stack, plateau), AXIS
+        )
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        metrics = {
+            "loss": per_stack.sum(),
+            "loss_per_stack": per_stack,
+            "plateau": plateau,
+            "gradient_norm": optax.global_norm(gradients),
+            "update_norm": optax.global_norm(updates),
+            "parameter_norm": optax.global_norm(params),
+        }
+        state = state.replace(
+            step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
+        )
+        return state, metrics
+
+    # check_vma=False: with it, gradients of replicated parameters arrive summed over the devices
+    # already, and the mean above would be a mean of equal sums.
+    sharded = jax.shard_map(
+        step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()), check_vma=False
+    )
+    return jax.jit(sharded, donate_argnums=0)
+
+
+def make_eval_step(
+    model: StackedHourglass,
+    mesh: Mesh,
+    flip_order: np.ndarray,
+    *,
+    normalisation: Normalisation = Normalisation(),
+    flip_test: bool = True,
+    decoder: str = "quarter",
+):
+    """Returns `step(variables, images) -> (joints_heatmap [B, S, K, 2], scores [B, S, K])`.
+
+    With `flip_test` the heatmaps are the mean over the picture and its mirror image.
+    """
+
+    def step(variables, images):
+        predict = functools.partial(model.apply, variables, train=False)
+        pictures = normalisation(images)
+        heatmaps = predict(pictures)
+        if flip_test:
+            mirrored = predict(jnp.flip(pictures, axis=-2))
+            heatmaps = (heatmaps + heatmap.flip_heatmaps(mirrored, flip_order)) / 2
+        return heatmap.decode(heatmaps, decoder)
+
+    sharded = jax.shard_map(
+        step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(AXIS), check_vma=False
+    )
+    return jax.jit(sharded)

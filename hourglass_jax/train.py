@@ -1,0 +1,240 @@
+"""The loop: train_and_evaluate(config, workdir).
+
+Order of a round: evaluate and save for step i, then take the next batch, then step. The step's
+number is the number of updates done. Everything random derives from (seed, step or record index),
+so that a run that was stopped and one that was not end with the same bits.
+"""
+
+import json
+import logging
+import math
+import pathlib
+import signal
+import sys
+import time
+
+import jax
+import numpy as np
+from clu import metric_writers
+from ml_collections import ConfigDict
+
+from hourglass_jax import evaluate, optimizer, sharding, steps, visualize
+from hourglass_jax.checkpoint import Checkpoints
+from hourglass_jax.data import augment, pipeline
+from hourglass_jax.experiment import Experiment
+from hourglass_jax.pose import heatmap
+from hourglass_jax.progress import Progress
+
+STOPPED = 75  # exit status: stopped by SIGTERM and saved; start again to go on
+
+
+class NonFiniteLoss(RuntimeError):
+    """The loss became infinite or no number."""
+
+
+def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> dict:
+    """Trains to the end, evaluates the best checkpoint, and returns what evaluation.json holds.
+
+    Started again on the workdir of an unfinished run it goes on; on a finished one it says so.
+
+    Args:
+      config: as in configs/.
+      workdir: for checkpoints, logs and results; see the README for what is in it.
+
+    Raises:
+      UserError: the config, the data or the workdir cannot be used.
+      NonFiniteLoss: names step, losses and the last good checkpoint.
+    """
+    experiment = Experiment.from_config(config)
+    workdir.mkdir(parents=True, exist_ok=True)
+    experiment.prepare()
+    # Where the state comes from: the workdir's latest checkpoint, else scratch.
+    with Checkpoints(workdir, experiment.builder.METRIC, config.checkpoint.keep) as checkpoints:
+        latest = checkpoints.latest
+        if latest is not None:
+            checkpoints.check_continues(latest, experiment.metadata())
+        if latest == config.num_steps and (workdir / "evaluation.json").exists():
+            logging.info("%s is finished: %d steps, see evaluation.json", workdir, latest)
+            return json.loads((workdir / "evaluation.json").read_text())
+        (workdir / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+        _train(experiment, workdir, checkpoints)
+    return evaluate.evaluate(experiment, workdir)
+
+
+def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> dict:
+    """Evaluates the best checkpoint of a workdir; raises UserError where there is none."""
+    experiment = Experiment.from_config(config)
+    experiment.prepare()
+    return evaluate.evaluate(experiment, workdir)
+
+
+def _train(experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoints) -> None:
+    config, mesh, builder = experiment.config, experiment.mesh, experiment.builder
+    optax_optimizer, schedule = optimizer.create_optimizer(config.optimizer, config.num_steps)
+    variables = steps.init_variables(experiment.model, config.seed)
+    state = steps.create_train_state(variables, optax_optimizer)
+    state = sharding.replicate(state, mesh)
+    first = checkpoints.latest or 0
+    if first:
+        state = checkpoints.restore(first, state)
+        logging.info("going on from step %d of %s", first, checkpoints.folder)
+    train_step = steps.make_train_step(
+        experiment.model,
+        optax_optimizer,
+        mesh,
+        normalisation=experiment.normalisation,
+        sync_batch_norm=config.sync_batch_norm,
+    )
+    eval_step = evaluate.make_eval_step(experiment)
+    batches = pipeline.training_batches(
+        builder,
+        experiment.crop,
+        augment.Augmentation.from_config(config.augment),
+        experiment.rows,
+        seed=config.seed,
+        shuffle_buffer=config.data.shuffle_buffer,
+        first_step=first,
+    )
+    log = Log(workdir, schedule, first)
+    stop = _StopSignal()
+    with Progress(first, config.num_steps, config.batch_size) as progress:
+        pending = None
+        for step in range(first, config.num_steps + 1):
+            last = step == config.num_steps
+            evaluates = step > first and (last or step % config.eval.every_steps == 0)
+            saves = step > first and (last or step % config.checkpoint.every_steps == 0)
+            if pending is not None and (evaluates or saves or stop.requested or last):
+                _check_finite(pending, step, checkpoints)
+                pending = None
+            figure = None
+            if evaluates:
+                figure = _evaluate(experiment, eval_step, state, log, progress)
+            if evaluates or saves or (stop.requested and step > first):
+                checkpoints.save(state, experiment.metadata(), figure)
+            if last:
+                break
+            if stop.requested:
+                checkpoints.close()
+                logging.info("stopped at step %d and saved; start again to go on", step)
+                sys.exit(STOPPED)
+
+            waited = time.perf_counter()
+            batch = next(batches)
+            waited = time.perf_counter() - waited
+            if step == 0:
+                _save_training_batch(workdir / "training_batch.png", batch, experiment)
+            state, metrics = train_step(state, sharding.shard_batch(batch, mesh))
+            # One step behind, so that the device is never waited for.
+            if pending is not None:
+                _check_finite(pending, step, checkpoints)
+            pending = metrics
+            progress.advance(waited)
+            if (step + 1) % config.log_every_steps == 0:
+                _check_finite(metrics, step + 1, checkpoints)
+                log.training(step + 1, jax.device_get(metrics), progress)
+    log.close()
+
+
+def _check_finite(metrics: dict, step: int, checkpoints: Checkpoints) -> None:
+    """Raises NonFiniteLoss if the update that made `step` had no finite loss."""
+    if math.isfinite(metrics["loss"]):
+        return
+    losses = ", ".join(f"{loss:g}" for loss in np.asarray(metrics["loss_per_stack"]))
+    raise NonFiniteLoss(
+        f"the loss at step {step} is not finite (by stack: {losses}); the last good checkpoint is "
+        f"step {checkpoints.latest} in {checkpoints.folder}; lower optimizer.learning_rate"
+    )
+
+
+def _evaluate(experiment, eval_step, state, log, progress) -> float:
+    """Evaluates on the split that selects the best checkpoint; returns its figure."""
+    builder, split = experiment.builder, experiment.builder.SELECT
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    with progress.paused():
+        predictions = evaluate.predict_split(experiment, eval_step, variables, split)
+        figures = evaluate.summarise(predictions, experiment.skeleton, builder.METRIC)
+        indices = list(range(min(8, len(predictions.ids))))
+        pictures = evaluate.draw_people(experiment, predictions, split, indices)
+    log.evaluation(int(state.step), split, figures, visualize.grid(pictures, columns=2))
+    figure = figures[builder.METRIC]
+    logging.info("step %d: %s %.4f on %s", int(state.step), builder.METRIC, figure, split)
+    return figure
+
+
+class Log:
+    """TensorBoard event files, and metrics.jsonl with one object a logged step."""
+
+    def __init__(self, workdir: pathlib.Path, schedule, first_step: int):
+        self._schedule = schedule
+        self._writer = metric_writers.SummaryWriter(str(workdir))
+        path = workdir / "metrics.jsonl"
+        kept = []
+        if path.exists():
+            # What was logged after the checkpoint is logged again, the same.
+            lines = [line for line in path.read_text().splitlines() if line.endswith("}")]
+            kept = [line for line in lines if json.loads(line)["step"] <= first_step]
+        path.write_text("".join(f"{line}\n" for line in kept))
+        self._lines = path.open("a", buffering=1)
+
+    def training(self, step: int, metrics: dict, progress: Progress) -> None:
+        """Logs a step's metrics; `step` is the number of updates done."""
+        per_stack = [float(loss) for loss in metrics["loss_per_stack"]]
+        plateau = float(metrics["plateau"])
+        record = {
+            "step": step,
+            "loss": float(metrics["loss"]),
+            "loss_per_stack": per_stack,
+            # 1 is predicting nothing: where this network stays if it does not learn.
+            "ratio_to_plateau": [loss / plateau if plateau else 1.0 for loss in per_stack],
+            "learning_rate": float(self._schedule(step - 1)),
+            **{key: float(metrics[key]) for key in metrics if key.endswith("_norm")},
+            **progress.rates(),
+        }
+        self._write(record)
+        progress.say(step, record["loss"], record["ratio_to_plateau"][-1])
+
+    def evaluation(self, step: int, split: str, figures: dict, pictures: np.ndarray) -> None:
+        """Logs figures of a split, without those that no joint was labelled for."""
+        known = {f"{split}/{k}": v for k, v in figures.items() if math.isfinite(v)}
+        self._write({"step": step, **known})
+        self._writer.write_images(step, {f"{split}/predictions": pictures[None]})
+
+    def _write(self, record: dict) -> None:
+        self._lines.write(json.dumps(record) + "\n")
+        scalars = {}
+        for key, value in record.items():
+            values = value if isinstance(value, list) else [value]
+            names = [f"{key}/{i + 1}" for i in range(len(values))] if value is values else [key]
+            scalars |= dict(zip(names, values, strict=True))
+        step = scalars.pop("step")
+        self._writer.write_scalars(step, scalars)
+
+    def close(self) -> None:
+        self._lines.close()
+        self._writer.close()
+
+
+class _StopSignal:
+    """Notes SIGTERM, which a preempted machine gets, so that the loop can save and leave."""
+
+    def __init__(self):
+        self.requested = False
+        signal.signal(signal.SIGTERM, self._note)
+
+    def _note(self, *unused):
+        self.requested = True
+
+
+def _save_training_batch(path: pathlib.Path, batch: dict, experiment: Experiment) -> None:
+    """Draws the first pictures as the network receives them, with joints and heatmaps."""
+    count = min(8, len(batch["image"]))
+    joints_heatmap, _ = heatmap.decode(batch["heatmaps"][:count], "refined")
+    joints_crop = evaluate.geometry.heatmap_to_crop(np.asarray(joints_heatmap), evaluate.STRIDE)
+    factor = max(256 // experiment.crop.input_size, 1)
+    rows = [[], []]
+    for i in range(count):
+        image, joints = visualize.enlarge(batch["image"][i], joints_crop[i], factor)
+        shown = batch["heatmaps"][i].max((0, 1)) > 0
+        rows[1].append(visualize.overlay_heatmaps(image, batch["heatmaps"][i]))
+        rows[0].append(visualize.draw_skeleton(image, joints, shown, experiment.skeleton))
+    visualize.save_png(path, visualize.grid(rows[0] + rows[1], columns=count))
