@@ -5,6 +5,7 @@ normalisation and the fingerprint of the records. A checkpoint alone is therefor
 """
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -89,17 +90,18 @@ class Checkpoints:
         metadata = self._manager.restore(step, args=args)["metadata"]
         if metadata.get("format") != FORMAT:
             raise UserError(
-                f"{self.folder / str(step)} has format {metadata.get('format')!r}, and this version "
-                f"reads format {FORMAT}; use the version that wrote it"
+                f"{self.folder / str(step)} has format {metadata.get('format')!r}, and this "
+                f"version reads format {FORMAT}; use the version that wrote it"
             )
         return metadata
 
-    def check_continues(self, step: int, current: dict) -> None:
-        """Refuses to go on from a checkpoint of another run.
+    def check_belongs(self, step: int, current: dict, parts: Sequence[str] | None = None) -> None:
+        """Refuses a checkpoint of another run.
 
         Args:
           step: of the checkpoint.
           current: the metadata that the present run would save.
+          parts: of the config that must agree, e.g. "model"; None: all that may not change.
 
         Raises:
           UserError: names the first thing that differs.
@@ -110,13 +112,14 @@ class Checkpoints:
                 raise self._another_run(key, saved[key], current[key])
         before, now = _flatten(saved["config"]), _flatten(current["config"])
         for key in sorted(before.keys() | now.keys()):
-            if before.get(key) != now.get(key):
+            concerns = parts is None or key.partition(".")[0] in parts
+            if concerns and before.get(key) != now.get(key):
                 raise self._another_run(f"config.{key}", before.get(key), now.get(key))
         if saved["records"] != current["records"]:
             raise UserError(
-                f"{self.folder} was trained on records {saved['records']}, and the data set's files "
-                f"now make {current['records']}: they have changed; put the former files back, or "
-                f"take another --workdir"
+                f"{self.folder} was trained on records {saved['records']}, and the data set's "
+                f"files, which have changed, now make {current['records']}; put the former files "
+                f"back, or take another --workdir"
             )
 
     def _another_run(self, what: str, before: Any, now: Any) -> UserError:

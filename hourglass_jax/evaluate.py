@@ -18,6 +18,7 @@ from hourglass_jax.pose import geometry, metrics
 from hourglass_jax.pose.skeleton import Skeleton
 
 STRIDE = 4
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,7 +218,7 @@ def evaluate(experiment: Experiment, workdir: pathlib.Path) -> dict:
         if checkpoints.best is None:
             raise UserError(f"{checkpoints.folder} holds no checkpoint; run --mode=train first")
         step = checkpoints.best
-        checkpoints.check_continues(step, experiment.metadata())
+        checkpoints.check_belongs(step, experiment.metadata(), parts=("model", "data"))
         like = steps.init_variables(experiment.model, config.seed)
         variables = checkpoints.restore(step, sharding.replicate(like, experiment.mesh))
     eval_step = make_eval_step(experiment)
@@ -241,7 +242,7 @@ def evaluate(experiment: Experiment, workdir: pathlib.Path) -> dict:
         ids=predictions.ids,
     )
     save_pictures(experiment, predictions, split, workdir / "pictures")
-    logging.info(
+    logger.info(
         "%s, %s: %d people, step %d\n%s",
         *(config.data.dataset, split, len(predictions.ids), step),
         table(predictions, experiment.skeleton, builder.METRIC),

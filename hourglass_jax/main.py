@@ -55,7 +55,13 @@ def main(_) -> None:
 
 def run() -> None:
     """Runs the command; exit status 0, 2 for the user's mistake, 75 stopped but saved, else 1."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    output = logging.StreamHandler(sys.stdout)
+    output.setFormatter(logging.Formatter("%(message)s"))
+    # Ours alone: the libraries' own chatter would bury it.
+    logger = logging.getLogger("hourglass_jax")
+    logger.addHandler(output)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     try:
         app.run(main, flags_parser=_parse)
     except UserError as error:

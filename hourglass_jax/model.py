@@ -178,7 +178,7 @@ def _upsample(x):
 class Stem(nn.Module):
     """From the picture to features at a quarter of its size.
 
-    The bearpaw and anibali networks widen to all features one residual module earlier.
+    The bearpaw and anibali networks widen once more in the second residual module.
     """
 
     features: int
@@ -195,7 +195,7 @@ class Stem(nn.Module):
         x = nn.relu(_batch_norm(self.dtype, self.axis_name, train, "bn")(x))
         x = residual(wide, name="residual1")(x, train)
         x = _pool(x)
-        x = residual(wide if self.stem == "paper" else self.features, name="residual2")(x, train)
+        x = residual(wide if self.stem == "paper" else 2 * wide, name="residual2")(x, train)
         return residual(self.features, name="residual3")(x, train)
 
 

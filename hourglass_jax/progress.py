@@ -7,6 +7,8 @@ import time
 import rich.console
 import rich.progress
 
+logger = logging.getLogger(__name__)
+
 
 class Progress:
     """Counts steps and seconds; time spent in `paused` does not count as training."""
@@ -68,6 +70,6 @@ class Progress:
             self._bar.update(self._task, message=message)
         else:
             minutes, seconds = divmod(round(left), 60)
-            logging.info(
+            logger.info(
                 "step %d/%d: %s, %d:%02d left", step, self._total, message, minutes, seconds
             )

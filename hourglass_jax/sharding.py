@@ -13,6 +13,16 @@ from jax.sharding import PartitionSpec as P
 AXIS = "data"
 
 
+# XLA's library for CPUs, YNNPACK, is quick at sums but slower than XLA's own kernels at
+# convolutions and products: with it for sums alone a training step takes two thirds of the time.
+_CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+
+
+def compiler_options(mesh: Mesh) -> dict[str, str] | None:
+    """Returns what to tell XLA when it compiles a step for the mesh."""
+    return _CPU_OPTIONS if mesh.devices.flat[0].platform == "cpu" else None
+
+
 def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
     """Returns the one-axis mesh over all devices of all processes, or over those given."""
     devices = jax.devices() if devices is None else devices

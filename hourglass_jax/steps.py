@@ -16,7 +16,7 @@ from jaxtyping import Array
 from hourglass_jax import losses
 from hourglass_jax.model import Normalisation, StackedHourglass
 from hourglass_jax.pose import heatmap
-from hourglass_jax.sharding import AXIS
+from hourglass_jax.sharding import AXIS, compiler_options
 
 
 @flax.struct.dataclass
@@ -108,7 +108,7 @@ def make_train_step(
     sharded = jax.shard_map(
         step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()), check_vma=False
     )
-    return jax.jit(sharded, donate_argnums=0)
+    return jax.jit(sharded, donate_argnums=0, compiler_options=compiler_options(mesh))
 
 
 def make_eval_step(
@@ -137,4 +137,4 @@ def make_eval_step(
     sharded = jax.shard_map(
         step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(AXIS), check_vma=False
     )
-    return jax.jit(sharded)
+    return jax.jit(sharded, compiler_options=compiler_options(mesh))

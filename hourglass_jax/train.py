@@ -22,13 +22,14 @@ from hourglass_jax import evaluate, optimizer, sharding, steps, visualize
 from hourglass_jax.checkpoint import Checkpoints
 from hourglass_jax.data import augment, pipeline
 from hourglass_jax.experiment import Experiment
-from hourglass_jax.pose import heatmap
+from hourglass_jax.pose import geometry, heatmap
 from hourglass_jax.progress import Progress
 
+logger = logging.getLogger(__name__)
 STOPPED = 75  # exit status: stopped by SIGTERM and saved; start again to go on
 
 
-class NonFiniteLoss(RuntimeError):
+class NonFiniteLossError(RuntimeError):
     """The loss became infinite or no number."""
 
 
@@ -43,7 +44,7 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> dict:
 
     Raises:
       UserError: the config, the data or the workdir cannot be used.
-      NonFiniteLoss: names step, losses and the last good checkpoint.
+      NonFiniteLossError: names step, losses and the last good checkpoint.
     """
     experiment = Experiment.from_config(config)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -52,9 +53,9 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> dict:
     with Checkpoints(workdir, experiment.builder.METRIC, config.checkpoint.keep) as checkpoints:
         latest = checkpoints.latest
         if latest is not None:
-            checkpoints.check_continues(latest, experiment.metadata())
+            checkpoints.check_belongs(latest, experiment.metadata())
         if latest == config.num_steps and (workdir / "evaluation.json").exists():
-            logging.info("%s is finished: %d steps, see evaluation.json", workdir, latest)
+            logger.info("%s is finished: %d steps, see evaluation.json", workdir, latest)
             return json.loads((workdir / "evaluation.json").read_text())
         (workdir / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
         _train(experiment, workdir, checkpoints)
@@ -77,7 +78,7 @@ def _train(experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoin
     first = checkpoints.latest or 0
     if first:
         state = checkpoints.restore(first, state)
-        logging.info("going on from step %d of %s", first, checkpoints.folder)
+        logger.info("going on from step %d of %s", first, checkpoints.folder)
     train_step = steps.make_train_step(
         experiment.model,
         optax_optimizer,
@@ -115,7 +116,7 @@ def _train(experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoin
                 break
             if stop.requested:
                 checkpoints.close()
-                logging.info("stopped at step %d and saved; start again to go on", step)
+                logger.info("stopped at step %d and saved; start again to go on", step)
                 sys.exit(STOPPED)
 
             waited = time.perf_counter()
@@ -136,11 +137,11 @@ def _train(experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoin
 
 
 def _check_finite(metrics: dict, step: int, checkpoints: Checkpoints) -> None:
-    """Raises NonFiniteLoss if the update that made `step` had no finite loss."""
+    """Raises NonFiniteLossError if the update that made `step` had no finite loss."""
     if math.isfinite(metrics["loss"]):
         return
     losses = ", ".join(f"{loss:g}" for loss in np.asarray(metrics["loss_per_stack"]))
-    raise NonFiniteLoss(
+    raise NonFiniteLossError(
         f"the loss at step {step} is not finite (by stack: {losses}); the last good checkpoint is "
         f"step {checkpoints.latest} in {checkpoints.folder}; lower optimizer.learning_rate"
     )
@@ -157,7 +158,7 @@ def _evaluate(experiment, eval_step, state, log, progress) -> float:
         pictures = evaluate.draw_people(experiment, predictions, split, indices)
     log.evaluation(int(state.step), split, figures, visualize.grid(pictures, columns=2))
     figure = figures[builder.METRIC]
-    logging.info("step %d: %s %.4f on %s", int(state.step), builder.METRIC, figure, split)
+    logger.info("step %d: %s %.4f on %s", int(state.step), builder.METRIC, figure, split)
     return figure
 
 
@@ -229,7 +230,7 @@ def _save_training_batch(path: pathlib.Path, batch: dict, experiment: Experiment
     """Draws the first pictures as the network receives them, with joints and heatmaps."""
     count = min(8, len(batch["image"]))
     joints_heatmap, _ = heatmap.decode(batch["heatmaps"][:count], "refined")
-    joints_crop = evaluate.geometry.heatmap_to_crop(np.asarray(joints_heatmap), evaluate.STRIDE)
+    joints_crop = geometry.heatmap_to_crop(np.asarray(joints_heatmap), evaluate.STRIDE)
     factor = max(256 // experiment.crop.input_size, 1)
     rows = [[], []]
     for i in range(count):

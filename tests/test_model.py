@@ -15,12 +15,16 @@ from hourglass_jax.model import Conv, Normalisation, Residual, StackedHourglass
 
 small = functools.partial(StackedHourglass, num_joints=3, features=16, order=2, stem_features=8)
 tiny = functools.partial(small, order=1)  # where a test compiles it
+# Compiling is most of the time that these tests take.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @functools.cache
-def fresh(num_stacks, order=1):
-    model = small(num_stacks=num_stacks, order=order)
-    return model.lazy_init(jax.random.key(7), jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32))
+def fresh(num_stacks):
+    model = tiny(num_stacks=num_stacks)
+    # This generator compiles twice as fast as the default one.
+    key = jax.random.key(7, impl="rbg")
+    return model.lazy_init(key, jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32))
 
 
 def awake(num_stacks):
@@ -51,8 +55,7 @@ def shapes_of(model, side=64, **options):
         ({"num_stacks": 4}, 12_858_304),
         ({"num_stacks": 8}, 25_434_112),
         ({"num_stacks": 1, "stem": "bearpaw"}, 3_426_448 + 160_512),
-        ({"num_stacks": 2, "stem": "bearpaw"}, 6_570_400 + 160_512),
-        ({"num_stacks": 2, "num_joints": 17}, 6_571_170),
+        ({"num_stacks": 1, "num_joints": 17}, 3_426_705),
         # Each further residual of 256 features: 13 places in the hourglass and one behind it.
         ({"num_stacks": 1, "num_residuals": 2}, 3_426_448 + 14 * 214_528),
     ],
@@ -65,10 +68,10 @@ def test_parameter_counts(fields, count):
 @pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
 @pytest.mark.parametrize("train", [False, True])
 def test_outputs_and_state_are_float32_in_either_precision(dtype, train):
-    model = small(num_stacks=2, dtype=dtype)
+    model = tiny(num_stacks=2, dtype=dtype)
     picture = jax.ShapeDtypeStruct((2, 64, 128, 3), jnp.float32)
     apply = functools.partial(model.apply, train=train, mutable=["batch_stats"])
-    heatmaps, updated = jax.eval_shape(apply, fresh(2, order=2), picture)
+    heatmaps, updated = jax.eval_shape(apply, fresh(2), picture)
     assert (heatmaps.shape, heatmaps.dtype) == ((2, 2, 16, 32, 3), jnp.float32)
     assert {x.dtype for x in jax.tree.leaves(updated)} == {jnp.dtype("float32")}
     assert {x.dtype for x in jax.tree.leaves(shapes_of(model))} == {jnp.dtype("float32")}
@@ -76,7 +79,7 @@ def test_outputs_and_state_are_float32_in_either_precision(dtype, train):
 
 def test_bfloat16_computes_in_bfloat16():
     full, half = (
-        jax.jit(tiny(num_stacks=1, dtype=dtype).apply)(awake(1), pictures())
+        jit(tiny(num_stacks=1, dtype=dtype).apply)(awake(1), pictures())
         for dtype in (None, jnp.bfloat16)
     )
     error = jnp.abs(full - half).max() / jnp.abs(full).max()
@@ -101,9 +104,9 @@ def test_an_hourglass_halves_its_input_as_often_as_its_order(order):
     assert outputs["__call__",][0].shape == (1, 16, 16, 16)
 
 
-@pytest.mark.parametrize(("num_stacks", "train"), [(1, True), (2, False), (2, True)])
+@pytest.mark.parametrize(("num_stacks", "train"), [(1, True), (2, False)])
 def test_training_starts_on_the_plateau_exactly(num_stacks, train):
-    apply = jax.jit(tiny(num_stacks=num_stacks).apply, static_argnames=("train", "mutable"))
+    apply = jit(tiny(num_stacks=num_stacks).apply, static_argnames=("train", "mutable"))
     images = pictures()
     heatmaps, _ = apply(fresh(num_stacks), images, train=train, mutable=("batch_stats",))
     assert heatmaps.shape == (2, num_stacks, 8, 8, 3)
@@ -119,7 +122,7 @@ def test_training_starts_on_the_plateau_exactly(num_stacks, train):
 
 
 def test_convolutions_start_uniform_within_the_inverse_root_of_their_inputs():
-    params = flatten_dict(fresh(2, order=2)["params"])
+    params = flatten_dict(fresh(2)["params"])
     biases, kernels = [], {}
     for path, kernel in params.items():
         if path[-1] != "kernel":
@@ -152,30 +155,35 @@ def test_batch_norm_starts_as_the_identity():
 
 def test_remat_changes_memory_alone():
     variables, images = awake(1), pictures()
+    params = variables["params"]
 
-    def loss(params, model):
-        state = {**variables, "params": params}
-        heatmaps, updated = model.apply(state, images, train=True, mutable=["batch_stats"])
+    def loss(stack0, residual3, model):
+        changed = {"stack0": stack0, "stem": {**params["stem"], "residual3": residual3}}
+        heatmaps, updated = model.apply(
+            {**variables, "params": changed}, images, train=True, mutable=["batch_stats"]
+        )
         return (heatmaps**2).mean(), (heatmaps, updated)
 
     def run(model):
-        gradient = jax.jit(jax.grad(functools.partial(loss, model=model), has_aux=True))
-        traced = gradient.trace(variables["params"])
-        program = [equation.primitive.name for equation in traced.jaxpr.eqns]
-        return program, traced.lower().compile()(variables["params"])
+        # The stack's own parameters, and the last ones before it: the gradient leaves the stack.
+        gradient = jax.grad(functools.partial(loss, model=model), argnums=(0, 1), has_aux=True)
+        arguments = params["stack0"], params["stem"]["residual3"]
+        traced = jit(gradient).trace(*arguments)
+        program = {equation.primitive.name for equation in traced.jaxpr.eqns}
+        return program, traced.lower().compile()(*arguments)
 
     plain, expected = run(tiny(num_stacks=1))
     rematerialised, found = run(tiny(num_stacks=1, remat=True))
-    assert not any("remat" in name or "checkpoint" in name for name in plain)
-    assert any("remat" in name or "checkpoint" in name for name in rematerialised)
+    assert [name for name in rematerialised - plain if "remat" in name or "checkpoint" in name]
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * max(1, np.abs(other).max()))
-    assert shapes_of(small(num_stacks=2, remat=True)) == shapes_of(small(num_stacks=2))
+    assert shapes_of(tiny(num_stacks=1, remat=True)) == shapes_of(tiny(num_stacks=1))
 
 
 def test_names_are_the_checkpoint_format():
-    params = fresh(2, order=2)["params"]
+    shapes = shapes_of(small(num_stacks=2))
+    params = shapes["params"]
     stack = {"hourglass", "out", "conv", "bn", "heatmaps"}
     hourglass = params["stack0"]["hourglass"]
     assert set(params) == {"stem", "stack0", "stack1"}
@@ -189,11 +197,11 @@ def test_names_are_the_checkpoint_format():
     assert set(params["stem"]["residual1"]) == inside | {"skip"}
     assert set(params["stem"]["conv"]) == {"kernel", "bias"}
     assert set(params["stem"]["bn"]) == {"scale", "bias"}
-    assert set(fresh(2)["batch_stats"]["stem"]["bn"]) == {"mean", "var"}
+    assert set(shapes["batch_stats"]["stem"]["bn"]) == {"mean", "var"}
 
 
 def test_running_statistics_move_a_tenth_of_the_way():
-    @jax.jit
+    @jit
     def train(images):
         return tiny(num_stacks=1).apply(
             fresh(1),
@@ -229,7 +237,7 @@ def test_convolutions_are_padded_on_every_side(size, stride, margin):
     expected = np.einsum("bhwcij,ijco->bhwo", windows[:, ::stride, ::stride], kernel) + bias
 
     model = Conv(4, size=size, stride=stride)
-    found = jax.jit(model.apply)({"params": {"kernel": kernel, "bias": bias}}, x)
+    found = jit(model.apply)({"params": {"kernel": kernel, "bias": bias}}, x)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -243,7 +251,7 @@ def test_a_residual_adds_its_raw_input(features):
     variables = jax.tree.map(lambda s: rng.random(s.shape, np.float32), shapes)
     params = variables["params"]
     branchless = {**params, "conv3": jax.tree.map(np.zeros_like, params["conv3"])}
-    apply = jax.jit(model.apply, static_argnums=2)
+    apply = jit(model.apply, static_argnums=2)
     found = apply({**variables, "params": branchless}, x, False)
     if features == 8:
         assert "skip" not in params
@@ -256,7 +264,7 @@ def test_a_residual_adds_its_raw_input(features):
 
 def test_hourglass_pools_by_the_maximum_and_repeats_pixels():
     """The pooling as seen in the stem, between its first two residuals."""
-    state = jax.jit(
+    state = jit(
         lambda variables, images: tiny(num_stacks=1).apply(
             variables, images, capture_intermediates=True, mutable=["intermediates"]
         )[1]["intermediates"]
@@ -272,7 +280,7 @@ def test_hourglass_pools_by_the_maximum_and_repeats_pixels():
     pooled = nn.max_pool(wide, (2, 2), strides=(2, 2))
     assert pooled.shape == narrow.shape
     variables = {name: fresh(1)[name]["stem"]["residual2"] for name in fresh(1)}
-    expected = jax.jit(Residual(16).apply, static_argnums=2)(variables, pooled, False)
+    expected = jit(Residual(16).apply, static_argnums=2)(variables, pooled, False)
     np.testing.assert_allclose(narrow, expected, rtol=1e-5, atol=1e-5)
 
 

@@ -122,11 +122,12 @@ def apply(affine: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
 def _crop_map(record, crop_size, *, scale=1.0, rotation=0.0, translate=(0.0, 0.0), flip=False):
     """pose.geometry.crop_map from the record to the crop, float64 [2, 3]."""
     center = tf.cast(record["center_record"], tf.float64)
-    zoom = tf.cast(scale, tf.float64) * crop_size / tf.cast(record["size_record"], tf.float64)
-    rotation = tf.cast(rotation, tf.float64)
+    zoom = tf.convert_to_tensor(scale, tf.float64) * crop_size
+    zoom /= tf.cast(record["size_record"], tf.float64)
+    rotation = tf.convert_to_tensor(rotation, tf.float64)
     cos, sin = zoom * tf.cos(rotation), zoom * tf.sin(rotation)
     linear = tf.reshape(tf.stack([cos, -sin, sin, cos]), [2, 2])
-    middle = (crop_size - 1) / 2 + tf.cast(translate, tf.float64) * crop_size
+    middle = (crop_size - 1) / 2 + tf.convert_to_tensor(translate, tf.float64) * crop_size
     affine = tf.concat([linear, (middle - tf.linalg.matvec(linear, center))[:, None]], axis=1)
     mirror = tf.constant([[-1, -1, -1], [1, 1, 1]], tf.float64)
     mirrored = affine * mirror + np.array([[0, 0, crop_size - 1], [0, 0, 0]])

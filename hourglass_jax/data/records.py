@@ -46,7 +46,7 @@ class Limits:
     @property
     def surroundings(self) -> float:
         """The side of the square kept around a person, in sides of the person's box."""
-        return (math.sqrt(2) + 2 * self.translate) / self.min_scale
+        return math.sqrt(2) * (1 + 2 * self.translate) / self.min_scale
 
     def check(self, augment: ConfigDict, input_size: int) -> None:
         """Raises UserError where a config asks for more than the records hold."""

@@ -64,9 +64,12 @@ def test_the_plans_keep_the_promised_proportions(plans):
     shares = {"camera": 0.4, "away": 0.3, "left": 0.15, "right": 0.15}
     for facing, share in shares.items():
         assert within_chance(sum(plan.facing == facing for plan in plans), len(plans), share)
-    for field, share in dict(
-        lying=0.1, has_neighbour=0.25, has_occluder=0.25, truncated=1 / 6
-    ).items():
+    for field, share in (
+        ("lying", 0.1),
+        ("has_neighbour", 0.25),
+        ("has_occluder", 0.25),
+        ("truncated", 1 / 6),
+    ):
         assert within_chance(sum(getattr(plan, field) for plan in plans), len(plans), share)
 
 

@@ -76,8 +76,8 @@ def bearpaw(stacks, joints, features, order, stem=64, blocks=1):
     yield from conv("conv1", 3, stem, 7)
     yield from norm("bn1", stem)
     yield from res("layer1.0", stem, 2 * stem)
-    yield from res("layer2.0", 2 * stem)
-    yield from res("layer3.0")
+    yield from res("layer2.0", 2 * stem, 4 * stem)
+    yield from res("layer3.0", 4 * stem)
     for s in range(stacks):
         for d in range(order):
             for place in range(4 if d == 0 else 3):
@@ -123,12 +123,12 @@ def test_outputs_are_those_of_the_published_network(name, seed, stem, mean):
     model, variables, normalisation = from_state_dict(state_dict)
     heatmaps = jax.jit(model.apply)(variables, weights.image(seed))
 
-    assert heatmaps.shape[:2] == expected.shape[:2]
-    found = np.moveaxis(heatmaps, -1, 2)  # theirs are [B, S, K, H, W] unless stored like ours
-    expected = expected if expected.shape == found.shape else np.moveaxis(expected, -1, 2)
+    assert heatmaps.shape == expected.shape
     for stack in range(expected.shape[1]):
         largest = np.abs(expected[:, stack]).max()
-        np.testing.assert_allclose(found[:, stack], expected[:, stack], rtol=0, atol=2e-5 * largest)
+        np.testing.assert_allclose(
+            heatmaps[:, stack], expected[:, stack], rtol=0, atol=2e-5 * largest
+        )
     assert (model.stem, model.order, normalisation.mean) == (stem, 4, mean)
 
 
@@ -139,7 +139,7 @@ def test_outputs_are_those_of_the_published_network(name, seed, stem, mean):
         (princeton(3, 2, 12, 1, stem=6), (3, 2, 12, 1, 1, "paper", 6)),
         (bearpaw(1, 5, 16, 1, stem=4, blocks=3), (1, 5, 16, 1, 3, "bearpaw", 4)),
         (bearpaw(2, 4, 32, 3, stem=8), (2, 4, 32, 3, 1, "bearpaw", 8)),
-        (bearpaw(1, 2, 8, 1, stem=4), (1, 2, 8, 1, 1, "bearpaw", 4)),  # layer2 as wide as layer1
+        (bearpaw(1, 2, 8, 1, stem=4), (1, 2, 8, 1, 1, "bearpaw", 4)),  # layer3 narrows
     ],
 )
 def test_reads_every_dimension_from_names_and_shapes(tensors, expected):

@@ -137,5 +137,5 @@ def test_mistakes_are_told_with_the_value(change, message):
 
 
 def test_asking_for_an_unknown_joint_is_told():
-    with pytest.raises(UserError, match="unknown joint 'tail' in skeleton 'mouse'.*tailbase"):
+    with pytest.raises(UserError, match=r"unknown joint 'tail' in skeleton 'mouse'.*tailbase"):
         Skeleton(**MOUSE).index("tail")

@@ -152,7 +152,7 @@ def _sample_figure(rng: np.random.Generator, yaw: float, pitch: float, tilt: flo
 
 def _is_inside(
     points: Float[np.ndarray, "points 2"], height: int, width: int
-) -> Bool[np.ndarray, "points"]:
+) -> Bool[np.ndarray, " points"]:
     return ((points > -0.5) & (points < [width - 0.5, height - 0.5])).all(1)
 
 

@@ -18,8 +18,8 @@ class Mesh(NamedTuple):
 
     corners: Float[np.ndarray, "faces 4 3"]
     colour: Float[np.ndarray, "faces 3"]
-    part: Int[np.ndarray, "faces"]
-    bias: Float[np.ndarray, "faces"]  # added to the depth when faces are sorted
+    part: Int[np.ndarray, " faces"]
+    bias: Float[np.ndarray, " faces"]  # added to the depth when faces are sorted
 
 
 class Layer(NamedTuple):
@@ -27,8 +27,8 @@ class Layer(NamedTuple):
 
     rgba: UInt8[np.ndarray, "height width 4"]
     index: Int32[np.ndarray, "fine_height fine_width"]  # the face on top; 0 where there is none
-    part: UInt8[np.ndarray, "faces+1"]
-    depth: Float[np.ndarray, "faces+1"]  # px, larger is nearer
+    part: UInt8[np.ndarray, " faces+1"]
+    depth: Float[np.ndarray, " faces+1"]  # px, larger is nearer
 
 
 def unit(vector: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
@@ -189,7 +189,7 @@ def overlay(image: Float[np.ndarray, "height width 3"], layer: Layer) -> None:
 
 def probe(
     layer: Layer, points: Float[np.ndarray, "points 2"]
-) -> tuple[UInt8[np.ndarray, "points"], Float[np.ndarray, "points"]]:
+) -> tuple[UInt8[np.ndarray, " points"], Float[np.ndarray, " points"]]:
     """Part and depth on top at points in px; nothing outside the picture."""
     x, y = np.round(points * SUPERSAMPLING + (SUPERSAMPLING - 1) / 2).astype(int).T
     height, width = layer.index.shape

@@ -138,7 +138,7 @@ def draw_occluder(
     joints: Float[np.ndarray, "joints 2"],
     avoid: Float[np.ndarray, "avoided 2"],
     scale: float,
-) -> Bool[np.ndarray, "joints"]:
+) -> Bool[np.ndarray, " joints"]:
     """Lays a thing over one to five of the joints, in place; says which.
 
     `avoid` are points that stay free, `scale` is the body's stature in px.
@@ -179,7 +179,7 @@ def _draw_obstacle(
     else:
         top = centre - [0, rng.uniform(0, 0.5) * size]
         box = (rng.uniform(0.8, 2.5) * size, longest)
-        _fill(mask, _rotated_box(top + [0, longest / 2], box, 0))
+        _fill(mask, _rotated_box(top + np.array([0, longest / 2]), box, 0))
     return mask
 
 

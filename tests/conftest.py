@@ -1,0 +1,98 @@
+"""Eight CPU devices, strict arrays, and small data sets that the tests make themselves."""
+
+import os
+
+# Before JAX starts: as many devices as the data-parallel tests need.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import importlib.util
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+ROOT = pathlib.Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run what takes minutes as well")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of real pictures; the tests that need them are skipped without it."""
+    folder = SHARED / "data"
+    if not (folder / "lsp" / "joints.mat").is_file():
+        pytest.skip(f"no real pictures in {folder}")
+    return folder
+
+
+def write_lsp(folder: pathlib.Path, *, official: int = 2000, extended: int = 3, distinct: int = 4):
+    """Writes a data set in LSP's published layout: noise pictures, joints in a known place.
+
+    Pictures beyond the first `distinct` are links to them, since there have to be 2,000.
+    """
+    rng = np.random.default_rng(0)
+    for name, count, digits in (("lsp", official, 4), ("lspet", extended, 5)):
+        images = folder / name / "images"
+        images.mkdir(parents=True)
+        for i in range(min(distinct, count)):
+            noise = rng.integers(0, 256, (60 + i, 50, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(images / f"im{i + 1:0{digits}d}.jpg")
+        for i in range(distinct, count):
+            (images / f"im{i + 1:0{digits}d}.jpg").hardlink_to(
+                images / f"im{i % distinct + 1:0{digits}d}.jpg"
+            )
+    # x, y count from 1; the third row is 1 where occluded in one file, where labelled in the other.
+    xy = rng.uniform(5, 45, (official, 14, 2))
+    occluded = rng.random((official, 14)) < 0.2
+    lsp = np.concatenate([xy, occluded[..., None]], axis=-1)
+    scipy.io.savemat(folder / "lsp" / "joints.mat", {"joints": lsp.transpose(2, 1, 0)})
+    xy = rng.uniform(5, 45, (extended, 14, 2))
+    labelled = np.ones((extended, 14), bool)
+    labelled[:, 0] = False
+    lspet = np.concatenate([xy, labelled[..., None]], axis=-1)
+    scipy.io.savemat(folder / "lspet" / "joints.mat", {"joints": lspet.transpose(1, 2, 0)})
+    return lsp, lspet
+
+
+def load_config(name: str):
+    """The config of configs/<name>.py."""
+    spec = importlib.util.spec_from_file_location(f"config_{name}", ROOT / f"configs/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+def small_synthetic(data_dir: pathlib.Path, *, train: int = 24, validation: int = 11):
+    """configs/synthetic.py shrunk until a step takes no time: few people, one thin stack."""
+    config = load_config("synthetic")
+    config.batch_size = 8
+    config.data.update(
+        {"data_dir": str(data_dir), "num_train": train, "num_validation": validation}
+    )
+    config.data.resolution = 64
+    config.model.update({"num_stacks": 1, "order": 1, "features": 8, "stem_features": 4})
+    config.model.input_size = 64
+    config.eval.update({"every_steps": 4, "batch_size": 8})
+    config.checkpoint.every_steps = 2
+    config.num_steps = 8
+    config.log_every_steps = 1
+    return config

@@ -1,0 +1,99 @@
+"""The shape of the project: imports point downwards, configs hold what is read, files are short."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, load_config
+
+from hourglass_jax import config as config_lib
+
+PACKAGE = ROOT / "hourglass_jax"
+# From the top down: a module may import those of later lines, and its own line's where it is one
+# package (pose, data, interop).
+LAYERS = (
+    ("main",),
+    ("train",),
+    ("evaluate", "progress"),
+    ("experiment",),
+    ("data", "config", "steps", "checkpoint", "visualize", "interop"),
+    ("model", "losses", "optimizer", "sharding"),
+    ("pose",),
+    ("errors",),
+)
+CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+
+
+def layer(module):
+    part = module.split(".")[1]
+    return next(i for i, names in enumerate(LAYERS) if part in names), part
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def modules():
+    return [p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_downwards(path):
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    own, package = layer(name)
+    for imported in imports(path):
+        if imported.startswith("hourglass_jax."):
+            other, part = layer(imported)
+            allowed = other > own or part == package or (own == other and part in ("config",))
+            if package in ("data",) and part == "config":
+                allowed = False
+            assert allowed, f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_one_idea_a_file(path):
+    assert len(path.read_text().splitlines()) <= 320
+    assert path.stem != "utils"
+    assert ast.get_docstring(ast.parse(path.read_text())) or not path.read_text().strip()
+
+
+def test_tensorflow_is_imported_by_the_data_path_alone():
+    for path in modules():
+        names = {name.split(".")[0] for name in imports(path)}
+        if "data" not in path.relative_to(PACKAGE).parts:
+            assert not names & {"tensorflow", "tensorflow_datasets"}, path
+        if path.name != "checkpoint.py":
+            assert "orbax" not in names, path
+
+
+def test_the_library_needs_neither_tensorflow_nor_orbax_nor_clu():
+    program = (
+        "import sys, hourglass_jax\n"
+        "from hourglass_jax import StackedHourglass, make_train_step\n"
+        "heavy = {'tensorflow', 'orbax', 'clu', 'tensorflow_datasets'} & set(sys.modules)\n"
+        "sys.exit(', '.join(heavy))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_configs_hold_what_is_read(name):
+    config = load_config(name)
+    config_lib.check(config, num_devices=1)
+    text = (ROOT / f"configs/{name}.py").read_text()
+    assert "--config=configs/" in ast.get_docstring(ast.parse(text))
+    assert "hourglass_jax" not in re.sub('""".*?"""', "", text, flags=re.DOTALL)
+
+
+def test_every_field_is_read_by_something():
+    sources = "".join(path.read_text() for path in modules() if path != PACKAGE / "config.py")
+    for field in [*config_lib.FIELDS, *config_lib.OPTIONAL]:
+        last = field.rpartition(".")[2]
+        # The network's and the augmentation's are passed on whole, to attributes of those names.
+        assert re.search(rf"(\.{last}\b|\b{last}:|\"{last}\")", sources), field

@@ -1,0 +1,107 @@
+"""The command: exit statuses, and one sentence for each mistake of the user."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, write_lsp
+
+
+def run(*flags, devices=1, cwd=ROOT):
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "hourglass_jax.main", *flags]
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def assert_refused(result, *words):
+    assert result.returncode == 2, result.stdout + result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+SYNTHETIC = "--config=configs/synthetic.py"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ((SYNTHETIC, "--config.model.num_stackz=2"), ["num_stackz", "num_stacks"]),
+        (("--config=configs/nope.py",), ["configs/nope.py"]),
+        ((), ["--config"]),
+        ((SYNTHETIC, "--config.batch_size=many"), ["batch_size", "many"]),
+        ((SYNTHETIC, "--config.heatmap.sigma=-1"), ["heatmap.sigma=-1"]),
+        ((SYNTHETIC, "--config.model.input_size=200"), ["200", "192", "224"]),
+        ((SYNTHETIC, "--config.model.num_stacks=0"), ["num_stacks=0"]),
+        ((SYNTHETIC, "--config.data.dataset=imagenet"), ["imagenet", "synthetic_people"]),
+        ((SYNTHETIC, "--config.augment.scale=0.9"), ["augment.scale=0.9"]),
+        ((SYNTHETIC, "--mode=fly"), ["fly"]),
+        ((SYNTHETIC, "surplus"), ["surplus"]),
+        (
+            ("--config=configs/lsp.py", "--config.data.manual_dir=/nowhere"),
+            ["/nowhere", "joints.mat"],
+        ),
+        (("--config=configs/mpii.py",), ["mpii"]),
+    ],
+)
+def test_a_mistake_costs_one_sentence(tmp_path, flags, words):
+    assert_refused(run(*flags, f"--workdir={tmp_path / 'run'}"), *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_devices_cannot_share(tmp_path):
+    flags = (SYNTHETIC, f"--workdir={tmp_path}", "--config.batch_size=7")
+    assert_refused(run(*flags, devices=2), "batch_size=7", "2 devices", "6 or 8")
+
+
+def test_damaged_data(tmp_path):
+    write_lsp(tmp_path / "manual")
+    flags = (
+        "--config=configs/lsp.py",
+        f"--config.data.manual_dir={tmp_path / 'manual'}",
+        f"--config.data.data_dir={tmp_path / 'records'}",
+        f"--workdir={tmp_path / 'run'}",
+    )
+    picture = tmp_path / "manual/lsp/images/im0002.jpg"
+    picture.unlink()
+    picture.write_text("no picture")
+    assert_refused(run(*flags), "im0002.jpg")
+    (tmp_path / "manual/lsp/joints.mat").write_bytes(b"")
+    assert_refused(run(*flags), "joints.mat")
+    shutil.rmtree(tmp_path / "manual/lsp")
+    assert_refused(run(*flags), "lsp/joints.mat")
+
+
+def test_an_unknown_joint_in_a_skeleton(tmp_path):
+    """Through the command: a data set whose skeleton has a limb to a joint that it lacks."""
+    program = (
+        "from hourglass_jax import main\n"
+        "from hourglass_jax.pose import skeleton\n"
+        "import sys\n"
+        "sys.argv = ['main', '--config=configs/synthetic.py']\n"
+        "from hourglass_jax import train\n"
+        "def wrong(*unused):\n"
+        "    skeleton.Skeleton('mouse', ('nose', 'tail'), (), (('nose', 'tial'),))\n"
+        "train.train_and_evaluate = wrong\n"
+        "main.run()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert_refused(result, "tial", "mouse", "nose, tail")
+
+
+def test_help_is_quick_to_read():
+    result = run("--help")
+    assert "--workdir" in result.stdout and "--mode" in result.stdout
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,151 @@
+"""The step over eight devices against one: loss, gradients and statistics, in float64."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from hourglass_jax import losses, sharding, steps
+from hourglass_jax.model import StackedHourglass
+
+BATCH = 16
+
+
+@pytest.fixture
+def double():
+    with jax.enable_x64(True):
+        yield
+
+
+def make_model(**fields):
+    options = {"num_stacks": 2, "num_joints": 3, "features": 8, "order": 1, "stem_features": 4}
+    return StackedHourglass(**{**options, **fields})
+
+
+def make_batch(seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "image": rng.integers(0, 256, (BATCH, 32, 32, 3), dtype=np.uint8),
+        "heatmaps": rng.random((BATCH, 8, 8, 3)).astype(np.float32),
+        "weights": (rng.random((BATCH, 3)) < 0.8).astype(np.float32),
+    }
+
+
+def make_variables(model, dtype):
+    variables = steps.init_variables(model, 0)
+    # A fresh network predicts nothing, and hides half of the gradients: shake its heads.
+    shaken = jax.tree.map(
+        lambda x: x + 0.01 * np.random.default_rng(x.size).normal(size=x.shape), variables["params"]
+    )
+    variables = {**variables, "params": shaken}
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype), variables)
+
+
+def run(model, dtype, devices, *, sync=False):
+    """One step of plain gradient descent: its metrics, and gradient and statistics after it."""
+    mesh = sharding.make_mesh(jax.devices()[:devices])
+    optimizer = optax.sgd(1.0)
+    variables = make_variables(model, dtype)
+    state = sharding.replicate(steps.create_train_state(variables, optimizer), mesh)
+    step = steps.make_train_step(model, optimizer, mesh, sync_batch_norm=sync)
+    after, metrics = step(state, sharding.shard_batch(make_batch(), mesh))
+    gradients = jax.tree.map(lambda a, b: np.asarray(a) - b, variables["params"], after.params)
+    return jax.device_get((metrics, gradients, after.batch_stats))
+
+
+def distance(a, b):
+    """The largest difference between two trees, as a share of the second's global norm."""
+    difference = jax.tree.map(lambda x, y: np.abs(x - y).max(), a, b)
+    return max(jax.tree.leaves(difference)) / float(optax.global_norm(b))
+
+
+def test_synchronised_statistics_make_eight_devices_one(double):
+    model = make_model(dtype=jnp.float64)
+    one, one_gradients, one_stats = run(model, jnp.float64, 1)
+    eight, eight_gradients, eight_stats = run(model, jnp.float64, 8, sync=True)
+    assert eight["loss"] == pytest.approx(one["loss"], rel=1e-12)
+    assert distance(eight_gradients, one_gradients) < 1e-10
+    assert distance(eight_stats, one_stats) < 1e-10
+
+
+def test_synchronised_loss_in_float32():
+    model = make_model()
+    one, eight = run(model, jnp.float32, 1)[0], run(model, jnp.float32, 8, sync=True)[0]
+    assert eight["loss"] == pytest.approx(one["loss"], rel=1e-6)
+
+
+def test_otherwise_each_device_has_its_own_statistics_and_gradients_are_averaged(double):
+    model = make_model(dtype=jnp.float64)
+    metrics, gradients, stats = run(model, jnp.float64, 8)
+    variables, batch = make_variables(model, jnp.float64), make_batch()
+
+    @jax.jit
+    def alone(share):
+        def loss(params):
+            heatmaps, updated = model.apply(
+                {**variables, "params": params},
+                share["image"] / 255.0,
+                train=True,
+                mutable=["batch_stats"],
+            )
+            per_stack = losses.heatmap_loss(heatmaps, share["heatmaps"], share["weights"])
+            return per_stack.sum(), updated["batch_stats"]
+
+        return jax.value_and_grad(loss, has_aux=True)(variables["params"])
+
+    shares = [{k: v[2 * i : 2 * i + 2] for k, v in batch.items()} for i in range(8)]
+    results = [jax.device_get(alone(share)) for share in shares]
+    mean = functools.partial(jax.tree.map, lambda *x: np.mean(x, axis=0))
+    assert metrics["loss"] == pytest.approx(np.mean([r[0][0] for r in results]), rel=1e-12)
+    assert distance(gradients, mean(*[r[1] for r in results])) < 1e-10
+    assert distance(stats, mean(*[r[0][1] for r in results])) < 1e-10
+    # And this is something else than statistics over all.
+    assert distance(gradients, run(model, jnp.float64, 1)[1]) > 1e-3
+
+
+def test_a_step_moves_every_parameter_that_it_should_and_counts():
+    model = make_model()
+    mesh = sharding.make_mesh()
+    optimizer = optax.adam(1e-2)
+    variables = make_variables(model, jnp.float32)
+    state = sharding.replicate(steps.create_train_state(variables, optimizer), mesh)
+    step = steps.make_train_step(model, optimizer, mesh)
+    after, metrics = step(state, sharding.shard_batch(make_batch(), mesh))
+    assert int(after.step) == 1
+    still = jax.tree.map(lambda a, b: bool((a == b).all()), variables["params"], after.params)
+    assert not any(jax.tree.leaves(still))
+    assert metrics["loss_per_stack"].shape == (2,)
+    assert float(metrics["loss"]) == pytest.approx(float(metrics["loss_per_stack"].sum()))
+    # The caller's own arrays live on, though the state was donated.
+    assert np.isfinite(jax.tree.leaves(variables["params"])[0]).all()
+
+
+def test_the_first_loss_is_the_plateau_exactly():
+    model = make_model()
+    mesh = sharding.make_mesh()
+    optimizer = optax.adam(1e-2)
+    variables = steps.init_variables(model, 0)
+    state = sharding.replicate(steps.create_train_state(variables, optimizer), mesh)
+    step = steps.make_train_step(model, optimizer, mesh)
+    _, metrics = step(state, sharding.shard_batch(make_batch(), mesh))
+    assert (np.asarray(metrics["loss_per_stack"]) == float(metrics["plateau"])).all()
+
+
+def test_the_flip_test_is_the_mean_over_both_views():
+    model = make_model()
+    mesh = sharding.make_mesh()
+    variables = sharding.replicate(make_variables(model, jnp.float32), mesh)
+    order = np.array([1, 0, 2])
+    images = make_batch()["image"]
+    both = steps.make_eval_step(model, mesh, order, flip_test=True)
+    joints, scores = both(variables, images)
+    # A picture and its mirror image give mirrored answers, left and right exchanged.
+    mirrored, mirrored_scores = both(variables, images[:, :, ::-1])
+    expected = np.asarray(mirrored)[:, :, order] * [-1, 1] + [7, 0]
+    np.testing.assert_allclose(joints, expected, atol=1e-4)
+    np.testing.assert_allclose(scores, np.asarray(mirrored_scores)[:, :, order], atol=1e-5)
+    single, _ = steps.make_eval_step(model, mesh, order, flip_test=False)(variables, images)
+    assert (np.asarray(single) != np.asarray(joints)).any()
