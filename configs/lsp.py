@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-    config.batch_size = 8  # over all devices
-    config.num_steps = 3000
+    config.batch_size = 16  # over all devices
+    config.num_steps = 7500
     config.sync_batch_norm = False  # statistics per device, as the reference has them
 
     config.data = ConfigDict()
@@ -18,27 +18,27 @@ def get_config() -> ConfigDict:
     config.data.manual_dir = ""  # holds lsp/ and lspet/, as published
     config.data.extended = True  # train on lspet/ as well
     config.data.data_dir = ""  # where records go; empty: TFDS's own folder
-    config.data.resolution = 160  # px of a person's box that records keep
-    config.data.shuffle_buffer = 8192  # records; about 20 kB each
+    config.data.resolution = 128  # px of a person's box that records keep
+    config.data.shuffle_buffer = 8192  # records; about 8 kB each
 
     config.model = ConfigDict()
     config.model.num_stacks = 2
-    config.model.order = 3  # 32, 16, 8, 4 px
+    config.model.order = 3  # 24, 12, 6, 3 px
     config.model.features = 64
     config.model.stem_features = 16
     config.model.num_residuals = 1
-    config.model.input_size = 128
+    config.model.input_size = 96
     config.model.stem = "paper"
     config.model.dtype = "float32"
     config.model.remat = False
 
     config.heatmap = ConfigDict()
-    config.heatmap.sigma = 1.0
+    config.heatmap.sigma = 1.25
     config.heatmap.zero_target = False
 
     config.augment = ConfigDict()
-    config.augment.scale = 0.15
-    config.augment.rotation = 20.0
+    config.augment.scale = 0.2
+    config.augment.rotation = 30.0
     config.augment.rotation_probability = 0.5
     config.augment.translate = 0.03
     config.augment.flip = 0.5
@@ -52,7 +52,7 @@ def get_config() -> ConfigDict:
     config.optimizer.clip_norm = 0.0  # 0: none
 
     config.eval = ConfigDict()
-    config.eval.every_steps = 1000
+    config.eval.every_steps = 1500
     config.eval.batch_size = 50
     config.eval.flip_test = True
     config.eval.decode = "refined"

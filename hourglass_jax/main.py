@@ -4,6 +4,7 @@ import logging
 import pathlib
 import sys
 
+import absl.logging
 from absl import app, flags
 from ml_collections import config_flags
 
@@ -58,6 +59,7 @@ def run() -> None:
     output = logging.StreamHandler(sys.stdout)
     output.setFormatter(logging.Formatter("%(message)s"))
     # Ours alone: the libraries' own chatter would bury it.
+    absl.logging.set_verbosity(absl.logging.WARNING)
     logger = logging.getLogger("hourglass_jax")
     logger.addHandler(output)
     logger.setLevel(logging.INFO)

@@ -36,6 +36,11 @@ class Progress:
         if self._bar:
             self._bar.stop()
 
+    def start(self) -> None:
+        """Counts the first step, and begins to measure speed after it."""
+        self._step += 1
+        self._reset()
+
     def _reset(self) -> None:
         self._since, self._steps, self._waited, self._idle = time.perf_counter(), 0, 0.0, 0.0
 
@@ -55,7 +60,7 @@ class Progress:
         self._idle += time.perf_counter() - start
 
     def rates(self) -> dict[str, float]:
-        """Returns images/s and seconds waited for data since the last call."""
+        """Returns images/s and seconds waited for data since the last call or the first step."""
         seconds = max(time.perf_counter() - self._since - self._idle, 1e-9)
         self._speed = self._steps * self._batch_size / seconds
         rates = {"images_per_second": self._speed, "seconds_waiting_for_data": self._waited}

@@ -18,11 +18,10 @@ import numpy as np
 from clu import metric_writers
 from ml_collections import ConfigDict
 
-from hourglass_jax import evaluate, optimizer, sharding, steps, visualize
+from hourglass_jax import evaluate, optimizer, pictures, predictions, sharding, steps, visualize
 from hourglass_jax.checkpoint import Checkpoints
 from hourglass_jax.data import augment, pipeline
 from hourglass_jax.experiment import Experiment
-from hourglass_jax.pose import geometry, heatmap
 from hourglass_jax.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -86,7 +85,7 @@ def _train(experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoin
         normalisation=experiment.normalisation,
         sync_batch_norm=config.sync_batch_norm,
     )
-    eval_step = evaluate.make_eval_step(experiment)
+    eval_step = predictions.make_eval_step(experiment)
     batches = pipeline.training_batches(
         builder,
         experiment.crop,
@@ -123,13 +122,17 @@ def _train(experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoin
             batch = next(batches)
             waited = time.perf_counter() - waited
             if step == 0:
-                _save_training_batch(workdir / "training_batch.png", batch, experiment)
+                pictures.save_training_batch(workdir / "training_batch.png", batch, experiment)
             state, metrics = train_step(state, sharding.shard_batch(batch, mesh))
             # One step behind, so that the device is never waited for.
             if pending is not None:
                 _check_finite(pending, step, checkpoints)
             pending = metrics
-            progress.advance(waited)
+            if step == first:
+                _check_finite(metrics, step + 1, checkpoints)
+                progress.start()  # what came before was compilation
+            else:
+                progress.advance(waited)
             if (step + 1) % config.log_every_steps == 0:
                 _check_finite(metrics, step + 1, checkpoints)
                 log.training(step + 1, jax.device_get(metrics), progress)
@@ -152,11 +155,11 @@ def _evaluate(experiment, eval_step, state, log, progress) -> float:
     builder, split = experiment.builder, experiment.builder.SELECT
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     with progress.paused():
-        predictions = evaluate.predict_split(experiment, eval_step, variables, split)
-        figures = evaluate.summarise(predictions, experiment.skeleton, builder.METRIC)
-        indices = list(range(min(8, len(predictions.ids))))
-        pictures = evaluate.draw_people(experiment, predictions, split, indices)
-    log.evaluation(int(state.step), split, figures, visualize.grid(pictures, columns=2))
+        predicted = predictions.predict_split(experiment, eval_step, variables, split)
+        figures = evaluate.summarise(predicted, experiment.skeleton, builder.METRIC)
+        first = range(min(8, len(predicted.ids)))
+        drawn = pictures.draw_people(experiment, predicted, split, first)
+    log.evaluation(int(state.step), split, figures, visualize.grid(drawn, columns=2))
     figure = figures[builder.METRIC]
     logger.info("step %d: %s %.4f on %s", int(state.step), builder.METRIC, figure, split)
     return figure
@@ -194,11 +197,11 @@ class Log:
         self._write(record)
         progress.say(step, record["loss"], record["ratio_to_plateau"][-1])
 
-    def evaluation(self, step: int, split: str, figures: dict, pictures: np.ndarray) -> None:
+    def evaluation(self, step: int, split: str, figures: dict, sheet: np.ndarray) -> None:
         """Logs figures of a split, without those that no joint was labelled for."""
         known = {f"{split}/{k}": v for k, v in figures.items() if math.isfinite(v)}
         self._write({"step": step, **known})
-        self._writer.write_images(step, {f"{split}/predictions": pictures[None]})
+        self._writer.write_images(step, {f"{split}/predictions": sheet[None]})
 
     def _write(self, record: dict) -> None:
         self._lines.write(json.dumps(record) + "\n")
@@ -224,18 +227,3 @@ class _StopSignal:
 
     def _note(self, *unused):
         self.requested = True
-
-
-def _save_training_batch(path: pathlib.Path, batch: dict, experiment: Experiment) -> None:
-    """Draws the first pictures as the network receives them, with joints and heatmaps."""
-    count = min(8, len(batch["image"]))
-    joints_heatmap, _ = heatmap.decode(batch["heatmaps"][:count], "refined")
-    joints_crop = geometry.heatmap_to_crop(np.asarray(joints_heatmap), evaluate.STRIDE)
-    factor = max(256 // experiment.crop.input_size, 1)
-    rows = [[], []]
-    for i in range(count):
-        image, joints = visualize.enlarge(batch["image"][i], joints_crop[i], factor)
-        shown = batch["heatmaps"][i].max((0, 1)) > 0
-        rows[1].append(visualize.overlay_heatmaps(image, batch["heatmaps"][i]))
-        rows[0].append(visualize.draw_skeleton(image, joints, shown, experiment.skeleton))
-    visualize.save_png(path, visualize.grid(rows[0] + rows[1], columns=count))
