@@ -9,15 +9,15 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-    config.batch_size = 8  # over all devices
-    config.num_steps = 3000
+    config.batch_size = 16  # over all devices
+    config.num_steps = 1400
     config.sync_batch_norm = False  # statistics per device, as the reference has them
 
     config.data = ConfigDict()
     config.data.dataset = "synthetic_people"
     config.data.data_dir = ""  # where records go; empty: TFDS's own folder
-    config.data.resolution = 160  # px of a person's box that records keep
-    config.data.shuffle_buffer = 8192  # records; about 20 kB each
+    config.data.resolution = 128  # px of a person's box that records keep
+    config.data.shuffle_buffer = 8192  # records; about 12 kB each
     config.data.drawing_seed = 0
     config.data.num_train = 4000
     config.data.num_validation = 500
@@ -34,12 +34,12 @@ def get_config() -> ConfigDict:
     config.model.remat = False
 
     config.heatmap = ConfigDict()
-    config.heatmap.sigma = 1.0
+    config.heatmap.sigma = 1.25
     config.heatmap.zero_target = False
 
     config.augment = ConfigDict()
-    config.augment.scale = 0.15
-    config.augment.rotation = 20.0
+    config.augment.scale = 0.1
+    config.augment.rotation = 10.0
     config.augment.rotation_probability = 0.5
     config.augment.translate = 0.03
     config.augment.flip = 0.5
@@ -47,19 +47,19 @@ def get_config() -> ConfigDict:
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adam"
-    config.optimizer.learning_rate = 2e-3
+    config.optimizer.learning_rate = 3e-3
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_steps = 100
     config.optimizer.clip_norm = 0.0  # 0: none
 
     config.eval = ConfigDict()
-    config.eval.every_steps = 1000
+    config.eval.every_steps = 700
     config.eval.batch_size = 50
     config.eval.flip_test = True
     config.eval.decode = "refined"
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.every_steps = 500
+    config.checkpoint.every_steps = 350
     config.checkpoint.keep = 1
 
     config.log_every_steps = 50

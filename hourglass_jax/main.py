@@ -30,12 +30,11 @@ def _parse(argv: list[str]) -> list[str]:
             raise UserError(f"{rest[1]!r} is no flag; every argument has the form --name=value")
         if _CONFIG.value is None:
             raise UserError("no --config given; try --config=configs/synthetic.py")
-        # Where the file has an error, a stand-in raises it at the first access.
-        _CONFIG.value.lock()
+        name = flags.FLAGS["config"].config_filename
+        if not pathlib.Path(name).is_file():
+            raise UserError(f"--config={name}: there is no such file; see configs/")
     except UserError:
         raise
-    except FileNotFoundError as error:
-        raise UserError(f"--config: there is no file {error.filename!r}; see configs/") from None
     # A misspelt field or a value of the wrong type raises one of many kinds.
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
         raise UserError(f"flags: {' '.join(str(error).split())}") from None
@@ -59,7 +58,7 @@ def run() -> None:
     output = logging.StreamHandler(sys.stdout)
     output.setFormatter(logging.Formatter("%(message)s"))
     # Ours alone: the libraries' own chatter would bury it.
-    absl.logging.set_verbosity(absl.logging.WARNING)
+    absl.logging.set_verbosity(absl.logging.ERROR)
     logger = logging.getLogger("hourglass_jax")
     logger.addHandler(output)
     logger.setLevel(logging.INFO)

@@ -96,8 +96,7 @@ def _train(experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoin
         first_step=first,
     )
     log = Log(workdir, schedule, first)
-    stop = _StopSignal()
-    with Progress(first, config.num_steps, config.batch_size) as progress:
+    with _StopSignal() as stop, Progress(first, config.num_steps, config.batch_size) as progress:
         pending = None
         for step in range(first, config.num_steps + 1):
             last = step == config.num_steps
@@ -221,9 +220,14 @@ class Log:
 class _StopSignal:
     """Notes SIGTERM, which a preempted machine gets, so that the loop can save and leave."""
 
-    def __init__(self):
-        self.requested = False
-        signal.signal(signal.SIGTERM, self._note)
+    requested = False
+
+    def __enter__(self) -> "_StopSignal":
+        self._before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def __exit__(self, *unused) -> None:
+        signal.signal(signal.SIGTERM, self._before)
 
     def _note(self, *unused):
         self.requested = True

@@ -1,12 +1,18 @@
 """Eight CPU devices, strict arrays, and small data sets that the tests make themselves."""
 
 import os
+import tempfile
 
 # Before JAX starts: as many devices as the data-parallel tests need.
 os.environ["JAX_PLATFORMS"] = "cpu"
+# Compiling is most of the tests' time: compile quickly, and each program once for all processes.
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    " --xla_backend_optimization_level=0"
 )
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="hourglass_tests"))
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import importlib.util
@@ -22,6 +28,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 ROOT = pathlib.Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_configure(config):
+    """Warnings from our own modules are errors; a filter names one module each."""
+    for path in (ROOT / "hourglass_jax").rglob("*.py"):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        config.addinivalue_line("filterwarnings", f"error:::{module}")
 
 
 def pytest_addoption(parser):

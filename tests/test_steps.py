@@ -59,7 +59,7 @@ def run(model, dtype, devices, *, sync=False):
 def distance(a, b):
     """The largest difference between two trees, as a share of the second's global norm."""
     difference = jax.tree.map(lambda x, y: np.abs(x - y).max(), a, b)
-    return max(jax.tree.leaves(difference)) / float(optax.global_norm(b))
+    return max(jax.tree.leaves(difference)) / float(optax.tree.norm(b))
 
 
 def test_synchronised_statistics_make_eight_devices_one(double):

@@ -166,10 +166,9 @@ def wait_for_step(process, workdir: pathlib.Path, step: int):
     pytest.fail(f"the run ended before step {step}: {process.stdout.read()}")
 
 
-@pytest.mark.parametrize("step", [3, 5])
-def test_killed_and_started_again_it_ends_with_the_same_bits(finished, records, tmp_path, step):
+def test_killed_and_started_again_it_ends_with_the_same_bits(finished, records, tmp_path):
     process = start(records, tmp_path)
-    wait_for_step(process, tmp_path, step)
+    wait_for_step(process, tmp_path, 5)
     process.kill()
     process.wait()
     assert not (tmp_path / "evaluation.json").exists()
