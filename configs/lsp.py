@@ -1,6 +1,10 @@
-"""A small network on drawn people: the first thing to run, nothing to download.
+"""A small network on Leeds Sports Pose and its extended set, for a CPU.
 
-python -m hourglass_jax.main --config=configs/synthetic.py --workdir=runs/synthetic
+    python -m hourglass_jax.main --config=configs/lsp.py --config.data.manual_dir=DIR
+
+120,000 pictures, about 40 minutes on two CPU cores. For an accelerator scale it up to the paper's
+network: --config.model.num_stacks=8 --config.model.features=256 --config.model.stem_features=64
+--config.model.order=4 --config.model.input_size=256 --config.data.resolution=256, and more steps.
 """
 
 from ml_collections import ConfigDict

@@ -4,6 +4,7 @@ A step's folder holds the state and, as JSON, what the state means: format, step
 normalisation and the fingerprint of the records. A checkpoint alone is therefore enough to predict.
 """
 
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +33,9 @@ class Checkpoints:
     def __exit__(self, *unused) -> None:
         self.close()
 
-    def __init__(self, workdir: pathlib.Path, metric: str, keep: int = 1):
+    def __init__(
+        self, workdir: pathlib.Path, metric: str, keep: int = 1, *, read_only: bool = False
+    ):
         self.metric = metric
         self.folder = workdir.absolute() / "checkpoints"
         # `max_to_keep` with a best function would evict the latest step; both must stay.
@@ -49,14 +52,17 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,
                 best_fn=self._figure,
-                cleanup_tmp_directories=True,
+                # A reader must not sweep away what a training run beside it is writing.
+                cleanup_tmp_directories=not read_only,
+                create=not read_only,
+                read_only=read_only,
                 enable_async_checkpointing=True,
             ),
             item_names=("state", "metadata"),
         )
 
     def _figure(self, metrics: dict) -> float:
-        return metrics[self.metric]
+        return metrics.get(self.metric, -math.inf)
 
     @property
     def latest(self) -> int | None:

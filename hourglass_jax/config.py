@@ -10,7 +10,7 @@ from hourglass_jax.errors import UserError
 from hourglass_jax.model import STEMS
 from hourglass_jax.pose import heatmap
 
-DTYPES = ("float32", "bfloat16", "float64")
+DTYPES = ("float32", "bfloat16")
 
 
 class OneOf(tuple):

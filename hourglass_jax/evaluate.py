@@ -48,7 +48,7 @@ def summarise(predictions: Predictions, skeleton: Skeleton, metric: str) -> dict
 
 
 def table(predictions: Predictions, skeleton: Skeleton, metric: str) -> str:
-    """Returns the figures as a table for people, in percent: left, right, and both."""
+    """Returns the figures as a table for people, in percent: all joints, visible and occluded."""
     threshold = float(metric.partition("@")[2])
     correct = predictions.errors() <= threshold
     kinds = {
@@ -95,11 +95,12 @@ def evaluate(experiment: Experiment, workdir: pathlib.Path) -> dict:
       UserError: there is no checkpoint, or it is of another model or data set.
     """
     builder, config = experiment.builder, experiment.config
-    with Checkpoints(workdir, builder.METRIC) as checkpoints:
-        if checkpoints.best is None:
-            raise UserError(f"{checkpoints.folder} holds no checkpoint; run --mode=train first")
+    with Checkpoints(workdir, builder.METRIC, read_only=True) as checkpoints:
         step = checkpoints.best
+        if step is None:
+            raise UserError(f"{checkpoints.folder} holds no checkpoint; run --mode=train first")
         checkpoints.check_belongs(step, experiment.metadata(), parts=("model", "data"))
+        trained = checkpoints.metadata(step)["config"]
         like = steps.init_variables(experiment.model, config.seed)
         variables = checkpoints.restore(step, sharding.replicate(like, experiment.mesh))
     eval_step = make_eval_step(experiment)
@@ -113,9 +114,8 @@ def evaluate(experiment: Experiment, workdir: pathlib.Path) -> dict:
         "checkpoint": f"checkpoints/{step}",
         "dataset": config.data.dataset,
         "split": split,
-        "config": experiment.metadata()["config"],
+        "config": {**trained, "eval": config.eval.to_dict()},
     }
-    (workdir / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n")
     np.savez_compressed(
         workdir / "predictions.npz",
         joints=predictions.final.astype(np.float32),
@@ -123,6 +123,10 @@ def evaluate(experiment: Experiment, workdir: pathlib.Path) -> dict:
         ids=predictions.ids,
     )
     pictures.save_best_to_worst(experiment, predictions, split, workdir / "pictures")
+    # Last, and at once: where it is, the rest is.
+    unfinished = workdir / "evaluation.json.unfinished"
+    unfinished.write_text(json.dumps(result, indent=2) + "\n")
+    unfinished.replace(workdir / "evaluation.json")
     logger.info(
         "%s, %s: %d people, step %d\n%s",
         *(config.data.dataset, split, len(predictions.ids), step),

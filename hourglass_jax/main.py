@@ -1,6 +1,7 @@
 """The command: flags and devices, then train or evaluate. `python -m hourglass_jax.main --help`."""
 
 import logging
+import os
 import pathlib
 import sys
 
@@ -42,6 +43,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def main(_) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on stderr otherwise
     from hourglass_jax import train  # imports JAX and TensorFlow, which --help does without
 
     config = _CONFIG.value

@@ -3,7 +3,7 @@
 import optax
 from ml_collections import ConfigDict
 
-NAMES = ("rmsprop", "adam", "adamw")
+NAMES = ("rmsprop", "adam")
 SCHEDULES = ("constant", "step", "cosine")
 
 
@@ -38,8 +38,6 @@ def create_optimizer(
     if config.name == "rmsprop":
         # Torch's: epsilon is added after the square root, and the decay is 0.99.
         optimizer = optax.rmsprop(schedule, decay=0.99, eps=1e-8, eps_in_sqrt=False)
-    elif config.name == "adamw":
-        optimizer = optax.adamw(schedule, weight_decay=config.weight_decay)
     else:
         optimizer = optax.adam(schedule)
     if config.clip_norm:

@@ -69,12 +69,13 @@ class Progress:
 
     def say(self, step: int, loss: float, ratio: float) -> None:
         """Shows loss, its ratio to the plateau, speed and the time left."""
-        left = (self._total - step) * self._batch_size / max(self._speed, 1e-9)
-        message = f"loss {loss:.2e}, {ratio:.3f} of the plateau, {self._speed:.1f} images/s"
+        message = f"loss {loss:.2e}, {ratio:.3f} of the plateau"
+        if self._speed:
+            message += f", {self._speed:.1f} images/s"
         if self._bar:
             self._bar.update(self._task, message=message)
         else:
-            minutes, seconds = divmod(round(left), 60)
-            logger.info(
-                "step %d/%d: %s, %d:%02d left", step, self._total, message, minutes, seconds
-            )
+            if self._speed:
+                left = (self._total - step) * self._batch_size / self._speed
+                message += f", {round(left) // 60}:{round(left) % 60:02d} left"
+            logger.info("step %d/%d: %s", step, self._total, message)

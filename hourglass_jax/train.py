@@ -21,6 +21,7 @@ from ml_collections import ConfigDict
 from hourglass_jax import evaluate, optimizer, pictures, predictions, sharding, steps, visualize
 from hourglass_jax.checkpoint import Checkpoints
 from hourglass_jax.data import augment, pipeline
+from hourglass_jax.errors import UserError
 from hourglass_jax.experiment import Experiment
 from hourglass_jax.progress import Progress
 
@@ -46,16 +47,22 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> dict:
       NonFiniteLossError: names step, losses and the last good checkpoint.
     """
     experiment = Experiment.from_config(config)
-    workdir.mkdir(parents=True, exist_ok=True)
-    experiment.prepare()
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir={workdir}: {error.strerror}; choose another folder") from None
+    finished = workdir / "evaluation.json"
     # Where the state comes from: the workdir's latest checkpoint, else scratch.
     with Checkpoints(workdir, experiment.builder.METRIC, config.checkpoint.keep) as checkpoints:
         latest = checkpoints.latest
         if latest is not None:
             checkpoints.check_belongs(latest, experiment.metadata())
-        if latest == config.num_steps and (workdir / "evaluation.json").exists():
+        if latest == config.num_steps and finished.exists():
             logger.info("%s is finished: %d steps, see evaluation.json", workdir, latest)
-            return json.loads((workdir / "evaluation.json").read_text())
+            return json.loads(finished.read_text())
+        experiment.prepare()
+        # It is the last file that a run writes: an old one must not pass for this run's.
+        finished.unlink(missing_ok=True)
         (workdir / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
         _train(experiment, workdir, checkpoints)
     return evaluate.evaluate(experiment, workdir)
@@ -64,6 +71,8 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> dict:
 def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> dict:
     """Evaluates the best checkpoint of a workdir; raises UserError where there is none."""
     experiment = Experiment.from_config(config)
+    if not (workdir / "checkpoints").is_dir():
+        raise UserError(f"--workdir={workdir} holds no checkpoint; run --mode=train first")
     experiment.prepare()
     return evaluate.evaluate(experiment, workdir)
 
@@ -102,19 +111,20 @@ def _train(experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoin
             last = step == config.num_steps
             evaluates = step > first and (last or step % config.eval.every_steps == 0)
             saves = step > first and (last or step % config.checkpoint.every_steps == 0)
-            if pending is not None and (evaluates or saves or stop.requested or last):
+            stopping = stop.requested  # once a round: it may change at any moment
+            if pending is not None and (evaluates or saves or stopping):
                 _check_finite(pending, step, checkpoints)
                 pending = None
             figure = None
             if evaluates:
                 figure = _evaluate(experiment, eval_step, state, log, progress)
-            if evaluates or saves or (stop.requested and step > first):
+            if evaluates or saves or (stopping and step > first):
                 checkpoints.save(state, experiment.metadata(), figure)
             if last:
                 break
-            if stop.requested:
+            if stopping:
                 checkpoints.close()
-                logger.info("stopped at step %d and saved; start again to go on", step)
+                logger.info("stopped; start again to go on from step %d", checkpoints.latest or 0)
                 sys.exit(STOPPED)
 
             waited = time.perf_counter()
@@ -140,12 +150,15 @@ def _train(experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoin
 
 def _check_finite(metrics: dict, step: int, checkpoints: Checkpoints) -> None:
     """Raises NonFiniteLossError if the update that made `step` had no finite loss."""
-    if math.isfinite(metrics["loss"]):
+    # The loss was computed before the update: parameters may be the first to go.
+    if math.isfinite(metrics["loss"]) and math.isfinite(metrics["parameter_norm"]):
         return
     losses = ", ".join(f"{loss:g}" for loss in np.asarray(metrics["loss_per_stack"]))
     raise NonFiniteLossError(
-        f"the loss at step {step} is not finite (by stack: {losses}); the last good checkpoint is "
-        f"step {checkpoints.latest} in {checkpoints.folder}; lower optimizer.learning_rate"
+        f"the loss or the parameters at step {step} are not finite (loss by stack: {losses}); the "
+        f"last good checkpoint in {checkpoints.folder} is "
+        f"{'none yet' if checkpoints.latest is None else f'step {checkpoints.latest}'}; lower "
+        f"optimizer.learning_rate"
     )
 
 

@@ -19,6 +19,7 @@ if [ "$(cat "$marker" 2>/dev/null)" != "$wanted" ]; then
     uv pip install --quiet --python .venv/bin/python -c requirements.txt -e "$package"
   else
     if ! [ -x .venv/bin/python ] && ! "$PYTHON" -m venv .venv; then
+      rm -rf .venv
       echo "error: $PYTHON has no venv; on Debian: apt install python3-venv" >&2
       exit 2
     fi

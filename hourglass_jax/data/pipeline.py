@@ -13,6 +13,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from hourglass_jax.data import augment, records
+from hourglass_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,14 +31,20 @@ class Rows:
 
 def prepare(builder: records.PoseBuilder, manual_dir: str) -> None:
     """Makes the builder's records unless they are there already."""
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(
-            manual_dir=manual_dir or None,
-            compute_stats=tfds.download.ComputeStatsMode.SKIP,
-            try_download_gcs=False,
-        ),
-        file_format="tfrecord",
-    )
+    try:
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=manual_dir,
+                compute_stats=tfds.download.ComputeStatsMode.SKIP,
+                try_download_gcs=False,
+            ),
+            file_format="tfrecord",
+        )
+    except OSError as error:
+        raise UserError(
+            f"records cannot be written to {builder.data_path}: {error.strerror or error}; set "
+            f"config.data.data_dir to another folder"
+        ) from None
 
 
 def training_batches(

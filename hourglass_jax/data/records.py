@@ -6,11 +6,12 @@ joints in it, and the map back to the photograph. Training never decodes a whole
 
 import dataclasses
 import hashlib
+import inspect
 import io
 import json
 import math
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -115,9 +116,11 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         manual_dir = pathlib.Path(config.get("manual_dir", ""))
         files = cls.source_files(manual_dir, settings)
         identity = [cls.name, str(cls.VERSION), dataclasses.asdict(limits), settings]
-        pose_config = PoseConfig(
-            name=_fingerprint(identity, manual_dir, files), limits=limits, settings=settings
-        )
+        # The code that makes records is one of their sources: drawings above all.
+        code = sorted(pathlib.Path(inspect.getfile(cls)).parent.glob("*.py"))
+        code.append(pathlib.Path(__file__))
+        name = _fingerprint(json.dumps(identity, sort_keys=True), [*code, *files])
+        pose_config = PoseConfig(name=name, limits=limits, settings=settings)
         return cls(config=pose_config, data_dir=config.data_dir or None)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -188,18 +191,17 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "id": id,
         }
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        raise NotImplementedError
 
-    def _generate_examples(self, *args) -> Iterator[tuple[int, dict]]:
-        raise NotImplementedError
-
-
-def _fingerprint(identity: list, root: pathlib.Path, files: Sequence[pathlib.Path]) -> str:
-    digest = hashlib.blake2b(json.dumps(identity, sort_keys=True).encode(), digest_size=8)
+def _fingerprint(identity: str, files: Sequence[pathlib.Path]) -> str:
+    """Digests the files' names and contents; where they lie does not matter."""
+    digest = hashlib.blake2b(identity.encode(), digest_size=8)
     for path in files:
-        digest.update(f"{path.relative_to(root)}:{path.stat().st_size}:".encode())
-        digest.update(path.read_bytes())
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        digest.update(f"{path.parent.name}/{path.name}:{len(content)}:".encode())
+        digest.update(content)
     return digest.hexdigest()
 
 

@@ -36,7 +36,7 @@ class LspPose(records.PoseBuilder):
 
     @classmethod
     def settings(cls, config: ConfigDict) -> dict:
-        return {"extended": config.extended}
+        return {"extended": config.get("extended", True)}
 
     @classmethod
     def source_files(cls, manual_dir: pathlib.Path, settings: dict) -> list[pathlib.Path]:
@@ -118,11 +118,17 @@ def _read_lspet(folder: pathlib.Path) -> list[tuple]:
             f"(14, 3, people); take the file from lspet_dataset.zip"
         )
     labelled = joints[..., 2] == 1
+    joints = np.where(labelled[..., None], joints, 0)  # elsewhere coordinates mean nothing
     people = _people(folder, "im{:05d}.jpg", joints, labelled, visible=labelled)
     return [person for person in people if person[2].sum() >= 2]
 
 
 def _people(folder, pattern, joints, labelled, visible) -> list[tuple]:
+    if not np.isfinite(joints).all():
+        raise UserError(
+            f"{folder / 'joints.mat'}: coordinates of a labelled joint are no numbers; unpack the "
+            f"data set again"
+        )
     # The files count pixels from 1.
     return [
         (folder / "images" / pattern.format(i + 1), joints[i, :, :2] - 1.0, labelled[i], visible[i])
@@ -139,9 +145,9 @@ def _load_joints(path: pathlib.Path) -> np.ndarray:
             f"{path} cannot be read as a MATLAB file with `joints` "
             f"({type(error).__name__}: {error}); unpack the data set again"
         ) from None
-    if joints.ndim != 3 or joints.size == 0 or not np.isfinite(joints).all():
+    if joints.ndim != 3 or joints.size == 0:
         raise UserError(
-            f"{path}: joints has the shape {joints.shape}, or values that are no numbers; unpack "
-            f"the data set again"
+            f"{path}: joints has the shape {joints.shape}, not that of people's joints; unpack the "
+            f"data set again"
         )
     return joints

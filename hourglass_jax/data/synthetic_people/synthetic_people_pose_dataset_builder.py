@@ -28,9 +28,9 @@ class SyntheticPeoplePose(records.PoseBuilder):
     @classmethod
     def settings(cls, config: ConfigDict) -> dict:
         return {
-            "seed": config.drawing_seed,
-            "train": config.num_train,
-            "validation": config.num_validation,
+            "seed": config.get("drawing_seed", 0),
+            "train": config.get("num_train", 4000),
+            "validation": config.get("num_validation", 500),
         }
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):

@@ -1,0 +1,83 @@
+"""The optimizer's formulas against plain NumPy, and the schedules at their corners."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import load_config
+
+from hourglass_jax import optimizer
+
+
+def make_config(**fields):
+    config = load_config("mpii").optimizer
+    with config.unlocked():
+        config.update({"warmup_steps": 0, "schedule": "constant", "clip_norm": 0.0, **fields})
+    return config
+
+
+def run(config, gradients, num_steps=100):
+    transformation, _ = optimizer.create_optimizer(config, num_steps)
+    params = jnp.zeros(3)
+    state = transformation.init(params)
+
+    @jax.jit
+    def update(params, state, gradient):
+        updates, state = transformation.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state
+
+    for gradient in gradients:
+        params, state = update(params, state, jnp.asarray(gradient, jnp.float32))
+    return np.asarray(params)
+
+
+GRADIENTS = np.random.default_rng(0).normal(size=(5, 3)) * 1e-3
+
+
+def test_rmsprop_is_torchs():
+    """m = 0.99 m + 0.01 g^2; p -= rate * g / (sqrt(m) + 1e-8) (torch/optim, rmsprop.lua)."""
+    params, mean = np.zeros(3), np.zeros(3)
+    for gradient in GRADIENTS:
+        mean = 0.99 * mean + 0.01 * gradient**2
+        params = params - 1e-2 * gradient / (np.sqrt(mean) + 1e-8)
+    actual = run(make_config(name="rmsprop", learning_rate=1e-2), GRADIENTS)
+    np.testing.assert_allclose(actual, params, rtol=1e-5)
+
+
+def test_adam_is_the_papers():
+    """Kingma and Ba, "Adam", ICLR 2015, algorithm 1."""
+    params, first, second = np.zeros(3), np.zeros(3), np.zeros(3)
+    for t, gradient in enumerate(GRADIENTS, start=1):
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        corrected = np.sqrt(second / (1 - 0.999**t)) + 1e-8
+        params = params - 1e-2 * first / (1 - 0.9**t) / corrected
+    actual = run(make_config(name="adam", learning_rate=1e-2), GRADIENTS)
+    np.testing.assert_allclose(actual, params, rtol=1e-4)
+
+
+def test_clipping_bounds_the_gradients_norm():
+    config = make_config(name="adam", learning_rate=1.0, clip_norm=0.5)
+    transformation, _ = optimizer.create_optimizer(config, 10)
+    # Adam forgets the scale of a gradient, but not of one that follows another.
+    state = transformation.init(jnp.zeros(2))
+    _, state = transformation.update(jnp.array([3.0, 4.0]), state, jnp.zeros(2))
+    moments = [leaf for leaf in jax.tree.leaves(state) if leaf.shape == (2,)]
+    np.testing.assert_allclose(moments[0], 0.1 * np.array([0.3, 0.4]), rtol=1e-5)
+
+
+def test_step_schedule_drops_at_shares_of_the_run():
+    config = make_config(
+        schedule="step", learning_rate=1.0, drop_at=(0.5, 0.8), drop_factor=0.1, warmup_steps=10
+    )
+    rate = optimizer.create_schedule(config, 100)
+    assert [float(rate(i)) for i in (10, 49, 51, 79, 81)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+
+
+def test_cosine_schedule_warms_up_and_ends_at_zero():
+    config = make_config(schedule="cosine", learning_rate=1.0, warmup_steps=10)
+    rate = optimizer.create_schedule(config, 110)
+    assert [float(rate(i)) for i in (0, 9, 10, 60, 110)] == pytest.approx(
+        [0.1, 0.91, 1.0, 0.5, 0.0], abs=1e-6
+    )
