@@ -29,7 +29,7 @@ def draw_skeleton(
       shown: joints to draw.
       skeleton: gives the limbs and which side they are on.
     """
-    image = np.ascontiguousarray(image)
+    image = np.array(image, order="C")  # a copy: OpenCV draws in place
     # OpenCV's line drawing overflows far outside the picture.
     limit = 4 * max(image.shape)
     points = np.clip(np.nan_to_num(joints), -limit, limit)

@@ -20,7 +20,10 @@ def test_a_joint_is_a_dot_in_the_colour_of_its_side(joint):
     image = visualize.draw_skeleton(blank(), JOINTS, shown, MPII)
     x, y = np.round(JOINTS[MPII.index(joint)]).astype(int)
     side = {"left": visualize.LEFT, "righ": visualize.RIGHT}.get(joint[:4], visualize.MIDDLE)
-    assert tuple(image[y, x]) == side
+    # The dot's dark rim is smoothed into it: of the three colours this is by far the nearest.
+    colours = np.array([visualize.LEFT, visualize.RIGHT, visualize.MIDDLE])
+    distances = np.linalg.norm(colours - image[y, x].astype(int), axis=-1)
+    assert tuple(colours[distances.argmin()]) == side and distances.min() < 40
     where = np.argwhere(image.any(-1))
     assert abs(where - [y, x]).max() <= 5
 

@@ -39,7 +39,8 @@ def test_records_are_the_drawings(builder):
         )
         width, height = person.head_box[2:] - person.head_box[:2]
         assert row["reference"].numpy() == pytest.approx(0.6 * np.hypot(width, height), rel=1e-5)
-        assert row["size_record"].numpy() <= 64 + 1e-3
+        # To the rounding of the kept picture's sides to whole pixels.
+        assert row["size_record"].numpy() <= 64 * 1.01
 
 
 def test_people_of_the_two_splits_differ(builder):
