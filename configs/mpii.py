@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     config.data = ConfigDict()
     config.data.dataset = "mpii"
     config.data.manual_dir = ""  # holds mpii_human_pose_v1_u12_1.mat and images/
+    config.data.allow_missing = 0  # people whose picture may be missing or unreadable
     config.data.data_dir = ""  # where records go; empty: TFDS's own folder
     config.data.resolution = 256  # px of a person's box that records keep
     config.data.shuffle_buffer = 8192  # records; about 40 kB each

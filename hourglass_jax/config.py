@@ -111,6 +111,7 @@ FIELDS = {
 OPTIONAL = {
     "data.manual_dir": Text(),
     "data.extended": SWITCH,
+    "data.allow_missing": Whole(0),
     "data.drawing_seed": Whole(0),
     "data.num_train": Whole(1),
     "data.num_validation": Whole(1),

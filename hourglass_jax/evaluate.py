@@ -21,21 +21,25 @@ def summarise(predictions: Predictions, skeleton: Skeleton, metric: str) -> dict
     """Returns the figures of a split by name, as fractions.
 
     `metric` itself, `metric/<joint>`, `metric/visible` and `metric/occluded` (over labelled joints
-    that are, or are not, visible) and `metric/stack<i>` from 1. For PCKh also
-    "PCKh@0.5/unweighted", as other projects print it.
+    that are, or are not, visible) and `metric/stack<i>` from 1. For PCKh also what other tables
+    print: `metric/unweighted`, `metric/official_head`, "PCKh@0.1" and "PCKh/AUC".
     """
+    kind, _, threshold = metric.partition("@")
 
-    def score(joints, labelled):
-        arguments = (predictions.truth, joints, labelled, predictions.reference)
-        if metric == "PCKh@0.5":
-            return metrics.pckh(*arguments, threshold=0.5)
-        return metrics.pck(*arguments, threshold=0.2)
+    def score(joints, labelled, threshold=float(threshold)):
+        measure = metrics.pckh if kind == "PCKh" else metrics.pck
+        return measure(predictions.truth, joints, labelled, predictions.reference, threshold)
 
     labelled, visible = predictions.labelled, predictions.visible
     overall = score(predictions.final, labelled)
     figures = {metric: overall.total}
-    if metric == "PCKh@0.5":
+    if kind == "PCKh":
         figures[f"{metric}/unweighted"] = overall.unweighted
+        figures[f"{metric}/official_head"] = overall.official_head
+        figures["PCKh@0.1"] = score(predictions.final, labelled, 0.1).total
+        figures["PCKh/AUC"] = metrics.pckh_auc(
+            predictions.truth, predictions.final, labelled, predictions.reference
+        )
     figures |= {
         f"{metric}/{joint}": value
         for joint, value in zip(skeleton.joints, overall.per_joint, strict=True)
@@ -70,11 +74,27 @@ def table(predictions: Predictions, skeleton: Skeleton, metric: str) -> str:
         if name.startswith(f"{metric}/stack")
     ]
     lines.append("after each stack: " + ", ".join(stacks))
-    if metric == "PCKh@0.5":
-        lines.append(
-            "The total is MPII's: 14 joints, without pelvis and thorax, by labelled count."
-        )
+    if metric.startswith("PCKh"):
+        lines.append(_pckh_summary(figures, metric))
     return "\n".join(lines)
+
+
+def _pckh_summary(figures: dict[str, float], metric: str) -> str:
+    """The figures that are all called PCKh somewhere, and how they differ."""
+    values = {
+        "MPII toolkit's Total": figures[metric],
+        "unweighted mean": figures[f"{metric}/unweighted"],
+        "toolkit's Head": figures[f"{metric}/official_head"],
+        "head top": figures[f"{metric}/head_top"],
+        "PCKh@0.1": figures["PCKh@0.1"],
+        "AUC": figures["PCKh/AUC"],
+    }
+    return (
+        ", ".join(f"{name} {_or_dash(100 * value)}" for name, value in values.items())
+        + "\nAll leave out pelvis and thorax. The toolkit's Total is found over labelled joints; "
+        "the mean of\nPyTorch projects weighs 14 joints alike. The toolkit's Head is the mean of "
+        "upper neck and head top,\ntheirs the head top alone."
+    )
 
 
 def _percent(correct, mask) -> str:
@@ -83,6 +103,41 @@ def _percent(correct, mask) -> str:
 
 def _or_dash(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.2f}"
+
+
+def predict_test(experiment: Experiment, workdir: pathlib.Path) -> pathlib.Path:
+    """Writes the best checkpoint's predictions for people whose joints are not public.
+
+    Returns:
+      the file, in the structure that the data set's evaluation server takes.
+
+    Raises:
+      UserError: there is no checkpoint, or the data set has no such people.
+    """
+    builder = experiment.builder
+    if builder.SUBMIT is None or builder.SUBMIT not in builder.info.splits:
+        raise UserError(
+            f"data.dataset={experiment.config.data.dataset!r} has no people to send predictions "
+            f"for; --mode=predict_test is for mpii"
+        )
+    _, _, variables = _best(experiment, workdir)
+    predictions = predict_split(experiment, make_eval_step(experiment), variables, builder.SUBMIT)
+    joints = dict(zip(predictions.ids.tolist(), predictions.final, strict=True))
+    path = builder.write_submission(joints, experiment.manual_dir, workdir)
+    logger.info("%d people of %s: %s", len(joints), builder.SUBMIT, path)
+    return path
+
+
+def _best(experiment: Experiment, workdir: pathlib.Path) -> tuple[int, dict, dict]:
+    """Returns the best checkpoint's step, the config it was trained with, and its variables."""
+    with Checkpoints(workdir, experiment.builder.METRIC, read_only=True) as checkpoints:
+        step = checkpoints.best
+        if step is None:
+            raise UserError(f"{checkpoints.folder} holds no checkpoint; run --mode=train first")
+        checkpoints.check_belongs(step, experiment.metadata(), parts=("model", "data"))
+        like = steps.init_variables(experiment.model, experiment.config.seed)
+        variables = checkpoints.restore(step, sharding.replicate(like, experiment.mesh))
+        return step, checkpoints.metadata(step)["config"], variables
 
 
 def evaluate(experiment: Experiment, workdir: pathlib.Path) -> dict:
@@ -95,14 +150,7 @@ def evaluate(experiment: Experiment, workdir: pathlib.Path) -> dict:
       UserError: there is no checkpoint, or it is of another model or data set.
     """
     builder, config = experiment.builder, experiment.config
-    with Checkpoints(workdir, builder.METRIC, read_only=True) as checkpoints:
-        step = checkpoints.best
-        if step is None:
-            raise UserError(f"{checkpoints.folder} holds no checkpoint; run --mode=train first")
-        checkpoints.check_belongs(step, experiment.metadata(), parts=("model", "data"))
-        trained = checkpoints.metadata(step)["config"]
-        like = steps.init_variables(experiment.model, config.seed)
-        variables = checkpoints.restore(step, sharding.replicate(like, experiment.mesh))
+    step, trained, variables = _best(experiment, workdir)
     eval_step = make_eval_step(experiment)
     split = builder.REPORT
     predictions = predict_split(experiment, eval_step, variables, split)

@@ -79,10 +79,14 @@ class Experiment:
         size = -(-self.config.eval.batch_size // devices) * devices
         return pipeline.Rows(size, jax.process_index(), jax.process_count())
 
+    @property
+    def manual_dir(self) -> pathlib.Path:
+        """Where the user put the data set's files."""
+        return pathlib.Path(self.config.data.get("manual_dir", "")).absolute()
+
     def prepare(self) -> None:
         """Makes the data set's records unless they are there."""
-        manual_dir = self.config.data.get("manual_dir", "")
-        pipeline.prepare(self.builder, str(pathlib.Path(manual_dir).absolute()))
+        pipeline.prepare(self.builder, str(self.manual_dir))
 
     def metadata(self) -> dict:
         """Returns what a checkpoint says about its state."""

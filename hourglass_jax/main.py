@@ -11,7 +11,7 @@ from ml_collections import config_flags
 
 from hourglass_jax.errors import UserError
 
-MODES = ("train", "evaluate")
+MODES = ("train", "evaluate", "predict_test")
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment, e.g. configs/synthetic.py; --config.seed=1 changes a field."
 )
@@ -19,7 +19,11 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for checkpoints, logs and results. Default: runs/<name of the config>."
 )
 _MODE = flags.DEFINE_enum(
-    "mode", "train", MODES, "train (and evaluate at the end), or evaluate the best checkpoint."
+    "mode",
+    "train",
+    MODES,
+    "train (and evaluate at the end), evaluate the best checkpoint, or write its predictions for "
+    "the evaluation server.",
 )
 
 
@@ -49,10 +53,12 @@ def main(_) -> None:
     config = _CONFIG.value
     name = pathlib.Path(flags.FLAGS["config"].config_filename).stem
     workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
-    if _MODE.value == "train":
-        train.train_and_evaluate(config, workdir)
-    else:
-        train.evaluate_only(config, workdir)
+    modes = {
+        "train": train.train_and_evaluate,
+        "evaluate": train.evaluate_only,
+        "predict_test": train.predict_test,
+    }
+    modes[_MODE.value](config, workdir)
 
 
 def run() -> None:

@@ -1,9 +1,11 @@
 """The learning rate's schedule and the optimizer, from the config."""
 
+import jax
 import optax
 from ml_collections import ConfigDict
+from optax import contrib
 
-NAMES = ("rmsprop", "adam")
+NAMES = ("rmsprop", "adam", "muon")
 SCHEDULES = ("constant", "step", "cosine")
 
 
@@ -38,8 +40,28 @@ def create_optimizer(
     if config.name == "rmsprop":
         # Torch's: epsilon is added after the square root, and the decay is 0.99.
         optimizer = optax.rmsprop(schedule, decay=0.99, eps=1e-8, eps_in_sqrt=False)
+    elif config.name == "muon":
+        # Scaled to the size of Adam's updates, which everything that is no matrix gets.
+        optimizer = contrib.muon(
+            schedule, consistent_rms=0.2, muon_weight_dimension_numbers=_matrices
+        )
     else:
         optimizer = optax.adam(schedule)
     if config.clip_norm:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
     return optimizer, schedule
+
+
+def _matrices(params: optax.Params):
+    """Says which parameters Muon takes as matrices: kernels, from all that they read to a channel.
+
+    Kernels of the heatmaps are left to Adam, as Muon's authors advise for the last layer.
+    """
+
+    def dimensions(path, parameter):
+        names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+        if names[-1] != "kernel" or "heatmaps" in names:
+            return None
+        return contrib.MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=3)
+
+    return jax.tree_util.tree_map_with_path(dimensions, params)

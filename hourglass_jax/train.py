@@ -70,11 +70,20 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> dict:
 
 def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> dict:
     """Evaluates the best checkpoint of a workdir; raises UserError where there is none."""
+    return evaluate.evaluate(_trained(config, workdir), workdir)
+
+
+def predict_test(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
+    """Writes what the data set's evaluation server takes; see `evaluate.predict_test`."""
+    return evaluate.predict_test(_trained(config, workdir), workdir)
+
+
+def _trained(config: ConfigDict, workdir: pathlib.Path) -> Experiment:
     experiment = Experiment.from_config(config)
     if not (workdir / "checkpoints").is_dir():
         raise UserError(f"--workdir={workdir} holds no checkpoint; run --mode=train first")
     experiment.prepare()
-    return evaluate.evaluate(experiment, workdir)
+    return experiment
 
 
 def _train(experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoints) -> None:

@@ -57,6 +57,30 @@ def test_adam_is_the_papers():
     np.testing.assert_allclose(actual, params, rtol=1e-4)
 
 
+def test_muon_moves_kernels_by_matrices_without_direction_of_choice():
+    """Jordan et al., "Muon", 2024: all singular values of a kernel's update are nearly equal.
+
+    Five Newton-Schulz steps leave them between 0.7 and 1.2; the size is 0.2 of the square root of
+    the longer side, which gives the update's elements the size that Adam's have.
+    """
+    config = make_config(name="muon", learning_rate=1e-2)
+    transformation, _ = optimizer.create_optimizer(config, 100)
+    rng = np.random.default_rng(0)
+    params = {
+        "conv": {"kernel": jnp.zeros((3, 3, 4, 8)), "bias": jnp.zeros(8)},
+        "heatmaps": {"kernel": jnp.zeros((1, 1, 8, 16))},
+    }
+    gradients = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape), jnp.float32), params)
+    updates, _ = transformation.update(gradients, transformation.init(params), params)
+    sizes = np.linalg.svd(np.asarray(updates["conv"]["kernel"]).reshape(36, 8), compute_uv=False)
+    assert (sizes > 0.65 * 1e-2 * 0.2 * 6).all() and (sizes < 1.25 * 1e-2 * 0.2 * 6).all()
+    # The others get Adam's first step with Nesterov's momentum (Dozat, 2016).
+    step = 0.9 * 0.1 / (1 - 0.9**2) + 1
+    for name, leaf in (("conv", "bias"), ("heatmaps", "kernel")):
+        expected = -1e-2 * step * np.sign(gradients[name][leaf])
+        np.testing.assert_allclose(updates[name][leaf], expected, rtol=1e-3)
+
+
 def test_clipping_bounds_the_gradients_norm():
     config = make_config(name="adam", learning_rate=1.0, clip_norm=0.5)
     transformation, _ = optimizer.create_optimizer(config, 10)

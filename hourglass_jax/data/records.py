@@ -11,7 +11,7 @@ import io
 import json
 import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -28,6 +28,9 @@ from hourglass_jax.pose.skeleton import Skeleton
 # JAX owns the accelerators; TensorFlow only feeds it.
 for kind in ("GPU", "TPU"):
     tf.config.set_visible_devices([], kind)
+
+
+_LARGEST_BOX = 1e6  # px; beyond any picture, and damaged files say such things
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +92,7 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       TRAIN: the split to train on.
       SELECT: the split that chooses the best checkpoint.
       REPORT: the split that the final figure is for.
+      SUBMIT: the split whose joints are not public, if there is one.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -97,10 +101,19 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     TRAIN = "train"
     SELECT = "validation"
     REPORT = "validation"
+    SUBMIT: str | None = None
 
     @classmethod
     def source_files(cls, manual_dir: pathlib.Path, settings: dict) -> list[pathlib.Path]:
         """Returns the files that records are made of, checked to be there."""
+        return []
+
+    @classmethod
+    def photographs(cls, manual_dir: pathlib.Path, settings: dict) -> list[pathlib.Path]:
+        """Returns source files that are too large to read at every start.
+
+        They are told apart by name and size alone.
+        """
         return []
 
     @classmethod
@@ -119,9 +132,25 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         # The code that makes records is one of their sources: drawings above all.
         code = sorted(pathlib.Path(inspect.getfile(cls)).parent.glob("*.py"))
         code.append(pathlib.Path(__file__))
-        name = _fingerprint(json.dumps(identity, sort_keys=True), [*code, *files])
+        large = cls.photographs(manual_dir, settings)
+        name = _fingerprint(json.dumps(identity, sort_keys=True), [*code, *files], large)
         pose_config = PoseConfig(name=name, limits=limits, settings=settings)
         return cls(config=pose_config, data_dir=config.data_dir or None)
+
+    def write_submission(
+        self,
+        joints: Mapping[str, Float[np.ndarray, "joints 2"]],
+        manual_dir: pathlib.Path,
+        folder: pathlib.Path,
+    ) -> pathlib.Path:
+        """Writes predictions for `SUBMIT` as the data set's evaluation server takes them.
+
+        Args:
+          joints: by the person's id; px of the photograph.
+          manual_dir: of the source files.
+          folder: to write to.
+        """
+        raise NotImplementedError
 
     def _info(self) -> tfds.core.DatasetInfo:
         joints = self.SKELETON.num_joints
@@ -163,6 +192,11 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           id: names the person in predictions.
         """
         limits = self.builder_config.limits if self.builder_config else Limits()
+        if not 0 < size < _LARGEST_BOX or not (np.abs(center) < _LARGEST_BOX).all():
+            raise UserError(
+                f"{id}: a box of {size} px around {np.asarray(center).tolist()} is none that a "
+                f"picture can hold; correct the annotations, or leave the person out"
+            )
         height, width = image.shape[:2]
         reach = size * limits.surroundings / 2
         left, top = np.clip(np.floor(center - reach), 0, (width - 1, height - 1)).astype(int)
@@ -192,9 +226,13 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         }
 
 
-def _fingerprint(identity: str, files: Sequence[pathlib.Path]) -> str:
-    """Digests the files' names and contents; where they lie does not matter."""
+def _fingerprint(
+    identity: str, files: Sequence[pathlib.Path], large: Sequence[pathlib.Path]
+) -> str:
+    """Digests the files' names and contents, or sizes; where they lie does not matter."""
     digest = hashlib.blake2b(identity.encode(), digest_size=8)
+    for path in large:
+        digest.update(f"{path.parent.name}/{path.name}:{path.stat().st_size}:".encode())
     for path in files:
         try:
             content = path.read_bytes()
