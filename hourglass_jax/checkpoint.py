@@ -20,7 +20,8 @@ FORMAT = 1
 # it logs and saves, how it evaluates, and where files lie (their content has a fingerprint).
 MAY_CHANGE = (
     *("num_steps", "log_every_steps", "eval", "checkpoint"),
-    *("data.manual_dir", "data.data_dir"),
+    *("data.manual_dir", "data.data_dir", "data.train_json", "data.validation_json"),
+    *("data.image_dir", "data.validation_image_dir"),
 )
 
 

@@ -5,6 +5,7 @@ import importlib
 from hourglass_jax.errors import UserError
 
 BUILDERS = {
+    "custom": "hourglass_jax.data.custom.custom_pose_dataset_builder:CustomPose",
     "mpii": "hourglass_jax.data.mpii.mpii_pose_dataset_builder:MpiiPose",
     "lsp": "hourglass_jax.data.lsp.lsp_pose_dataset_builder:LspPose",
     "synthetic_people": (

@@ -81,6 +81,8 @@ class PoseConfig(tfds.core.BuilderConfig):
 
     limits: Limits = Limits()
     settings: dict = dataclasses.field(default_factory=dict)
+    # Where source files lie, which is no part of the fingerprint.
+    paths: dict = dataclasses.field(default_factory=dict)
 
 
 class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -104,12 +106,12 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     SUBMIT: str | None = None
 
     @classmethod
-    def source_files(cls, manual_dir: pathlib.Path, settings: dict) -> list[pathlib.Path]:
+    def source_files(cls, config: ConfigDict) -> list[pathlib.Path]:
         """Returns the files that records are made of, checked to be there."""
         return []
 
     @classmethod
-    def photographs(cls, manual_dir: pathlib.Path, settings: dict) -> list[pathlib.Path]:
+    def large_files(cls, config: ConfigDict) -> list[pathlib.Path]:
         """Returns source files that are too large to read at every start.
 
         They are told apart by name and size alone.
@@ -122,19 +124,24 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {}
 
     @classmethod
+    def paths(cls, config: ConfigDict) -> dict[str, str]:
+        """Returns where a config's `data` says that source files lie, beside `manual_dir`."""
+        return {}
+
+    @classmethod
     def from_config(cls, config: ConfigDict) -> "PoseBuilder":
         """Returns the builder for a config's `data`; its records may have to be prepared yet."""
         limits = Limits(resolution=config.resolution)
         settings = cls.settings(config)
-        manual_dir = pathlib.Path(config.get("manual_dir", ""))
-        files = cls.source_files(manual_dir, settings)
+        files = cls.source_files(config)
         identity = [cls.name, str(cls.VERSION), dataclasses.asdict(limits), settings]
         # The code that makes records is one of their sources: drawings above all.
         code = sorted(pathlib.Path(inspect.getfile(cls)).parent.glob("*.py"))
         code.append(pathlib.Path(__file__))
-        large = cls.photographs(manual_dir, settings)
+        large = cls.large_files(config)
         name = _fingerprint(json.dumps(identity, sort_keys=True), [*code, *files], large)
-        pose_config = PoseConfig(name=name, limits=limits, settings=settings)
+        paths = cls.paths(config)
+        pose_config = PoseConfig(name=name, limits=limits, settings=settings, paths=paths)
         return cls(config=pose_config, data_dir=config.data_dir or None)
 
     def write_submission(

@@ -39,9 +39,9 @@ class LspPose(records.PoseBuilder):
         return {"extended": config.get("extended", True)}
 
     @classmethod
-    def source_files(cls, manual_dir: pathlib.Path, settings: dict) -> list[pathlib.Path]:
-        files = []
-        for folder in ("lsp", "lspet") if settings["extended"] else ("lsp",):
+    def source_files(cls, config: ConfigDict) -> list[pathlib.Path]:
+        manual_dir, files = pathlib.Path(config.get("manual_dir", "")), []
+        for folder in ("lsp", "lspet") if config.get("extended", True) else ("lsp",):
             mat = manual_dir / folder / "joints.mat"
             images = sorted((manual_dir / folder / "images").glob("*.jpg"))
             if not mat.is_file() or not images:

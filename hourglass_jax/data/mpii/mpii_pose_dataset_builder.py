@@ -45,11 +45,12 @@ class MpiiPose(records.PoseBuilder):
         return {"allow_missing": config.get("allow_missing", 0)}
 
     @classmethod
-    def source_files(cls, manual_dir: pathlib.Path, settings: dict) -> list[pathlib.Path]:
-        return [_annotations_file(manual_dir)]
+    def source_files(cls, config: ConfigDict) -> list[pathlib.Path]:
+        return [_annotations_file(pathlib.Path(config.manual_dir))]
 
     @classmethod
-    def photographs(cls, manual_dir: pathlib.Path, settings: dict) -> list[pathlib.Path]:
+    def large_files(cls, config: ConfigDict) -> list[pathlib.Path]:
+        manual_dir = pathlib.Path(config.manual_dir)
         folder, archive = manual_dir / "images", manual_dir / ARCHIVE
         if folder.is_dir():
             return sorted(folder.iterdir())

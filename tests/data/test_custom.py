@@ -1,0 +1,226 @@
+"""Your own keypoints: what is read from JSON and CSV, what is found in names, what is refused."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from conftest import load_config
+from PIL import Image
+
+from hourglass_jax.data import keypoint_csv, keypoint_json
+from hourglass_jax.data.custom import custom_pose_dataset_builder as custom
+from hourglass_jax.data.pipeline import prepare
+from hourglass_jax.errors import UserError
+
+JOINTS = ["snout", "leftear", "rightear", "tail"]
+
+
+def write_json(folder, pictures=20, **category):
+    """Writes keypoints.json and pictures; every third animal lacks the second joint."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    images, annotations = [], []
+    for i in range(pictures):
+        name = f"img{i}.{'png' if i % 2 else 'jpg'}"
+        Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)).save(folder / name)
+        images.append({"id": i, "file_name": name, "width": 64, "height": 48})
+        joints = np.c_[rng.uniform(5, 40, (4, 2)), [2, 0 if i % 3 == 0 else 1, 2, 2]]
+        annotations.append(
+            {
+                "id": 100 + i,
+                "image_id": i,
+                "category_id": 7,
+                "keypoints": joints.round(2).ravel().tolist(),
+                "bbox": [4.0, 4.0, 40.0, 30.0],
+                "iscrowd": 0,
+            }
+        )
+    names = {"id": 7, "name": "mouse", "keypoints": JOINTS, "skeleton": [[1, 2], [1, 3], [1, 4]]}
+    content = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "cage"}, {**names, **category}],
+    }
+    (folder / "keypoints.json").write_text(json.dumps(content))
+    return content
+
+
+def build(folder, data_dir, **fields):
+    config = load_config("custom").data
+    config.update(
+        {
+            "train_json": str(folder / "keypoints.json"),
+            "image_dir": str(folder),
+            "data_dir": str(data_dir),
+            **fields,
+        }
+    )
+    builder = custom.CustomPose.from_config(config)
+    prepare(builder, "")
+    rows = {
+        split: list(builder.as_dataset(split=split).as_numpy_iterator())
+        for split in builder.info.splits
+    }
+    return builder, rows
+
+
+def test_everything_comes_from_the_json(tmp_path):
+    content = write_json(tmp_path / "mice")
+    builder, rows = build(tmp_path / "mice", tmp_path)
+    assert list(builder.SKELETON.joints) == JOINTS
+    assert builder.SKELETON.pairs == (("leftear", "rightear"),)
+    assert builder.SKELETON.limbs == (
+        ("snout", "leftear"),
+        ("snout", "rightear"),
+        ("snout", "tail"),
+    )
+    assert builder.METRIC == "PCK@0.1"
+    assert {split: len(people) for split, people in rows.items()} == {"train": 18, "validation": 2}
+    annotations = {f"{a['image_id']}/{a['id']}": a for a in content["annotations"]}
+    seen = {row["id"].decode(): row for people in rows.values() for row in people}
+    assert seen.keys() == annotations.keys()
+    for name, row in seen.items():
+        keypoints = np.reshape(annotations[name]["keypoints"], (4, 3))
+        np.testing.assert_array_equal(row["labelled"], keypoints[:, 2] > 0)
+        np.testing.assert_array_equal(row["visible"], keypoints[:, 2] == 2)
+        to_source = row["record_to_source"]
+        joints = row["joints_record"] @ to_source[:, :2].T + to_source[:, 2]
+        labelled = row["labelled"]
+        np.testing.assert_allclose(joints[labelled], keypoints[labelled, :2], atol=1e-4)
+        assert row["size_record"] == pytest.approx(1.25 * 40) and row["reference"] == 40
+        np.testing.assert_allclose(
+            to_source[:, :2] @ row["center_record"] + to_source[:, 2], (23.5, 18.5), atol=1e-4
+        )
+
+
+def test_a_validation_file_is_used_and_must_have_the_same_joints(tmp_path):
+    write_json(tmp_path / "a")
+    write_json(tmp_path / "b", pictures=5)
+    fields = {
+        "validation_json": str(tmp_path / "b/keypoints.json"),
+        "validation_image_dir": str(tmp_path / "b"),
+    }
+    _, rows = build(tmp_path / "a", tmp_path, **fields)
+    assert {split: len(people) for split, people in rows.items()} == {"train": 20, "validation": 5}
+    write_json(tmp_path / "b", pictures=5, keypoints=[*JOINTS[:3], "nose"])
+    with pytest.raises(UserError, match=r"nose.*must be the same"):
+        build(tmp_path / "a", tmp_path, **fields)
+
+
+def test_pairs_of_the_file_go_before_those_of_the_names(tmp_path):
+    write_json(tmp_path / "mice", pairs=[["snout", "tail"]])
+    file = keypoint_json.read(tmp_path / "mice/keypoints.json")
+    assert file.pairs_given and file.skeleton.pairs == (("snout", "tail"),)
+
+
+def test_pck_can_be_relative_to_two_joints(tmp_path):
+    content = write_json(tmp_path / "mice")
+    builder, rows = build(
+        tmp_path / "mice", tmp_path, pck_reference="snout:leftear", pck_threshold=0.5
+    )
+    assert builder.METRIC == "PCK@0.5"
+    annotations = {f"{a['image_id']}/{a['id']}": a for a in content["annotations"]}
+    for row in rows["train"]:
+        joints = np.reshape(annotations[row["id"].decode()]["keypoints"], (4, 3))
+        both = joints[1, 2] > 0
+        expected = np.linalg.norm(joints[0, :2] - joints[1, :2]) if both else 20
+        assert row["reference"] == pytest.approx(expected, rel=1e-5)
+    for wrong in ("snout", "snout:knee", "tail:tail"):
+        with pytest.raises(UserError, match=wrong.split(":")[-1]):
+            build(tmp_path / "mice", tmp_path, pck_reference=wrong)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda c: c.pop("images"), "images"),
+        (lambda c: c["categories"].pop(), "no category with `keypoints`"),
+        (lambda c: c["annotations"][2]["keypoints"].pop(), r"annotations\[2\].*11 numbers"),
+        (lambda c: c["annotations"][3].update(image_id=99), r"annotations\[3\].*99"),
+        (lambda c: c["annotations"][1].update(bbox=[1, 2]), r"annotations\[1\].*bbox"),
+        (lambda c: c["images"][0].update(file_name=5), r"images\[0\].*file_name"),
+        (lambda c: c["annotations"][4].update(keypoints="xyz"), r"annotations\[4\]"),
+        (lambda c: c["categories"][1].update(keypoints=["a", "a", "b", "c"]), "'a' twice"),
+        (lambda c: c["categories"][1].update(skeleton=[[1, 9]]), "categories"),
+    ],
+)
+def test_what_is_wrong_in_a_json_is_named(tmp_path, damage, told):
+    content = write_json(tmp_path)
+    damage(content)
+    (tmp_path / "keypoints.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=told):
+        keypoint_json.read(tmp_path / "keypoints.json")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "[" * 100_000, "1e999"])
+def test_a_file_that_is_no_annotation_is_told(tmp_path, text):
+    (tmp_path / "keypoints.json").write_text(text)
+    with pytest.raises(UserError, match=r"keypoints\.json"):
+        keypoint_json.read(tmp_path / "keypoints.json")
+
+
+def test_coordinates_that_are_none_are_no_labels(tmp_path):
+    content = write_json(tmp_path)
+    content["annotations"][0]["keypoints"][:3] = [float("nan"), 3.0, 2]
+    content["annotations"][1]["keypoints"][:3] = [1e300, 3.0, 2]
+    content["annotations"][2]["bbox"] = [0, 0, float("inf"), 3]
+    (tmp_path / "keypoints.json").write_text(json.dumps(content))
+    first, second, third, *_ = keypoint_json.read(tmp_path / "keypoints.json").instances
+    assert not first.labelled[0] and not second.labelled[0]
+    assert third.box is None
+
+
+def write_csv(path, *, folders, animals=()):
+    """DeepLabCut's table of 12 pictures; the tail of the third picture is not labelled."""
+    rng = np.random.default_rng(0)
+    groups = [(animal, part) for animal in animals or [""] for part in JOINTS]
+    columns = [(animal, part, axis) for animal, part in groups for axis in "xy"]
+    index = 3 if folders else 1
+    head = [["scorer", *["ann"] * len(columns)]]
+    if animals:
+        head.append(["individuals", *[animal for animal, _, _ in columns]])
+    head += [["bodyparts", *[c[1] for c in columns]], ["coords", *[c[2] for c in columns]]]
+    xy = rng.uniform(5, 40, (12, len(columns))).round(3)
+    with path.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerows([row[0], *[""] * (index - 1), *row[1:]] for row in head)
+        for i, numbers in enumerate(xy):
+            name = ["labeled-data", "cage", f"img{i}.png"]
+            cells = [
+                "" if i == 2 and c[1] == "tail" else n
+                for n, c in zip(numbers, columns, strict=True)
+            ]
+            writer.writerow([*(name if folders else ["/".join(name)]), *cells])
+    return xy.reshape(12, -1, 4, 2)
+
+
+@pytest.mark.parametrize("folders", [False, True])
+@pytest.mark.parametrize("animals", [(), ("one", "two")])
+def test_a_table_of_deeplabcut(tmp_path, folders, animals):
+    xy = write_csv(tmp_path / "CollectedData_ann.csv", folders=folders, animals=animals)
+    file = keypoint_csv.read(tmp_path / "CollectedData_ann.csv")
+    assert list(file.skeleton.joints) == JOINTS
+    assert file.skeleton.pairs == (("leftear", "rightear"),)
+    assert len(file.instances) == 12 * max(len(animals), 1)
+    for i, instance in enumerate(file.instances):
+        picture, animal = divmod(i, xy.shape[1])
+        assert instance.image == f"labeled-data/cage/img{picture}.png"
+        assert instance.labelled.tolist() == [True] * 3 + [picture != 2]
+        labelled = instance.labelled
+        np.testing.assert_allclose(instance.joints_source[labelled], xy[picture, animal][labelled])
+
+
+def test_a_table_that_is_none_is_told(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="DeepLabCut"):
+        keypoint_csv.read(path)
+    write_csv(path, folders=False)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:4], lines[4].replace(".", "x")]))
+    with pytest.raises(UserError, match=r"line 5.*no number"):
+        keypoint_csv.read(path)
+    path.write_text("\n".join([*lines[:4], lines[4] + ",3"]))
+    with pytest.raises(UserError, match=r"line 5: 10 columns, not 9"):
+        keypoint_csv.read(path)
