@@ -21,7 +21,7 @@ FORMAT = 1
 MAY_CHANGE = (
     *("num_steps", "log_every_steps", "eval", "checkpoint"),
     *("data.manual_dir", "data.data_dir", "data.train_json", "data.validation_json"),
-    *("data.image_dir", "data.validation_image_dir"),
+    *("data.image_dir", "data.validation_image_dir", "data.detections"),
 )
 
 

@@ -116,6 +116,7 @@ OPTIONAL = {
     "data.validation_json": Text(),
     "data.image_dir": Text(),
     "data.validation_image_dir": Text(),
+    "data.detections": Text(),
     "data.pck_reference": Text(),
     "data.pck_threshold": Number(0, above=True),
     "data.drawing_seed": Whole(0),

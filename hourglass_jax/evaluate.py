@@ -20,9 +20,10 @@ logger = logging.getLogger(__name__)
 def summarise(predictions: Predictions, skeleton: Skeleton, metric: str) -> dict[str, float]:
     """Returns the figures of a split by name, as fractions.
 
-    `metric` itself, `metric/<joint>`, `metric/visible` and `metric/occluded` (over labelled joints
-    that are, or are not, visible) and `metric/stack<i>` from 1. For PCKh also what other tables
-    print: `metric/unweighted`, `metric/official_head`, "PCKh@0.1" and "PCKh/AUC".
+    `metric` itself, `metric/<joint>`, `metric/<joint without its side>`, `metric/visible` and
+    `metric/occluded` (over labelled joints that are, or are not, visible) and `metric/stack<i>`
+    from 1. For PCKh also what other tables print: `metric/unweighted`, `metric/official_head`,
+    "PCKh@0.1" and "PCKh/AUC".
     """
     kind, _, threshold = metric.partition("@")
 
@@ -44,11 +45,23 @@ def summarise(predictions: Predictions, skeleton: Skeleton, metric: str) -> dict
         f"{metric}/{joint}": value
         for joint, value in zip(skeleton.joints, overall.per_joint, strict=True)
     }
+    for joint in skeleton.joints:  # as papers print them: both sides of a joint together
+        if joint.startswith("left_") and joint.replace("left_", "right_", 1) in skeleton.joints:
+            sides = [joint, joint.replace("left_", "right_", 1)]
+            shares = [figures[f"{metric}/{side}"] for side in sides]
+            figures[f"{metric}/{joint.removeprefix('left_')}"] = np.mean(shares)
     figures[f"{metric}/visible"] = score(predictions.final, labelled & visible).total
     figures[f"{metric}/occluded"] = score(predictions.final, labelled & ~visible).total
     for stack in range(predictions.joints.shape[1]):
         figures[f"{metric}/stack{stack + 1}"] = score(predictions.joints[:, stack], labelled).total
     return {name: float(value) for name, value in figures.items()}
+
+
+def all_figures(experiment: Experiment, predictions: Predictions) -> dict[str, float]:
+    """Returns `summarise`'s figures of a data set's measure, and those of its own evaluation."""
+    builder = experiment.builder
+    own = builder.figures(predictions.ids, predictions.final, predictions.scores)
+    return own | summarise(predictions, experiment.skeleton, builder.MEASURE)
 
 
 def table(predictions: Predictions, skeleton: Skeleton, metric: str) -> str:
@@ -154,7 +167,7 @@ def evaluate(experiment: Experiment, workdir: pathlib.Path) -> dict:
     eval_step = make_eval_step(experiment)
     split = builder.REPORT
     predictions = predict_split(experiment, eval_step, variables, split)
-    figures = summarise(predictions, experiment.skeleton, builder.METRIC)
+    figures = all_figures(experiment, predictions)
     result = {
         "metrics": {name: None if np.isnan(v) else v for name, v in figures.items()},
         "persons": len(predictions.ids),
@@ -178,6 +191,6 @@ def evaluate(experiment: Experiment, workdir: pathlib.Path) -> dict:
     logger.info(
         "%s, %s: %d people, step %d\n%s",
         *(config.data.dataset, split, len(predictions.ids), step),
-        table(predictions, experiment.skeleton, builder.METRIC),
+        table(predictions, experiment.skeleton, builder.MEASURE),
     )
     return result

@@ -36,8 +36,14 @@ def save_training_batch(path: pathlib.Path, batch: dict, experiment: Experiment)
 def save_best_to_worst(
     experiment: Experiment, predictions: Predictions, split: str, folder: pathlib.Path
 ) -> None:
-    """Writes best.png, middling.png and worst.png, 8 people each by their mean error."""
-    order = np.argsort(np.nanmean(predictions.errors(), axis=1))
+    """Writes best.png, middling.png and worst.png, 8 people each by their mean error.
+
+    People of whom no joint is labelled have no error, and are not among them.
+    """
+    known = np.flatnonzero(predictions.labelled.any(axis=1))
+    order = known[np.argsort(np.nanmean(predictions.errors()[known], axis=1))]
+    if not len(order):
+        return
     count = min(8, len(order))
     middle = (len(order) - count) // 2
     groups = {

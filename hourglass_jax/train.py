@@ -177,7 +177,7 @@ def _evaluate(experiment, eval_step, state, log, progress) -> float:
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     with progress.paused():
         predicted = predictions.predict_split(experiment, eval_step, variables, split)
-        figures = evaluate.summarise(predicted, experiment.skeleton, builder.METRIC)
+        figures = evaluate.all_figures(experiment, predicted)
         first = range(min(8, len(predicted.ids)))
         drawn = pictures.draw_people(experiment, predicted, split, first)
     log.evaluation(int(state.step), split, figures, visualize.grid(drawn, columns=2))

@@ -85,7 +85,7 @@ class CustomPose(records.PoseBuilder):
 
     def __init__(self, *, config: records.PoseConfig, **fields):
         self.SKELETON = Skeleton(**config.settings["skeleton"])
-        self.METRIC = f"PCK@{config.settings['pck_threshold']}"
+        self.MEASURE = self.METRIC = f"PCK@{config.settings['pck_threshold']}"
         super().__init__(config=config, **fields)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):

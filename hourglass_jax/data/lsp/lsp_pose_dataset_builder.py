@@ -27,7 +27,7 @@ class LspPose(records.PoseBuilder):
     """
 
     SKELETON = LSP
-    METRIC = "PCK@0.2"
+    MEASURE = METRIC = "PCK@0.2"
     REPORT = "test"
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Unpack lsp_dataset.zip as <manual_dir>/lsp and, for the extended set, lspet_dataset.zip "

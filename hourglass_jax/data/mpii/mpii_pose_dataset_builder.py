@@ -33,7 +33,7 @@ class MpiiPose(records.PoseBuilder):
     """
 
     SKELETON = MPII
-    METRIC = "PCKh@0.5"
+    MEASURE = METRIC = "PCKh@0.5"
     SUBMIT = "test"
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         f"Place {ANNOTATIONS} and images/ or {ARCHIVE} in <manual_dir>, from "

@@ -23,7 +23,7 @@ class SyntheticPeoplePose(records.PoseBuilder):
     """Drawn people with MPII's 16 joints, every one a function of (seed, index)."""
 
     SKELETON = MPII
-    METRIC = "PCKh@0.5"
+    MEASURE = METRIC = "PCKh@0.5"
 
     @classmethod
     def settings(cls, config: ConfigDict) -> dict:
