@@ -12,7 +12,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 16  # over all devices
-    config.num_steps = 1400
+    config.num_steps = 1900
     config.sync_batch_norm = False  # statistics per device, as the reference has them
 
     config.data = ConfigDict()
@@ -26,11 +26,11 @@ def get_config() -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.num_stacks = 2
-    config.model.order = 3  # 32, 16, 8, 4 px
+    config.model.order = 3  # 24, 12, 6, 3 px
     config.model.features = 64
     config.model.stem_features = 16
     config.model.num_residuals = 1
-    config.model.input_size = 128
+    config.model.input_size = 96
     config.model.stem = "paper"
     config.model.dtype = "float32"
     config.model.remat = False
@@ -48,20 +48,20 @@ def get_config() -> ConfigDict:
     config.augment.colour = 0.2
 
     config.optimizer = ConfigDict()
-    config.optimizer.name = "adam"
-    config.optimizer.learning_rate = 3e-3
+    config.optimizer.name = "muon"
+    config.optimizer.learning_rate = 1.5e-2
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_steps = 100
     config.optimizer.clip_norm = 0.0  # 0: none
 
     config.eval = ConfigDict()
-    config.eval.every_steps = 700
+    config.eval.every_steps = 950
     config.eval.batch_size = 50
     config.eval.flip_test = True
     config.eval.decode = "refined"
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.every_steps = 350
+    config.checkpoint.every_steps = 475
     config.checkpoint.keep = 1
 
     config.log_every_steps = 50

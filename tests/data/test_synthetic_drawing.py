@@ -102,7 +102,7 @@ def test_labelled_is_inside_the_picture(people):
         inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
         np.testing.assert_array_equal(person.labelled, inside)
         assert person.truncated == (not inside.all())
-        assert inside[[7, 8, 9, 12, 13]].all() and inside.sum() >= 8
+        assert inside[[7, 8, 9, 12, 13]].all() and inside.sum() >= 11
         assert not (person.visible & ~person.labelled).any()
 
 

@@ -152,19 +152,19 @@ LEGS = {
 # What people do: how often, legs, range of the forward lean, arms to choose from.
 EVERYDAY_ARMS = ("hanging", "hanging", "on_hip", "carrying", "waving", "at_head", "folded")
 ACTIVITIES = {
-    "standing": (0.34, ("straight", "straight"), (-5, 8), EVERYDAY_ARMS),
-    "at_ease": (0.12, ("straight", "at_ease"), (-5, 8), EVERYDAY_ARMS),
-    "walking": (0.18, ("trailing", "stepping"), (0, 12), ("swung_forward", "swung_back")),
+    "standing": (0.40, ("straight", "straight"), (-5, 8), EVERYDAY_ARMS),
+    "at_ease": (0.14, ("straight", "at_ease"), (-5, 8), EVERYDAY_ARMS),
+    "walking": (0.20, ("trailing", "stepping"), (0, 12), ("swung_forward", "swung_back")),
     "exercising": (
-        0.14,
+        0.13,
         ("apart", "apart"),
         (-8, 12),
         ("spread_out", "overhead", "waving", "on_hip", "reaching"),
     ),
-    "bending": (0.05, ("at_ease", "at_ease"), (20, 50), ("reaching", "hanging", "carrying")),
-    "sitting": (0.07, ("seated", "seated"), (-5, 20), ("carrying", "reaching", "hanging")),
-    "crouching": (0.04, ("squatting", "squatting"), (10, 35), ("reaching", "carrying")),
-    "lunging": (0.04, ("lunging", "kneeling"), (0, 20), EVERYDAY_ARMS),
+    "bending": (0.03, ("at_ease", "at_ease"), (20, 50), ("reaching", "hanging", "carrying")),
+    "sitting": (0.04, ("seated", "seated"), (-5, 20), ("carrying", "reaching", "hanging")),
+    "crouching": (0.02, ("squatting", "squatting"), (10, 35), ("reaching", "carrying")),
+    "lunging": (0.02, ("lunging", "kneeling"), (0, 20), EVERYDAY_ARMS),
     "on_one_leg": (0.02, ("straight", "lifted"), (-5, 12), ("spread_out", "overhead", "hanging")),
 }
 

@@ -184,7 +184,7 @@ def _truncate(
             _is_inside(points[:, :2] * closer + offset, height, width)
             for points in (figure.joints, figure.skull)
         )
-        if skull.all() and joints[HEAD_AND_SHOULDERS].all() and 8 <= joints.sum() < 16:
+        if skull.all() and joints[HEAD_AND_SHOULDERS].all() and 11 <= joints.sum() < 16:
             return figure.move(closer, offset), scale * closer
     return figure, scale
 
@@ -204,7 +204,7 @@ def _add_neighbour(
     shift = middle - (other_low + other_high) / 2 + rng.uniform(-0.08, 0.08, 2) * scale
     axis = int(np.argmin(high - low))  # beside, not in line with the body
     before, after = low[axis], size[axis] - high[axis]
-    overlap = rng.uniform(0.0, 0.55) * min((high - low)[axis], (other_high - other_low)[axis])
+    overlap = rng.uniform(0.0, 0.35) * min((high - low)[axis], (other_high - other_low)[axis])
     overlap = max(overlap, 0.15 * scale - max(before, after))  # enough of it is in the picture
     if after > before:
         shift[axis] = high[axis] - overlap - other_low[axis]

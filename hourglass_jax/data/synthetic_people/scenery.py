@@ -192,10 +192,10 @@ def take_picture(
     x, y = (np.linspace(-slope, slope, size, dtype=np.float32) for size in (width, height))
     light = 1 + x * float(np.cos(angle)) + y[:, None] * float(np.sin(angle))
     light += 0.08 * cloud(rng, height, width, 60)
-    gain = rng.uniform(0.7, 1.3) * rng.normal(1, 0.07, 3)
+    gain = rng.uniform(0.75, 1.25) * rng.normal(1, 0.05, 3)
     image = image * cv2.merge([light * float(channel) for channel in gain])
     if rng.random() < 0.5:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.1))
-    noise = rng.standard_normal((height, width), np.float32) * float(rng.uniform(0, 8))
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.8))
+    noise = rng.standard_normal((height, width), np.float32) * float(rng.uniform(0, 6))
     noise += float(rng.uniform(-12, 20))
     return (image + cv2.merge([noise] * 3)).clip(0, 255).astype(np.uint8)
