@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 16  # over all devices
-    config.num_steps = 7500
+    config.num_steps = 7000
     config.sync_batch_norm = False  # statistics per device, as the reference has them
 
     config.data = ConfigDict()
@@ -50,20 +50,20 @@ def get_config() -> ConfigDict:
     config.augment.colour = 0.2
 
     config.optimizer = ConfigDict()
-    config.optimizer.name = "adam"
-    config.optimizer.learning_rate = 2e-3
+    config.optimizer.name = "muon"
+    config.optimizer.learning_rate = 1.5e-2
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_steps = 100
     config.optimizer.clip_norm = 0.0  # 0: none
 
     config.eval = ConfigDict()
-    config.eval.every_steps = 1500
+    config.eval.every_steps = 1750
     config.eval.batch_size = 50
     config.eval.flip_test = True
     config.eval.decode = "refined"
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.every_steps = 500
+    config.checkpoint.every_steps = 700
     config.checkpoint.keep = 1
 
     config.log_every_steps = 50

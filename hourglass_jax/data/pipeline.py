@@ -6,6 +6,9 @@ its stream at record i * batch_size, and sees what an uninterrupted one would ha
 """
 
 import dataclasses
+import pathlib
+import shutil
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -31,6 +34,7 @@ class Rows:
 
 def prepare(builder: records.PoseBuilder, manual_dir: str) -> None:
     """Makes the builder's records unless they are there already."""
+    _sweep(pathlib.Path(builder.data_path).parent)
     try:
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
@@ -45,6 +49,14 @@ def prepare(builder: records.PoseBuilder, manual_dir: str) -> None:
             f"records cannot be written to {builder.data_path}: {error.strerror or error}; set "
             f"config.data.data_dir to another folder"
         ) from None
+
+
+def _sweep(folder: pathlib.Path) -> None:
+    """Removes what a killed run left half made; another's that is at work is newer than an hour."""
+    for left in folder.glob("incomplete.*"):
+        newest = max((path.stat().st_mtime for path in left.rglob("*")), default=0.0)
+        if time.time() - max(newest, left.stat().st_mtime) > 3600:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def training_batches(

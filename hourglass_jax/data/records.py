@@ -9,8 +9,10 @@ import hashlib
 import inspect
 import io
 import json
+import logging
 import math
 import pathlib
+import shutil
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -30,6 +32,10 @@ for kind in ("GPU", "TPU"):
     tf.config.set_visible_devices([], kind)
 
 
+logger = logging.getLogger(__name__)
+
+# Of the square that a record may show: half a byte for a JPEG's pixel, and borders cut off most.
+_BYTES_PER_PIXEL = 0.1
 _LARGEST_BOX = 1e6  # px; beyond any picture, and damaged files say such things
 
 
@@ -191,6 +197,25 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         }
         return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
 
+    def announce(self, people: int) -> None:
+        """Says what records of so many people take on the disk, before the work begins.
+
+        Raises:
+          UserError: there is not that much room.
+        """
+        limits = self.builder_config.limits if self.builder_config else Limits()
+        wanted = people * _BYTES_PER_PIXEL * (limits.resolution * limits.surroundings) ** 2
+        folder = pathlib.Path(self.data_path).parent
+        free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
+        logger.info(
+            "making records of %d people, about %.1f GB, in %s", people, wanted / 1e9, folder
+        )
+        if free < wanted:
+            raise UserError(
+                f"records of {people} people take about {wanted / 1e9:.1f} GB, and {folder} has "
+                f"{free / 1e9:.1f} GB left; set config.data.data_dir to a folder with more room"
+            )
+
     def record(
         self,
         *,
@@ -273,21 +298,3 @@ def encode_jpeg(image: UInt8[np.ndarray, "height width 3"]) -> io.BytesIO:
     Image.fromarray(image).save(stream, format="jpeg", quality=92, subsampling=0)
     stream.seek(0)
     return stream
-
-
-def read_jpeg(path: pathlib.Path) -> UInt8[np.ndarray, "height width 3"]:
-    """Reads a JPEG as RGB, the pixels as they are stored (annotations ignore EXIF rotation).
-
-    Raises:
-      UserError: the file is missing, is no JPEG or is cut short.
-    """
-    try:
-        with Image.open(path, formats=["JPEG"]) as image:
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError:
-        raise UserError(f"the picture {path} is missing; unpack the data set again") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(
-            f"the picture {path} cannot be read as a JPEG ({error}); replace it, or unpack the "
-            f"data set again"
-        ) from None

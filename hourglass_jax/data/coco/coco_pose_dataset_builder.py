@@ -97,6 +97,7 @@ class CocoPose(records.PoseBuilder):
             boxes = _read_detections(pathlib.Path(paths["detections"]), validation)
             evaluated = [_detected(name, *box[:2]) for name, box in boxes.items()]
         trained = [_person(instance) for instance in train.instances if _counts(instance)]
+        self.announce(len(trained) + len(evaluated))
         return {
             "train": self._generate_examples(trained, paths["image_dir"]),
             "validation": self._generate_examples(evaluated, paths["validation_image_dir"]),

@@ -102,6 +102,7 @@ class CustomPose(records.PoseBuilder):
             parts = train.instances, validation.instances
         else:
             parts = hold_out(train.instances)
+        self.announce(sum(map(len, parts)))
         folders = paths["image_dir"], paths.get("validation_image_dir", paths["image_dir"])
         return {
             split: self._generate_examples(instances, pathlib.Path(folder))

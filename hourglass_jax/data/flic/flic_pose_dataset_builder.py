@@ -65,6 +65,7 @@ class FlicPose(records.PoseBuilder):
         for name, split in splits.items():
             if not split:
                 raise UserError(f"{root / 'examples.mat'} has nobody for {name}; take FLIC's own")
+        self.announce(len(people))
         source = photographs.Folder(root / "images")
         return {name: self._generate_examples(split, source) for name, split in splits.items()}
 

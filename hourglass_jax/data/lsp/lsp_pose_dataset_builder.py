@@ -5,7 +5,9 @@ import pathlib
 import numpy as np
 import scipy.io
 import tensorflow_datasets as tfds
+from jaxtyping import UInt8
 from ml_collections import ConfigDict
+from PIL import Image
 
 from hourglass_jax.data import records
 from hourglass_jax.errors import UserError
@@ -60,6 +62,7 @@ class LspPose(records.PoseBuilder):
         extended = self.builder_config.settings["extended"] if self.builder_config else True
         if extended:
             train = train + _read_lspet(root / "lspet")
+        self.announce(len(train) + len(test))
         order = np.random.default_rng(0).permutation(len(train))
         held_out = set(order[: round(len(train) * HELD_OUT)].tolist())
         return {
@@ -81,7 +84,7 @@ class LspPose(records.PoseBuilder):
             yield (
                 key,
                 self.record(
-                    image=records.read_jpeg(path),
+                    image=_read_jpeg(path),
                     joints_source=joints,
                     labelled=labelled,
                     visible=visible,
@@ -151,3 +154,21 @@ def _load_joints(path: pathlib.Path) -> np.ndarray:
             f"data set again"
         )
     return joints
+
+
+def _read_jpeg(path: pathlib.Path) -> UInt8[np.ndarray, "height width 3"]:
+    """Reads a JPEG as RGB, the pixels as they are stored (annotations ignore EXIF rotation).
+
+    Raises:
+      UserError: the file is missing, is no JPEG or is cut short.
+    """
+    try:
+        with Image.open(path, formats=["JPEG"]) as image:
+            return np.asarray(image.convert("RGB"))
+    except FileNotFoundError:
+        raise UserError(f"the picture {path} is missing; unpack the data set again") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"the picture {path} cannot be read as a JPEG ({error}); replace it, or unpack the "
+            f"data set again"
+        ) from None

@@ -66,6 +66,7 @@ class MpiiPose(records.PoseBuilder):
         logger.info("reading %s", _annotations_file(root))
         entries = annotations.read(_annotations_file(root))
         everybody = split(entries, self._allowed)
+        self.announce(sum(map(len, everybody.values())))
         if (root / "images").is_dir():
             pictures = photographs.Folder(root / "images")
         else:
