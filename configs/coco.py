@@ -25,7 +25,9 @@ def get_config() -> ConfigDict:
     config.data.image_dir = ""  # empty: train2017
     config.data.validation_json = ""  # empty: annotations/person_keypoints_val2017.json
     config.data.validation_image_dir = ""  # empty: val2017
-    config.data.detections = ""  # boxes to evaluate, in COCO's results format; empty: the people's
+    config.data.detections = (
+        ""  # boxes for --mode=evaluate, in COCO's results format; empty: the people's
+    )
     config.data.allow_missing = 0  # people whose picture may be missing or unreadable
     config.data.data_dir = ""  # where records go; empty: TFDS's own folder
     config.data.resolution = 256  # px of a person's box that records keep

@@ -41,8 +41,8 @@ def get_config() -> ConfigDict:
 
     config.augment = ConfigDict()
     config.augment.scale = 0.1
-    config.augment.rotation = 10.0
-    config.augment.rotation_probability = 0.5
+    config.augment.rotation = 180.0  # one person in ten lies or stands on the head
+    config.augment.rotation_probability = 0.2
     config.augment.translate = 0.03
     config.augment.flip = 0.5
     config.augment.colour = 0.2

@@ -94,6 +94,6 @@ class Experiment:
             "config": self.config.to_dict(),
             "skeleton": self.skeleton.to_json(),
             "normalisation": dataclasses.asdict(self.normalisation),
-            "records": self.builder.builder_config.name,
+            "records": self.builder.builder_config.training,
         }
         return json.loads(json.dumps(metadata))  # as it will be read back: tuples become lists

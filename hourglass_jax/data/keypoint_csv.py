@@ -26,7 +26,7 @@ def read(path: pathlib.Path) -> KeypointFile:
       UserError: it is no such file; names the line.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = [row for row in csv.reader(stream) if row]
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None

@@ -5,6 +5,7 @@ x, y count from 0; a joint's third number is 0 (not labelled), 1 (labelled, hidd
 
 import dataclasses
 import json
+import logging
 import math
 import pathlib
 from typing import Any
@@ -15,6 +16,8 @@ from jaxtyping import Bool, Float
 from hourglass_jax.errors import UserError
 from hourglass_jax.pose import geometry
 from hourglass_jax.pose.skeleton import Skeleton, pairs_by_name
+
+logger = logging.getLogger(__name__)
 
 BOX_MARGIN = 1.25
 # Beyond any picture; finite, and squares of it are, too.
@@ -34,6 +37,7 @@ class Instance:
       visible: labelled and not hidden.
       box: x, y, width, height; None where there is none that can be used.
       crowd: a group of people marked as one.
+      picture_size: width and height of the picture, where the file tells.
     """
 
     id: int
@@ -44,6 +48,7 @@ class Instance:
     visible: Bool[np.ndarray, " joints"]
     box: tuple[float, float, float, float] | None
     crowd: bool
+    picture_size: tuple[int, int] | None = None
 
     def square(self) -> tuple[Float[np.ndarray, "2"], float]:
         """Returns center and size of the person's box: around `box`, else around the joints."""
@@ -77,7 +82,7 @@ class KeypointFile:
 
 
 def read(path: pathlib.Path) -> KeypointFile:
-    """Reads a file; where it has several categories with keypoints, the first.
+    """Reads a file; of several categories with keypoints the first, and those of the same joints.
 
     Raises:
       UserError: it is no such file; names the entry.
@@ -96,16 +101,25 @@ def read(path: pathlib.Path) -> KeypointFile:
         where = "categories"
         category = next(c for c in content["categories"] if c.get("keypoints"))
         skeleton, given = _skeleton(category)
-        images = {}
+        alike = [c for c in content["categories"] if c.get("keypoints") == category["keypoints"]]
+        categories = {whole(c["id"]) for c in alike}
+        for other in content["categories"]:
+            if other not in alike:
+                logger.info("%s: left out are annotations of %r", path, other.get("name"))
+        images, sizes = {}, {}
         for i, image in enumerate(content["images"]):
             where = f"images[{i}]"
-            images[_whole(image["id"])] = _file_name(image["file_name"])
+            number, name = whole(image["id"]), _file_name(image["file_name"])
+            if images.setdefault(number, name) != name:
+                raise ValueError(f"id {number} is {images[number]!r} already")
+            if image.get("width") and image.get("height"):
+                sizes[number] = (whole(image["width"]), whole(image["height"]))
         instances = []
         for i, annotation in enumerate(content["annotations"]):
             where = f"annotations[{i}]"
-            if annotation["category_id"] == category["id"]:
-                instances.append(_instance(annotation, images, skeleton.num_joints))
-        category_id = _whole(category["id"])
+            if annotation["category_id"] in categories:
+                instances.append(_instance(annotation, images, sizes, skeleton.num_joints))
+        category_id = whole(category["id"])
     except StopIteration:
         raise UserError(f"{path} has no category with `keypoints`") from None
     except KeyError as error:
@@ -117,9 +131,10 @@ def read(path: pathlib.Path) -> KeypointFile:
 
 def _skeleton(category: dict) -> tuple[Skeleton, bool]:
     joints = [str(name) for name in category["keypoints"]]
-    limbs = [
-        (joints[_whole(a) - 1], joints[_whole(b) - 1]) for a, b in category.get("skeleton", [])
-    ]
+    ends = [(whole(a), whole(b)) for a, b in category.get("skeleton", [])]
+    if ends and min(min(pair) for pair in ends) < 1:
+        raise ValueError("skeleton counts joints from 1")
+    limbs = [(joints[a - 1], joints[b - 1]) for a, b in ends]
     limbs = [limb for limb in limbs if limb[0] != limb[1]]
     given = "pairs" in category or "flip_pairs" in category
     if given:
@@ -129,8 +144,10 @@ def _skeleton(category: dict) -> tuple[Skeleton, bool]:
     return Skeleton(str(category.get("name", "custom")), joints, pairs, limbs), given
 
 
-def _instance(annotation: dict, images: dict[int, str], num_joints: int) -> Instance:
-    image_id = _whole(annotation["image_id"])
+def _instance(
+    annotation: dict, images: dict[int, str], sizes: dict[int, tuple], num_joints: int
+) -> Instance:
+    image_id = whole(annotation["image_id"])
     if image_id not in images:
         raise ValueError(f"image_id {image_id} is no picture of the file")
     numbers = annotation.get("keypoints") or [0] * (3 * num_joints)
@@ -147,7 +164,7 @@ def _instance(annotation: dict, images: dict[int, str], num_joints: int) -> Inst
         usable = all(abs(number) < _LARGEST for number in box) and min(box[2:]) > 0
         box = box if usable else None
     return Instance(
-        id=_whole(annotation["id"]),
+        id=whole(annotation["id"]),
         image_id=image_id,
         image=images[image_id],
         joints_source=np.where(labelled[:, None], joints[:, :2], 0),
@@ -155,6 +172,7 @@ def _instance(annotation: dict, images: dict[int, str], num_joints: int) -> Inst
         visible=labelled & (joints[:, 2] == 2),
         box=box,
         crowd=bool(annotation.get("iscrowd", 0)),
+        picture_size=sizes.get(image_id),
     )
 
 
@@ -164,7 +182,8 @@ def _file_name(name: Any) -> str:
     return name
 
 
-def _whole(number: Any) -> int:
+def whole(number: Any) -> int:
+    """Returns a JSON number as the whole number that it is; ValueError if it is none."""
     if isinstance(number, bool) or not isinstance(number, (int, float)) or math.isnan(number):
         raise ValueError(f"{number!r} is no number")
     if int(number) != number:

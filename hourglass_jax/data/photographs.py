@@ -9,6 +9,7 @@ import concurrent.futures
 import dataclasses
 import io
 import itertools
+import logging
 import os
 import pathlib
 import tarfile
@@ -20,8 +21,10 @@ from PIL import Image
 
 from hourglass_jax.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 # Larger pictures than any camera makes: files that claim to be are damaged, or an attack.
-MAX_PIXELS = 200_000_000
+MAX_PIXELS = 100_000_000
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
 
@@ -38,6 +41,7 @@ class Person:
       center: of the person's box.
       size: side of the person's box.
       reference: the length that PCK's threshold is a share of.
+      picture_size: width and height that the photograph must have, where the file tells.
     """
 
     id: str
@@ -48,6 +52,7 @@ class Person:
     center: Float[np.ndarray, "2"]
     size: float
     reference: float
+    picture_size: tuple[int, int] | None = None
 
 
 class Folder:
@@ -60,7 +65,7 @@ class Folder:
         return str(self.root / name)
 
     def missing(self, names: Iterable[str]) -> set[str]:
-        return {name for name in names if not (self.root / name).is_file()}
+        return {name for name in names if not os.path.isfile(self.root / name)}
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for name in names:
@@ -86,8 +91,11 @@ class Archive:
                 for member in archive:
                     name = member.name.removeprefix("./").removeprefix(self.prefix)
                     if member.isfile() and name in wanted:
+                        wanted.discard(name)
                         content = archive.extractfile(member).read()
                         yield name, lambda content=content: content
+                        if not wanted:  # the rest need not be unpacked
+                            return
         except (tarfile.TarError, EOFError, OSError) as error:
             raise UserError(
                 f"{self.path} cannot be read to its end ({error}); download it again"
@@ -104,11 +112,43 @@ def read_image(content: bytes, where: str) -> UInt8[np.ndarray, "height width 3"
         with Image.open(io.BytesIO(content)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} px")
-            return np.asarray(image.convert("RGB"))
+            if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+                grey = (np.asarray(image, np.float32) / 257).clip(0, 255).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=-1)
+            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     # Pillow's decoders raise many kinds on damaged files.
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"the picture {where} cannot be read ({reason})") from None
+
+
+def check(people: Sequence[Person], photographs: Folder | Archive, allow_missing: int) -> None:
+    """Checks what can be known before hours of work: that ids differ and pictures are there.
+
+    Args:
+      people: of all splits.
+      photographs: where their pictures are.
+      allow_missing: how many people's pictures may be missing.
+
+    Raises:
+      UserError: people share an id, or more of them than allowed are without a picture.
+    """
+    twice = [name for name, n in collections.Counter(p.id for p in people).items() if n > 1]
+    if twice:
+        raise UserError(
+            f"{len(twice)} people are annotated twice, {twice[0]} for one; give each annotation "
+            f"of a picture an id of its own"
+        )
+    by_image = _by_image(people)
+    lost = {n: f"{photographs.where(n)} is missing" for n in photographs.missing(by_image)}
+    _check_lost(lost, by_image, allow_missing)
+
+
+def _by_image(people: Sequence[Person]) -> dict[str, list[Person]]:
+    groups = collections.defaultdict(list)
+    for person in people:
+        groups[person.image].append(person)
+    return groups
 
 
 def records_of(
@@ -128,14 +168,8 @@ def records_of(
     Raises:
       UserError: more people than that are without a picture; names some of them.
     """
-    by_image = collections.defaultdict(list)
-    for person in people:
-        by_image[person.image].append(person)
-    lost: dict[str, str] = {
-        name: f"{photographs.where(name)} is missing" for name in photographs.missing(by_image)
-    }
-    # Told before hours of work, as far as it can be known.
-    _check_lost(lost, by_image, allow_missing)
+    by_image = _by_image(people)
+    lost = {n: f"{photographs.where(n)} is missing" for n in photographs.missing(by_image)}
 
     def cut_out(name, load):
         try:
@@ -144,6 +178,11 @@ def records_of(
             return name, f"{photographs.where(name)} cannot be read ({error.strerror})", []
         except UserError as error:
             return name, str(error), []
+        height, width = image.shape[:2]
+        told = by_image[name][0].picture_size
+        if told is not None and told != (width, height):
+            problem = f"is {width} x {height} px, and the annotations say {told[0]} x {told[1]}"
+            return name, f"{photographs.where(name)} {problem}", []
         records = [(p.id, _record(p, image, make_record)) for p in by_image[name]]
         return name, None, records
 
@@ -160,7 +199,8 @@ def records_of(
     _check_lost(lost, by_image, allow_missing)
     if not found:
         raise UserError(
-            f"none of the {len(people)} people of a split has a picture; see config.data"
+            f"of a split's {len(people)} people none has a picture and joints that can be used; "
+            f"see config.data"
         )
 
 
@@ -179,6 +219,8 @@ def _record(person: Person, image, make_record) -> dict:
 
 def _check_lost(lost: dict[str, str], by_image: dict, allowed: int) -> None:
     count = sum(len(by_image[name]) for name in lost)
+    for name in sorted(lost):
+        logger.warning("%d people are without a picture: %s", len(by_image[name]), lost[name])
     if count <= allowed:
         return
     some = "; ".join(lost[name] for name in sorted(lost)[:5])
@@ -194,7 +236,8 @@ def _in_threads(function: Callable, arguments: Iterable[tuple]) -> Iterator:
 
     Decoding, resizing and encoding release Python's lock, so threads use every core.
     """
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = min(cores, 16)
     arguments = iter(arguments)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         pending = collections.deque(

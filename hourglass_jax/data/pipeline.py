@@ -34,7 +34,7 @@ class Rows:
 
 def prepare(builder: records.PoseBuilder, manual_dir: str) -> None:
     """Makes the builder's records unless they are there already."""
-    _sweep(pathlib.Path(builder.data_path).parent)
+    _sweep(pathlib.Path(builder.data_path).parents[1])
     try:
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
@@ -52,10 +52,13 @@ def prepare(builder: records.PoseBuilder, manual_dir: str) -> None:
 
 
 def _sweep(folder: pathlib.Path) -> None:
-    """Removes what a killed run left half made; another's that is at work is newer than an hour."""
-    for left in folder.glob("incomplete.*"):
-        newest = max((path.stat().st_mtime for path in left.rglob("*")), default=0.0)
-        if time.time() - max(newest, left.stat().st_mtime) > 3600:
+    """Removes halves of records that killed runs left; one that is at work writes within hours."""
+    for left in folder.glob("*/incomplete.*"):
+        try:
+            newest = max(path.stat().st_mtime for path in (left, *left.rglob("*")))
+        except OSError:  # its owner has just finished it
+            continue
+        if time.time() - newest > 6 * 3600:
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -83,6 +86,10 @@ def training_batches(
       shuffle_buffer: serialized records held in memory to draw the next one from.
       first_step: batches to pass over.
     """
+    if builder.TRAIN not in builder.info.splits:
+        raise UserError(
+            "these records hold nobody to train on: data.detections is for --mode=evaluate"
+        )
     split = builder.info.splits[builder.TRAIN]
     count, first = split.num_examples, first_step * rows.batch_size
     files = sorted(split.filepaths)

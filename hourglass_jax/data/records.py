@@ -5,7 +5,6 @@ joints in it, and the map back to the photograph. Training never decodes a whole
 """
 
 import dataclasses
-import hashlib
 import inspect
 import io
 import json
@@ -13,7 +12,7 @@ import logging
 import math
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -23,6 +22,7 @@ from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 from PIL import Image
 
+from hourglass_jax.data import fingerprint
 from hourglass_jax.errors import UserError
 from hourglass_jax.pose import geometry
 from hourglass_jax.pose.skeleton import Skeleton
@@ -89,6 +89,8 @@ class PoseConfig(tfds.core.BuilderConfig):
     settings: dict = dataclasses.field(default_factory=dict)
     # Where source files lie, which is no part of the fingerprint.
     paths: dict = dataclasses.field(default_factory=dict)
+    # The fingerprint of what is trained on: `name` without what only evaluation needs.
+    training: str = ""
 
 
 class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -119,6 +121,11 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return []
 
     @classmethod
+    def evaluation_files(cls, config: ConfigDict) -> list[pathlib.Path]:
+        """Returns files that say what to evaluate, and on which training does not depend."""
+        return []
+
+    @classmethod
     def large_files(cls, config: ConfigDict) -> list[pathlib.Path]:
         """Returns source files that are too large to read at every start.
 
@@ -143,13 +150,16 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         settings = cls.settings(config)
         files = cls.source_files(config)
         identity = [cls.name, str(cls.VERSION), dataclasses.asdict(limits), settings]
-        # The code that makes records is one of their sources: drawings above all.
-        code = sorted(pathlib.Path(inspect.getfile(cls)).parent.glob("*.py"))
-        code.append(pathlib.Path(__file__))
-        large = cls.large_files(config)
-        name = _fingerprint(json.dumps(identity, sort_keys=True), [*code, *files], large)
+        code = fingerprint.code_of(pathlib.Path(inspect.getfile(cls)).parent)
+        training = fingerprint.digest(
+            json.dumps(identity, sort_keys=True), [*code, *files], cls.large_files(config)
+        )
+        evaluated = cls.evaluation_files(config)
+        name = fingerprint.digest(training, evaluated) if evaluated else training
         paths = cls.paths(config)
-        pose_config = PoseConfig(name=name, limits=limits, settings=settings, paths=paths)
+        pose_config = PoseConfig(
+            name=name, limits=limits, settings=settings, paths=paths, training=training
+        )
         return cls(config=pose_config, data_dir=config.data_dir or None)
 
     def figures(
@@ -210,10 +220,10 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         logger.info(
             "making records of %d people, about %.1f GB, in %s", people, wanted / 1e9, folder
         )
-        if free < wanted:
+        if free < 2 * wanted:  # shuffling takes as much again
             raise UserError(
-                f"records of {people} people take about {wanted / 1e9:.1f} GB, and {folder} has "
-                f"{free / 1e9:.1f} GB left; set config.data.data_dir to a folder with more room"
+                f"making records of {people} people takes {2 * wanted / 1e9:.1f} GB, and {folder} "
+                f"has {free / 1e9:.1f} GB left; set config.data.data_dir to a folder with more room"
             )
 
     def record(
@@ -273,23 +283,6 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "record_to_source": record_to_source.astype(np.float32),
             "id": id,
         }
-
-
-def _fingerprint(
-    identity: str, files: Sequence[pathlib.Path], large: Sequence[pathlib.Path]
-) -> str:
-    """Digests the files' names and contents, or sizes; where they lie does not matter."""
-    digest = hashlib.blake2b(identity.encode(), digest_size=8)
-    for path in large:
-        digest.update(f"{path.parent.name}/{path.name}:{path.stat().st_size}:".encode())
-    for path in files:
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}") from None
-        digest.update(f"{path.parent.name}/{path.name}:{len(content)}:".encode())
-        digest.update(content)
-    return digest.hexdigest()
 
 
 def encode_jpeg(image: UInt8[np.ndarray, "height width 3"]) -> io.BytesIO:

@@ -101,8 +101,9 @@ def _sides_in(joint: str) -> list[tuple[str, str]]:
     for side in ("left", "right"):
         for match in re.finditer(side, joint, re.IGNORECASE):
             readings.append((side, f"{joint[: match.start()]}<{joint[match.end() :]}".lower()))
-        # A letter that begins or ends the name or a part of it: "lwrist", "EarL", "paw_l1".
-        letter = rf"(?:^|(?<=[\W_]))[{side[0]}{side[0].upper()}]|[{side[0]}{side[0].upper()}]$"
+        # A letter that begins or ends a part of the name: "lwrist", "FL_paw", "EarL", "paw_l1".
+        either, capital = f"[{side[0]}{side[0].upper()}]", side[0].upper()
+        letter = rf"(?:^|(?<=[\W_])){either}|{either}(?=[\W_]|$)|(?<=[a-z]){capital}(?=[A-Z])"
         for match in re.finditer(letter, joint):
             readings.append((side, f"{joint[: match.start()]}<{joint[match.end() :]}".lower()))
     return readings

@@ -146,6 +146,9 @@ def test_detections_are_evaluated_with_their_scores(tmp_path):
         json.dumps([*detections, {**detections[0], "category_id": 3}])
     )
     builder = make_builder(tmp_path, tmp_path, detections=str(tmp_path / "boxes.json"))
+    # They are no part of what is trained on: a checkpoint of before can be evaluated on them.
+    assert builder.builder_config.training == make_builder(tmp_path, tmp_path).builder_config.name
+    assert list(builder.info.splits) == ["validation"]
     rows = rows_of(builder, "validation")
     assert len(rows) == len(detections) == 12 and not any(row["labelled"].any() for row in rows)
     rng = np.random.default_rng(0)
@@ -178,6 +181,14 @@ def test_detections_that_are_none_are_told(tmp_path, text):
     (tmp_path / "boxes.json").write_text(text)
     with pytest.raises(UserError, match=r"boxes\.json"):
         make_builder(tmp_path, tmp_path, detections=str(tmp_path / "boxes.json"))
+
+
+def test_what_cocos_evaluation_needs_is_looked_for_before_training(tmp_path):
+    content = write_coco(tmp_path)
+    del content["annotations"][4]["area"]
+    (tmp_path / "keypoints.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"annotations\[4\].*'area'"):
+        make_builder(tmp_path, tmp_path)
 
 
 def test_other_joints_are_told(tmp_path):

@@ -143,6 +143,8 @@ def test_pck_can_be_relative_to_two_joints(tmp_path):
         (lambda c: c["annotations"][4].update(keypoints="xyz"), r"annotations\[4\]"),
         (lambda c: c["categories"][1].update(keypoints=["a", "a", "b", "c"]), "'a' twice"),
         (lambda c: c["categories"][1].update(skeleton=[[1, 9]]), "categories"),
+        (lambda c: c["categories"][1].update(skeleton=[[0, 1]]), "counts joints from 1"),
+        (lambda c: c["images"][1].update(id=0), r"images\[1\].*already"),
     ],
 )
 def test_what_is_wrong_in_a_json_is_named(tmp_path, damage, told):
@@ -151,6 +153,32 @@ def test_what_is_wrong_in_a_json_is_named(tmp_path, damage, told):
     (tmp_path / "keypoints.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=told):
         keypoint_json.read(tmp_path / "keypoints.json")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda c: c["annotations"].append(c["annotations"][0]), "annotated twice, 0/100"),
+        (lambda c: c["images"][2].update(width=48, height=64), r"img2\.jpg is 64 x 48.*48 x 64"),
+        (lambda c: c["images"][3].update(file_name="a" * 300), "is missing"),
+        (lambda c: [a.update(keypoints=[]) for a in c["annotations"]], "0 annotated pictures"),
+    ],
+)
+def test_what_does_not_belong_together_is_told(tmp_path, damage, told):
+    content = write_json(tmp_path)
+    damage(content)
+    (tmp_path / "keypoints.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=told):
+        build(tmp_path, tmp_path)
+
+
+def test_categories_of_the_same_joints_go_together(tmp_path):
+    content = write_json(tmp_path)
+    content["categories"].append({**content["categories"][1], "id": 8, "name": "rat"})
+    content["annotations"][0]["category_id"] = 8
+    content["annotations"][1]["category_id"] = 1
+    (tmp_path / "keypoints.json").write_text(json.dumps(content))
+    assert len(keypoint_json.read(tmp_path / "keypoints.json").instances) == 19
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "[" * 100_000, "1e999"])

@@ -13,6 +13,8 @@ from hourglass_jax.data.mpii import annotations, submission
 from hourglass_jax.data.mpii import mpii_pose_dataset_builder as mpii
 from hourglass_jax.data.pipeline import prepare
 from hourglass_jax.errors import UserError
+from hourglass_jax.pose import geometry
+from hourglass_jax.pose.metrics import pckh
 
 NUM_IMAGES = 120
 ABSENT = sum(len(indices) for indices in mpii.customary_split().values())
@@ -191,3 +193,33 @@ def test_submission_has_the_servers_structure(published, tmp_path):
             assert [point.id for point in points] == list(range(16))
             np.testing.assert_allclose([(p.x - 1, p.y - 1) for p in points], expected)
     assert filled == len(tests)
+
+
+def test_the_truth_carried_to_the_crop_and_back_scores_one(published, people):
+    """Source to record to crop and back, without heatmaps, at every threshold down to 0.01."""
+    entries = annotations.read(published[0] / mpii.ANNOTATIONS)
+    known = {f"{e.name}/{i}": p for e in entries for i, p in enumerate(e.people, 1)}
+    rows = people["validation"]
+    truth, carried, head = [], [], []
+    for row in rows:
+        to_source = row["record_to_source"].astype(np.float64)
+        to_crop = geometry.crop_map(row["center_record"], row["size_record"], 256)
+        crop = geometry.apply(to_crop, row["joints_record"].astype(np.float64))
+        back = geometry.compose(to_source, geometry.invert(to_crop))
+        carried.append(geometry.apply(back, crop))
+        truth.append(known[row["id"].decode()].joints_source)
+        head.append(row["reference"])
+    labelled = np.array([row["labelled"] for row in rows])
+    for threshold in (0.01, 0.1, 0.5):
+        assert (
+            pckh(np.array(truth), np.array(carried), labelled, np.array(head), threshold).total == 1
+        )
+
+
+@pytest.mark.slow
+def test_a_file_of_the_official_size_has_the_exact_counts(tmp_path):
+    _, tests = mpii_files.write(tmp_path / "manual", mpii.customary_split(), 24_987, distinct=50)
+    builder = mpii.MpiiPose.from_config(mpii_config(tmp_path / "manual", tmp_path))
+    prepare(builder, str(tmp_path / "manual"))
+    counts = {name: split.num_examples for name, split in builder.info.splits.items()}
+    assert counts == {"train": 22_246, "validation": 2_958, "test": len(tests)}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hourglass_jax.errors import UserError
-from hourglass_jax.pose.skeleton import COCO, FLIC, LSP, MPII, Skeleton
+from hourglass_jax.pose.skeleton import COCO, FLIC, LSP, MPII, Skeleton, pairs_by_name
 
 COCO_FILE = Path(__file__).parents[3] / "shared/data/coco/annotations.json"
 
@@ -139,3 +139,25 @@ def test_mistakes_are_told_with_the_value(change, message):
 def test_asking_for_an_unknown_joint_is_told():
     with pytest.raises(UserError, match=r"unknown joint 'tail' in skeleton 'mouse'.*tailbase"):
         Skeleton(**MOUSE).index("tail")
+
+
+@pytest.mark.parametrize(
+    ("joints", "pairs"),
+    [
+        (["snout", "leftear", "rightear"], [("leftear", "rightear")]),
+        (["Ear left", "Ear right", "tail"], [("Ear left", "Ear right")]),
+        (["FL_paw", "FR_paw", "HL_paw", "HR_paw"], [("FL_paw", "FR_paw"), ("HL_paw", "HR_paw")]),
+        (["earL_tip", "earR_tip", "EarL", "EarR"], [("earL_tip", "earR_tip"), ("EarL", "EarR")]),
+        (["frontLPaw", "frontRPaw"], [("frontLPaw", "frontRPaw")]),
+        (["paw_l1", "paw_r1", "lsho", "rsho"], [("paw_l1", "paw_r1"), ("lsho", "rsho")]),
+        (["left", "nose", "bright", "tail"], []),
+        (["left_a", "right_a", "Right_A"], []),  # two partners
+    ],
+)
+def test_pairs_are_found_in_names(joints, pairs):
+    assert pairs_by_name(joints) == tuple(pairs)
+
+
+@pytest.mark.parametrize("skeleton", [MPII, LSP, COCO, FLIC], ids=lambda s: s.name)
+def test_the_published_pairs_are_found_in_the_published_names(skeleton):
+    assert sorted(pairs_by_name(skeleton.joints)) == sorted(skeleton.pairs)

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import os
 import pathlib
 from collections.abc import Mapping
 
@@ -28,13 +29,17 @@ FIGURES = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR", "AR50", "AR75", 
            "AR_large")  # fmt: skip
 
 
+# What COCOeval reads of an annotation.
+_EVALUATED = {"id", "image_id", "bbox", "area", "iscrowd", "keypoints", "num_keypoints"}
+
+
 class CocoPose(records.PoseBuilder):
     """Lin et al., ECCV 2014: people in everyday pictures, 17 joints.
 
     Trained on are people with at least one joint. Evaluated are the boxes of the people with
-    joints or, with `data.detections`, those of a detector, which may lie over people without: as
-    COCO's evaluation wants them, the latter count neither for nor against. The box is the square
-    around `bbox` times 1.25.
+    joints or, with `data.detections` and --mode=evaluate, those of a detector, which may lie over
+    people without: as COCO's evaluation wants them, the latter count neither for nor against. The
+    box is the square around `bbox` times 1.25.
     """
 
     SKELETON = COCO
@@ -66,14 +71,19 @@ class CocoPose(records.PoseBuilder):
     @classmethod
     def source_files(cls, config: ConfigDict) -> list[pathlib.Path]:
         paths = cls.paths(config)
-        names = [n for n in ("train_json", "validation_json", "detections") if n in paths]
+        names = ("train_json", "validation_json")
         for name in names:
-            if not pathlib.Path(paths[name]).is_file():
+            if not os.path.isfile(paths[name]):
                 raise UserError(
                     f"{paths[name]} is missing; unpack annotations_trainval2017.zip in "
                     f"data.manual_dir, or set config.data.{name}"
                 )
         return [pathlib.Path(paths[name]) for name in names]
+
+    @classmethod
+    def evaluation_files(cls, config: ConfigDict) -> list[pathlib.Path]:
+        paths = cls.paths(config)
+        return [pathlib.Path(paths["detections"])] if "detections" in paths else []
 
     @classmethod
     def large_files(cls, config: ConfigDict) -> list[pathlib.Path]:
@@ -90,23 +100,33 @@ class CocoPose(records.PoseBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         paths = self.builder_config.paths
-        train = _read(pathlib.Path(paths["train_json"]))
-        validation = _read(pathlib.Path(paths["validation_json"]))
-        evaluated = [_person(instance) for instance in validation.instances if _counts(instance)]
+        validation = _read(pathlib.Path(paths["validation_json"]), evaluated=True)
         if "detections" in paths:
             boxes = _read_detections(pathlib.Path(paths["detections"]), validation)
-            evaluated = [_detected(name, *box[:2]) for name, box in boxes.items()]
-        trained = [_person(instance) for instance in train.instances if _counts(instance)]
-        self.announce(len(trained) + len(evaluated))
+            splits = {"validation": [_detected(name, *box[:2]) for name, box in boxes.items()]}
+        else:
+            train = _read(pathlib.Path(paths["train_json"]))
+            splits = {
+                "train": [_person(instance) for instance in train.instances if _counts(instance)],
+                "validation": [_person(i) for i in validation.instances if _counts(i)],
+            }
+        sources = {
+            "train": photographs.Folder(pathlib.Path(paths["image_dir"])),
+            "validation": photographs.Folder(pathlib.Path(paths["validation_image_dir"])),
+        }
+        for name, people in splits.items():
+            photographs.check(people, sources[name], self._allowed)
+        self.announce(sum(map(len, splits.values())))
         return {
-            "train": self._generate_examples(trained, paths["image_dir"]),
-            "validation": self._generate_examples(evaluated, paths["validation_image_dir"]),
+            name: self._generate_examples(people, sources[name]) for name, people in splits.items()
         }
 
-    def _generate_examples(self, people, folder):
-        allowed = self.builder_config.settings["allow_missing"]
-        source = photographs.Folder(pathlib.Path(folder))
-        yield from photographs.records_of(people, source, self.record, allowed)
+    @property
+    def _allowed(self) -> int:
+        return self.builder_config.settings["allow_missing"]
+
+    def _generate_examples(self, people, source):
+        yield from photographs.records_of(people, source, self.record, self._allowed)
 
     def figures(
         self,
@@ -155,8 +175,17 @@ def average_precision(truth: pathlib.Path, results: list[dict]) -> dict[str, flo
     return dict(zip(FIGURES, values, strict=True))
 
 
-def _read(path: pathlib.Path) -> KeypointFile:
+def _read(path: pathlib.Path, *, evaluated: bool = False) -> KeypointFile:
+    """Reads annotations; `evaluated` ones must hold all that COCO's evaluation looks for."""
     file = keypoint_json.read(path)
+    if evaluated:
+        for i, annotation in enumerate(json.loads(path.read_bytes())["annotations"]):
+            missing = _EVALUATED - annotation.keys()
+            if missing and annotation["category_id"] == file.category_id:
+                raise UserError(
+                    f"{path}, annotations[{i}]: there is no {sorted(missing)[0]!r}, which COCO's "
+                    f"evaluation needs"
+                )
     if file.skeleton.joints != COCO.joints:
         raise UserError(
             f"{path} has the joints {', '.join(file.skeleton.joints)}, not COCO's 17; for other "
@@ -180,6 +209,7 @@ def _person(instance: Instance) -> photographs.Person:
         center=center,
         size=size,
         reference=size / BOX_MARGIN,
+        picture_size=instance.picture_size,
     )
 
 
@@ -211,8 +241,8 @@ def _read_detections(
             box, score = tuple(float(x) for x in entry["bbox"]), float(entry["score"])
             if len(box) != 4 or not np.isfinite([*box, score]).all() or min(box[2:]) <= 0:
                 raise ValueError(f"entry {i} has the bbox {entry['bbox']} and the score {score}")
-            image = annotations.images[entry["image_id"]]
-            boxes[f"{entry['image_id']}/{i}"] = image, box, score
+            image_id = keypoint_json.whole(entry["image_id"])
+            boxes[f"{image_id}/{i}"] = annotations.images[image_id], box, score
     except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path} cannot be read as detections in COCO's results format "

@@ -1,6 +1,7 @@
 """Your own keypoints: a JSON in COCO's format or a CSV of DeepLabCut's, and pictures."""
 
 import logging
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -80,7 +81,7 @@ class CustomPose(records.PoseBuilder):
                     f"pictures that {paths[f'{split}_json']} names"
                 )
             names = {i.image for i in _read(paths[f"{split}_json"], f"{split}_json").instances}
-            files += [path for n in sorted(names) if (path := folder / n).is_file()]
+            files += [path for n in sorted(names) if os.path.isfile(path := folder / n)]
         return files
 
     def __init__(self, *, config: records.PoseConfig, **fields):
@@ -91,6 +92,7 @@ class CustomPose(records.PoseBuilder):
     def _split_generators(self, dl_manager: tfds.download.DownloadManager):
         paths = self.builder_config.paths
         train = _read(paths["train_json"], "train_json")
+        usable = [instance for instance in train.instances if has_box(instance)]
         if "validation_json" in paths:
             validation = _read(paths["validation_json"], "validation_json")
             if validation.skeleton.joints != train.skeleton.joints:
@@ -99,29 +101,28 @@ class CustomPose(records.PoseBuilder):
                     f"{', '.join(validation.skeleton.joints)}, and {paths['train_json']} "
                     f"{', '.join(train.skeleton.joints)}; they must be the same"
                 )
-            parts = train.instances, validation.instances
+            parts = usable, [instance for instance in validation.instances if has_box(instance)]
         else:
-            parts = hold_out(train.instances)
+            parts = hold_out(usable)
+        logger.info(
+            "%d of %d annotations of %s have joints and a box",
+            *(len(usable), len(train.instances), paths["train_json"]),
+        )
         self.announce(sum(map(len, parts)))
         folders = paths["image_dir"], paths.get("validation_image_dir", paths["image_dir"])
-        return {
-            split: self._generate_examples(instances, pathlib.Path(folder))
-            for split, instances, folder in zip(
-                ("train", "validation"), parts, folders, strict=True
-            )
-        }
+        splits = {}
+        for split, instances, folder in zip(("train", "validation"), parts, folders, strict=True):
+            people = [self._person(instance) for instance in instances]
+            source = photographs.Folder(pathlib.Path(folder))
+            photographs.check(people, source, self.builder_config.settings["allow_missing"])
+            splits[split] = self._generate_examples(people, source)
+        return splits
 
     def _generate_examples(
-        self, instances: Sequence[Instance], folder: pathlib.Path
+        self, people: Sequence[photographs.Person], source: photographs.Folder
     ) -> Iterator[tuple[str, dict]]:
-        people = [self._person(instance) for instance in instances if has_box(instance)]
-        if len(people) < len(instances):
-            logger.info(
-                "%d of %d annotations have too few joints and no bbox, and are left out",
-                *(len(instances) - len(people), len(instances)),
-            )
         allowed = self.builder_config.settings["allow_missing"]
-        yield from photographs.records_of(people, photographs.Folder(folder), self.record, allowed)
+        yield from photographs.records_of(people, source, self.record, allowed)
 
     def _person(self, instance: Instance) -> photographs.Person:
         center, size = instance.square()
@@ -134,6 +135,7 @@ class CustomPose(records.PoseBuilder):
             center=center,
             size=size,
             reference=self._reference(instance, size / BOX_MARGIN),
+            picture_size=instance.picture_size,
         )
 
     def _reference(self, instance: Instance, side: float) -> float:
@@ -180,4 +182,4 @@ def _read(path: str, field: str) -> KeypointFile:
     if not path:
         raise UserError(f"config.data.{field} is not set; name the file with the annotations")
     file = pathlib.Path(path)
-    return keypoint_csv.read(file) if file.suffix == ".csv" else keypoint_json.read(file)
+    return keypoint_csv.read(file) if file.suffix.lower() == ".csv" else keypoint_json.read(file)

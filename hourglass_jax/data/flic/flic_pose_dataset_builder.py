@@ -20,14 +20,16 @@ LABELLED = [0, 1, 2, 3, 4, 5, 6, 9, 12, 13, 16]
 # The hourglass's box: 440 px of a frame 480 px high, in its middle row.
 BOX_SHARE = 440 / 480
 HELD_OUT = 0.1
+_LARGEST = 1e6  # px, beyond any picture
 
 
 class FlicPose(records.PoseBuilder):
     """5,003 film frames, 3,987 for training and 1,016 for test (Sapp and Taskar, CVPR 2013).
 
     Of the training frames a seeded tenth is held out as `validation`. Joints come out
-    person-centric: if in most frames the file's left shoulder lies left of its right one, as the
-    people face the camera, its sides are the observer's and change their names. The reference
+    person-centric, as the published file has them. If in most frames the file's left shoulder lies
+    left of its right one, its sides are the observer's and change their names, which is right for
+    people who face the camera, as nearly all of them do. The reference
     length is from right shoulder to left hip as the file names them, as the hourglass's authors
     measure; PCK@0.2 is reported for elbows and wrists.
     """
@@ -67,6 +69,8 @@ class FlicPose(records.PoseBuilder):
                 raise UserError(f"{root / 'examples.mat'} has nobody for {name}; take FLIC's own")
         self.announce(len(people))
         source = photographs.Folder(root / "images")
+        allowed = self.builder_config.settings["allow_missing"] if self.builder_config else 0
+        photographs.check([person for person, _ in people], source, allowed)
         return {name: self._generate_examples(split, source) for name, split in splits.items()}
 
     def _generate_examples(self, people, source):
@@ -93,7 +97,7 @@ def read(path: pathlib.Path) -> list[tuple[photographs.Person, bool]]:
         content = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True)
         examples = np.atleast_1d(content["examples"])
         coords = np.stack([np.asarray(e.coords, np.float64)[:2, LABELLED].T for e in examples])
-        known = np.isfinite(coords).all(axis=-1)
+        known = (np.abs(coords) < _LARGEST).all(axis=-1)  # NaN is not
         observers = _sides_are_the_observers(coords, known)
         return [
             (_person(example, coords[i], known[i], observers), bool(example.istrain))

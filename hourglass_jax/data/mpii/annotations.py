@@ -20,6 +20,8 @@ from hourglass_jax.errors import UserError
 NUM_JOINTS = 16
 # The toolkit's SC_BIAS: the head size is this share of the head box's diagonal.
 HEAD_SHARE = 0.6
+# px beyond any picture, which damaged files name.
+_LARGEST = 1e6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,6 +96,8 @@ def _photograph(entry: Any, is_train: Any) -> Photograph:
     if not isinstance(name, str) or not name or pathlib.PurePath(name).name != name:
         raise ValueError(f"image.name is {name!r}")
     people = [_annotation(rect) for rect in _list(getattr(entry, "annorect", None))]
+    if _number(is_train) not in (0, 1):
+        raise ValueError(f"img_train is {is_train!r}, not 0 or 1")
     return Photograph(name, bool(_number(is_train)), people)
 
 
@@ -102,10 +106,12 @@ def _annotation(rect: Any) -> Annotation:
     points = _list(getattr(rect, "annopoints", None))
     for point in _list(getattr(points[0], "point", None)) if points else []:
         joint = _number(getattr(point, "id", None))
+        if math.isnan(joint):
+            continue
         if joint not in range(NUM_JOINTS):
             raise ValueError(f"a point's id is {getattr(point, 'id', None)!r}, not 0 to 15")
         xy = np.array([_number(getattr(point, "x", None)), _number(getattr(point, "y", None))])
-        if not np.isfinite(xy).all():
+        if not (np.abs(xy) < _LARGEST).all():  # NaN is not
             continue
         joint = int(joint)
         joints[joint], labelled[joint] = xy - 1, True

@@ -66,11 +66,13 @@ class MpiiPose(records.PoseBuilder):
         logger.info("reading %s", _annotations_file(root))
         entries = annotations.read(_annotations_file(root))
         everybody = split(entries, self._allowed)
-        self.announce(sum(map(len, everybody.values())))
         if (root / "images").is_dir():
             pictures = photographs.Folder(root / "images")
         else:
             pictures = photographs.Archive(root / ARCHIVE, "images/")
+        together = [person for people in everybody.values() for person in people]
+        photographs.check(together, pictures, self._allowed)
+        self.announce(len(together))
         return {
             name: self._generate_examples(people, pictures)
             for name, people in everybody.items()
@@ -127,7 +129,7 @@ def split(
     for name, indices in customary_split().items():
         people[name] = []
         for photograph, person in indices.tolist():
-            problem = _problem(entries, photograph, person)
+            problem = _problem(entries, photograph, person, measured=name == "validation")
             if problem:
                 lost.append(f"annolist({photograph}).annorect({person}) {problem}")
             else:
@@ -148,7 +150,7 @@ def split(
     return people
 
 
-def _problem(entries, photograph: int, person: int) -> str | None:
+def _problem(entries, photograph: int, person: int, measured: bool) -> str | None:
     if photograph > len(entries) or person > len(entries[photograph - 1].people):
         return "does not exist"
     annotation = entries[photograph - 1].people[person - 1]
@@ -156,7 +158,7 @@ def _problem(entries, photograph: int, person: int) -> str | None:
         return "has no objpos or scale"
     if not annotation.labelled.any():
         return "has no joints"
-    if not 0 < annotation.head_size < math.inf:
+    if measured and not 0 < annotation.head_size < math.inf:
         return "has no head box"
     return None
 

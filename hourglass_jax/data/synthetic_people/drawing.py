@@ -36,8 +36,8 @@ from hourglass_jax.data.synthetic_people.scenery import (
 FACINGS = {  # how often, mean yaw and its range to either side in degrees
     "camera": (0.40, 0, 25),
     "away": (0.30, 180, 25),
-    "left": (0.15, -90, 20),
-    "right": (0.15, 90, 20),
+    "left": (0.15, -90, 30),
+    "right": (0.15, 90, 30),
 }
 LYING, NEIGHBOUR, OCCLUDER, TRUNCATED = 0.1, 0.25, 0.25, 1 / 6  # how often
 

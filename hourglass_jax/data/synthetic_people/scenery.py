@@ -139,7 +139,7 @@ def draw_occluder(
     avoid: Float[np.ndarray, "avoided 2"],
     scale: float,
 ) -> Bool[np.ndarray, " joints"]:
-    """Lays a thing over one to five of the joints, in place; says which.
+    """Lays a thing over one to three of the joints, in place; says which.
 
     `avoid` are points that stay free, `scale` is the body's stature in px.
     """
@@ -148,13 +148,13 @@ def draw_occluder(
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     x, y = x.clip(0, width - 1), y.clip(0, height - 1)
     targets = joints[inside[: len(joints)]]
-    size = 0.3 * scale
+    size = 0.24 * scale
     while True:
         centre = rng.choice(targets) + rng.normal(0, 0.1, 2) * size
         mask = _draw_obstacle(rng, (height, width), centre, size)
         covered = inside & (mask[y, x] > 127)
         hidden, spoilt = covered[: len(joints)], covered[len(joints) :]
-        if 1 <= hidden.sum() <= 5 and not spoilt.any():
+        if 1 <= hidden.sum() <= 3 and not spoilt.any():
             break
         size = max(0.95 * size, 0.1 * scale)  # a smaller thing fits in the end
     _blend(image, texture(rng, height, width), mask)
