@@ -94,13 +94,9 @@ def load_config(name: str):
     return module.get_config()
 
 
-def small_synthetic(data_dir: pathlib.Path, *, train: int = 24, validation: int = 11):
-    """configs/synthetic.py shrunk until a step takes no time: few people, one thin stack."""
-    config = load_config("synthetic")
+def shrink(config):
+    """Makes a config so small that a step takes no time: one thin stack, few steps."""
     config.batch_size = 8
-    config.data.update(
-        {"data_dir": str(data_dir), "num_train": train, "num_validation": validation}
-    )
     config.data.resolution = 64
     config.model.update({"num_stacks": 1, "order": 1, "features": 8, "stem_features": 4})
     config.model.input_size = 64
@@ -108,4 +104,13 @@ def small_synthetic(data_dir: pathlib.Path, *, train: int = 24, validation: int 
     config.checkpoint.every_steps = 2
     config.num_steps = 8
     config.log_every_steps = 1
+    return config
+
+
+def small_synthetic(data_dir: pathlib.Path, *, train: int = 24, validation: int = 11):
+    """configs/synthetic.py shrunk, with few people."""
+    config = shrink(load_config("synthetic"))
+    config.data.update(
+        {"data_dir": str(data_dir), "num_train": train, "num_validation": validation}
+    )
     return config
