@@ -5,6 +5,7 @@ y up and z out of the chest, so that a body that faces the viewer has its left o
 right.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -180,10 +181,10 @@ def _sample_limb(ranges: tuple, position: Float[np.ndarray, "4"]) -> Limb:
     return Limb(*(low + position * (high - low)).tolist())
 
 
-def sample_pose(rng: np.random.Generator) -> Pose:
-    """Draws an activity and a pose within it."""
-    names = list(ACTIVITIES)
-    name = names[rng.choice(len(names), p=[ACTIVITIES[name][0] for name in names])]
+def sample_pose(rng: np.random.Generator, activities: Sequence[str] = tuple(ACTIVITIES)) -> Pose:
+    """Draws an activity out of those given, as often as it is done, and a pose within it."""
+    shares = np.array([ACTIVITIES[name][0] for name in activities])
+    name = activities[rng.choice(len(activities), p=shares / shares.sum())]
     _, legs, lean, arms = ACTIVITIES[name]
 
     if name != "walking":  # where the arms swing against the legs

@@ -4,12 +4,14 @@ Every picture comes from `numpy.random.default_rng([seed, index])` alone, so tha
 be drawn by itself, in any order, bit by bit the same.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from hourglass_jax.data.synthetic_people.body import (
+    ACTIVITIES,
     HEAD_TOP,
     LEFT,
     RIGHT,
@@ -39,6 +41,7 @@ FACINGS = {  # how often, mean yaw and its range to either side in degrees
     "left": (0.15, -90, 30),
     "right": (0.15, 90, 30),
 }
+STANDING = ("standing", "at_ease")
 LYING, NEIGHBOUR, OCCLUDER, TRUNCATED = 0.1, 0.25, 0.25, 1 / 6  # how often
 
 # The parts whose surface shows a joint, joint by joint in MPII's order.
@@ -135,8 +138,14 @@ def sample_plan(rng: np.random.Generator) -> Plan:
     )
 
 
-def _sample_figure(rng: np.random.Generator, yaw: float, pitch: float, tilt: float) -> Figure:
-    build, pose, outfit = sample_build(rng), sample_pose(rng), sample_outfit(rng)
+def _sample_figure(
+    rng: np.random.Generator,
+    yaw: float,
+    pitch: float,
+    tilt: float,
+    activities: Sequence[str] = tuple(ACTIVITIES),
+) -> Figure:
+    build, pose, outfit = sample_build(rng), sample_pose(rng, activities), sample_outfit(rng)
     skeleton = articulate(build, pose)
     skull = measure_skull(skeleton, build)
     mesh = dress(skeleton, build, pose, skull, outfit)
@@ -225,7 +234,9 @@ def draw_person(seed: int, index: int) -> Person:
     rng = np.random.default_rng([seed, index])
     plan = sample_plan(rng)
     height, width = rng.integers(224, 289, 2)
-    figure = _sample_figure(rng, plan.yaw, plan.pitch, plan.tilt)
+    # Who is seen from the side stands: of legs that move only their order in depth tells the side.
+    activities = STANDING if plan.facing in ("left", "right") else tuple(ACTIVITIES)
+    figure = _sample_figure(rng, plan.yaw, plan.pitch, plan.tilt, activities)
     figure, scale = _frame(rng, figure, height, width)
     if plan.truncated:
         figure, scale = _truncate(rng, figure, scale, height, width)
