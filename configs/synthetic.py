@@ -2,7 +2,8 @@
 
     python -m hourglass_jax.main --config=configs/synthetic.py --workdir=runs/synthetic
 
-Two CPU cores: 2 minutes to draw the people, 10 to train. Expected: PCKh@0.5 of about 0.81.
+Two CPU cores: a minute and a half to draw the people, 9 to train. Expected: PCKh@0.5 of about
+0.901.
 """
 
 from ml_collections import ConfigDict
@@ -55,7 +56,7 @@ def get_config() -> ConfigDict:
     config.optimizer.clip_norm = 0.0  # 0: none
 
     config.eval = ConfigDict()
-    config.eval.every_steps = 1050
+    config.eval.every_steps = 2100  # each takes some ten seconds of the twelve minutes
     config.eval.batch_size = 50
     config.eval.flip_test = True
     config.eval.decode = "refined"
