@@ -133,40 +133,62 @@ def predict_test(experiment: Experiment, workdir: pathlib.Path) -> pathlib.Path:
             f"data.dataset={experiment.config.data.dataset!r} has no people to send predictions "
             f"for; --mode=predict_test is for mpii"
         )
-    _, _, variables = _best(experiment, workdir)
-    predictions = predict_split(experiment, make_eval_step(experiment), variables, builder.SUBMIT)
+    with _checkpoints(experiment, workdir) as checkpoints:
+        step, _ = _best(experiment, checkpoints)
+        predictions = _predict(experiment, checkpoints, step, builder.SUBMIT)
     joints = dict(zip(predictions.ids.tolist(), predictions.final, strict=True))
     path = builder.write_submission(joints, experiment.manual_dir, workdir)
     logger.info("%d people of %s: %s", len(joints), builder.SUBMIT, path)
     return path
 
 
-def _best(experiment: Experiment, workdir: pathlib.Path) -> tuple[int, dict, dict]:
-    """Returns the best checkpoint's step, the config it was trained with, and its variables."""
-    with Checkpoints(workdir, experiment.builder.METRIC, read_only=True) as checkpoints:
-        step = checkpoints.best
-        if step is None:
-            raise UserError(f"{checkpoints.folder} holds no checkpoint; run --mode=train first")
-        checkpoints.check_belongs(step, experiment.metadata(), parts=("model", "data"))
-        like = steps.init_variables(experiment.model, experiment.config.seed)
-        variables = checkpoints.restore(step, sharding.replicate(like, experiment.mesh))
-        return step, checkpoints.metadata(step)["config"], variables
+def _checkpoints(experiment: Experiment, workdir: pathlib.Path) -> Checkpoints:
+    return Checkpoints(workdir, experiment.builder.METRIC, read_only=True)
 
 
-def evaluate(experiment: Experiment, workdir: pathlib.Path) -> dict:
+def _best(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, dict]:
+    """Returns the best checkpoint's step and the config it was trained with."""
+    step = checkpoints.best
+    if step is None:
+        raise UserError(f"{checkpoints.folder} holds no checkpoint; run --mode=train first")
+    checkpoints.check_belongs(step, experiment.metadata(), parts=("model", "data"))
+    return step, checkpoints.metadata(step)["config"]
+
+
+def _predict(
+    experiment: Experiment, checkpoints: Checkpoints, step: int, split: str
+) -> Predictions:
+    """Returns the predictions of a step's checkpoint for a split."""
+    like = steps.init_variables(experiment.model, experiment.config.seed)
+    variables = checkpoints.restore(step, sharding.replicate(like, experiment.mesh))
+    return predict_split(experiment, make_eval_step(experiment), variables, split)
+
+
+def evaluate(
+    experiment: Experiment, workdir: pathlib.Path, known: tuple[int, Predictions] | None = None
+) -> dict:
     """Evaluates the best checkpoint of a workdir on the split that figures are reported for.
 
     Writes evaluation.json, predictions.npz and pictures/, prints the table, and returns what
     evaluation.json holds.
 
+    Args:
+      experiment: whose records are prepared.
+      workdir: of a training run.
+      known: a step, and its predictions for the split that selects the best checkpoint. They are
+        not made again where they are the ones wanted.
+
     Raises:
       UserError: there is no checkpoint, or it is of another model or data set.
     """
     builder, config = experiment.builder, experiment.config
-    step, trained, variables = _best(experiment, workdir)
-    eval_step = make_eval_step(experiment)
     split = builder.REPORT
-    predictions = predict_split(experiment, eval_step, variables, split)
+    with _checkpoints(experiment, workdir) as checkpoints:
+        step, trained = _best(experiment, checkpoints)
+        if known is not None and known[0] == step and split == builder.SELECT:
+            predictions = known[1]
+        else:
+            predictions = _predict(experiment, checkpoints, step, split)
     figures = all_figures(experiment, predictions)
     result = {
         "metrics": {name: None if np.isnan(v) else v for name, v in figures.items()},

@@ -23,6 +23,7 @@ from hourglass_jax.checkpoint import Checkpoints
 from hourglass_jax.data import augment, pipeline
 from hourglass_jax.errors import UserError
 from hourglass_jax.experiment import Experiment
+from hourglass_jax.predictions import Predictions
 from hourglass_jax.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -64,8 +65,8 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> dict:
         # It is the last file that a run writes: an old one must not pass for this run's.
         finished.unlink(missing_ok=True)
         (workdir / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
-        _train(experiment, workdir, checkpoints)
-    return evaluate.evaluate(experiment, workdir)
+        last = _train(experiment, workdir, checkpoints)
+    return evaluate.evaluate(experiment, workdir, last)
 
 
 def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> dict:
@@ -86,7 +87,10 @@ def _trained(config: ConfigDict, workdir: pathlib.Path) -> Experiment:
     return experiment
 
 
-def _train(experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoints) -> None:
+def _train(
+    experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoints
+) -> tuple[int, Predictions] | None:
+    """Trains to the end; returns the last step and its predictions for the split that selects."""
     config, mesh, builder = experiment.config, experiment.mesh, experiment.builder
     optax_optimizer, schedule = optimizer.create_optimizer(config.optimizer, config.num_steps)
     variables = steps.init_variables(experiment.model, config.seed)
@@ -114,6 +118,7 @@ def _train(experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoin
         first_step=first,
     )
     log = Log(workdir, schedule, first)
+    predicted = None
     with _StopSignal() as stop, Progress(first, config.num_steps, config.batch_size) as progress:
         pending = None
         for step in range(first, config.num_steps + 1):
@@ -126,7 +131,7 @@ def _train(experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoin
                 pending = None
             figure = None
             if evaluates:
-                figure = _evaluate(experiment, eval_step, state, log, progress)
+                figure, predicted = _evaluate(experiment, eval_step, state, log, progress)
             if evaluates or saves or (stopping and step > first):
                 checkpoints.save(state, experiment.metadata(), figure)
             if last:
@@ -155,6 +160,7 @@ def _train(experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoin
                 _check_finite(metrics, step + 1, checkpoints)
                 log.training(step + 1, jax.device_get(metrics), progress)
     log.close()
+    return None if predicted is None else (config.num_steps, predicted)
 
 
 def _check_finite(metrics: dict, step: int, checkpoints: Checkpoints) -> None:
@@ -171,8 +177,8 @@ def _check_finite(metrics: dict, step: int, checkpoints: Checkpoints) -> None:
     )
 
 
-def _evaluate(experiment, eval_step, state, log, progress) -> float:
-    """Evaluates on the split that selects the best checkpoint; returns its figure."""
+def _evaluate(experiment, eval_step, state, log, progress) -> tuple[float, Predictions]:
+    """Evaluates on the split that selects the best checkpoint; returns figure and predictions."""
     builder, split = experiment.builder, experiment.builder.SELECT
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     with progress.paused():
@@ -183,7 +189,7 @@ def _evaluate(experiment, eval_step, state, log, progress) -> float:
     log.evaluation(int(state.step), split, figures, visualize.grid(drawn, columns=2))
     figure = figures[builder.METRIC]
     logger.info("step %d: %s %.4f on %s", int(state.step), builder.METRIC, figure, split)
-    return figure
+    return figure, predicted
 
 
 class Log:
