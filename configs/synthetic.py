@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.batch_size = 16  # over all devices
-    config.num_steps = 2100
+    config.num_steps = 2700
     config.sync_batch_norm = False  # statistics per device, as the reference has them
 
     config.data = ConfigDict()
@@ -56,13 +56,13 @@ def get_config() -> ConfigDict:
     config.optimizer.clip_norm = 0.0  # 0: none
 
     config.eval = ConfigDict()
-    config.eval.every_steps = 2100  # each takes some ten seconds of the twelve minutes
+    config.eval.every_steps = 2700
     config.eval.batch_size = 50
     config.eval.flip_test = True
     config.eval.decode = "refined"
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.every_steps = 525
+    config.checkpoint.every_steps = 675
     config.checkpoint.keep = 1
 
     config.log_every_steps = 50

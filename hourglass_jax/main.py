@@ -48,8 +48,9 @@ def _parse(argv: list[str]) -> list[str]:
 
 def main(_) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on stderr otherwise
-    from hourglass_jax import train  # imports JAX and TensorFlow, which --help does without
+    from hourglass_jax import allocator, train  # imports JAX and TensorFlow: --help does without
 
+    allocator.keep_memory()
     config = _CONFIG.value
     name = pathlib.Path(flags.FLAGS["config"].config_filename).stem
     workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
