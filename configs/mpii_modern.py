@@ -26,7 +26,12 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.batch_size = 32  # over all devices
     config.num_steps = 100_000  # 144 epochs
+    config.num_epochs = 0  # instead of num_steps, if above 0
     config.sync_batch_norm = False  # statistics per device, as the reference has them
+    config.freeze_batch_norm = False  # True: train with the running statistics as they are
+    config.accumulate = 1  # parts of a batch, computed one after the other to save memory
+    config.ema_decay = 0.0  # of averaged parameters, which are evaluated; 0: none
+    config.profile_steps = 0  # steps to profile for TensorBoard, after the first ten
 
     config.data = ConfigDict()
     config.data.dataset = "mpii"
@@ -66,6 +71,7 @@ def get_config() -> ConfigDict:
     config.optimizer.drop_at = (0.64, 0.86)  # shares of the run
     config.optimizer.drop_factor = 0.1
     config.optimizer.warmup_steps = 500
+    config.optimizer.patience = 20_000  # of the plateau schedule: steps without progress
     config.optimizer.clip_norm = 0.0  # 0: none
 
     config.eval = ConfigDict()
@@ -76,7 +82,7 @@ def get_config() -> ConfigDict:
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every_steps = 1000
-    config.checkpoint.keep = 1
+    config.checkpoint.keep = 2  # latest ones, beside the best
 
     config.log_every_steps = 50
     return config

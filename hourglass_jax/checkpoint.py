@@ -4,8 +4,10 @@ A step's folder holds the state and, as JSON, what the state means: format, step
 normalisation and the fingerprint of the records. A checkpoint alone is therefore enough to predict.
 """
 
+import logging
 import math
 import pathlib
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,16 +15,22 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from hourglass_jax import distributed
 from hourglass_jax.errors import UserError
 
+logger = logging.getLogger(__name__)
 FORMAT = 1
 # What may differ between the run that saved and the run that goes on: length, where and how often
 # it logs and saves, how it evaluates, and where files lie (their content has a fingerprint).
 MAY_CHANGE = (
-    *("num_steps", "log_every_steps", "eval", "checkpoint"),
+    *("num_steps", "num_epochs", "log_every_steps", "profile_steps", "eval", "checkpoint"),
     *("data.manual_dir", "data.data_dir", "data.train_json", "data.validation_json"),
     *("data.image_dir", "data.validation_image_dir", "data.detections"),
 )
+
+
+class DamagedError(UserError):
+    """A checkpoint that cannot be read."""
 
 
 class Checkpoints:
@@ -91,10 +99,10 @@ class Checkpoints:
         """Returns what was saved beside the state of a step.
 
         Raises:
+          DamagedError: it cannot be read.
           UserError: the checkpoint is of a format that this version does not know.
         """
-        args = ocp.args.Composite(metadata=ocp.args.JsonRestore())
-        metadata = self._manager.restore(step, args=args)["metadata"]
+        metadata = self._read(step, metadata=ocp.args.JsonRestore())
         if metadata.get("format") != FORMAT:
             raise UserError(
                 f"{self.folder / str(step)} has format {metadata.get('format')!r}, and this "
@@ -136,14 +144,38 @@ class Checkpoints:
         )
 
     def restore(self, step: int, like: Any) -> Any:
-        """Returns of a step's state what `like` has, with its shapes and sharding."""
+        """Returns of a step's state what `like` has, with its shapes and sharding.
+
+        Raises:
+          DamagedError: it cannot be read.
+        """
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         args = ocp.args.PyTreeRestore(
             abstract,
             restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
             partial_restore=True,
         )
-        return self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+        return self._read(step, state=args)
+
+    def _read(self, step: int, **item) -> Any:
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**item))[next(iter(item))]
+        except Exception as error:  # Orbax, TensorStore and JSON raise whatever they come upon
+            raise DamagedError(
+                f"the checkpoint {self.folder / str(step)} cannot be read "
+                f"({type(error).__name__}: {' '.join(str(error).split())[:300]}); move the folder "
+                f"away to use the one before it"
+            ) from error
+
+    def set_aside(self, step: int, error: DamagedError) -> None:
+        """Moves a damaged checkpoint out of the way, so that the one before it is the latest."""
+        aside = self.folder.parent / f"damaged-{step}"
+        logger.warning("%s; it is now %s", error, aside)
+        if distributed.is_first():
+            shutil.rmtree(aside, ignore_errors=True)
+            (self.folder / str(step)).rename(aside)
+        distributed.wait_for_all(f"set aside {step}")
+        self._manager.reload()
 
     def close(self) -> None:
         """Waits for what is being written."""

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from hourglass_jax import optimizer
@@ -10,7 +11,7 @@ from hourglass_jax.errors import UserError
 from hourglass_jax.model import STEMS
 from hourglass_jax.pose import heatmap
 
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16", "float64")
 
 
 class OneOf(tuple):
@@ -71,9 +72,14 @@ SWITCH = OneOf((False, True))
 FIELDS = {
     "seed": Whole(0, 2**31 - 1),
     "batch_size": Whole(1),
-    "num_steps": Whole(1),
+    "num_steps": Whole(0),
+    "num_epochs": Number(0),
     "log_every_steps": Whole(1),
     "sync_batch_norm": SWITCH,
+    "freeze_batch_norm": SWITCH,
+    "accumulate": Whole(1),
+    "ema_decay": Number(0, 1),
+    "profile_steps": Whole(0),
     "data.dataset": Text(),
     "data.data_dir": Text(),
     "data.resolution": Whole(16),
@@ -99,6 +105,9 @@ FIELDS = {
     "optimizer.learning_rate": Number(0, above=True),
     "optimizer.schedule": OneOf(optimizer.SCHEDULES),
     "optimizer.warmup_steps": Whole(0),
+    "optimizer.drop_at": Shares(),
+    "optimizer.drop_factor": Number(0, 1),
+    "optimizer.patience": Whole(1),
     "optimizer.clip_norm": Number(0),
     "eval.every_steps": Whole(1),
     "eval.batch_size": Whole(1),
@@ -122,8 +131,6 @@ OPTIONAL = {
     "data.drawing_seed": Whole(0),
     "data.num_train": Whole(1),
     "data.num_validation": Whole(1),
-    "optimizer.drop_at": Shares(),
-    "optimizer.drop_factor": Number(0, 1),
 }
 
 
@@ -139,10 +146,10 @@ def check(config: ConfigDict, num_devices: int) -> None:
             raise UserError(f"config.{name}={value!r} is no field that anything reads")
         if not rule.accepts(value):
             raise UserError(f"config.{name}={value!r} must be {rule}")
-    if config.optimizer.schedule == "step":
-        for name in ("optimizer.drop_at", "optimizer.drop_factor"):
-            if name not in flat:
-                raise UserError(f"the step schedule needs config.{name}, {OPTIONAL[name]}")
+    if config.model.dtype == "float64" and not jax.config.jax_enable_x64:
+        raise UserError("config.model.dtype='float64' needs JAX_ENABLE_X64=1 in the environment")
+    if not config.num_steps and not config.num_epochs:
+        raise UserError("config.num_steps=0 and config.num_epochs=0; one of them must be above 0")
 
     coarsest = 4 * 2**config.model.order
     if config.model.input_size % coarsest:
@@ -152,11 +159,13 @@ def check(config: ConfigDict, num_devices: int) -> None:
             f"4 * 2**order must; take {below or coarsest} or {below + coarsest}, or a lower "
             f"config.model.order"
         )
-    if config.batch_size % num_devices:
-        below = config.batch_size // num_devices * num_devices
+    parts = num_devices * config.accumulate
+    if config.batch_size % parts:
+        below = config.batch_size // parts * parts
+        times = f" times config.accumulate={config.accumulate}" if config.accumulate > 1 else ""
         raise UserError(
-            f"config.batch_size={config.batch_size} is not divisible by the {num_devices} devices; "
-            f"take {below or num_devices} or {below + num_devices}"
+            f"config.batch_size={config.batch_size} is not divisible by the {num_devices} devices"
+            f"{times}; take {below or parts} or {below + parts}"
         )
 
 

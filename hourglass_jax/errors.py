@@ -1,5 +1,9 @@
-"""The one exception for mistakes of the user: main turns it into a sentence and exit status 2."""
+"""The errors that end a command with one sentence instead of a traceback."""
 
 
 class UserError(ValueError):
-    """Says in one sentence what is wrong, with the value, and what to do about it."""
+    """A mistake in the command, the config or the data: exit status 2."""
+
+
+class RunError(RuntimeError):
+    """A run that cannot go on, by nobody's mistake in the command: exit status 1."""

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from hourglass_jax import pictures, sharding, steps
+from hourglass_jax import distributed, pictures, sharding, steps
 from hourglass_jax.checkpoint import Checkpoints
 from hourglass_jax.errors import UserError
 from hourglass_jax.experiment import Experiment
@@ -137,6 +137,8 @@ def predict_test(experiment: Experiment, workdir: pathlib.Path) -> pathlib.Path:
         step, _ = _best(experiment, checkpoints)
         predictions = _predict(experiment, checkpoints, step, builder.SUBMIT)
     joints = dict(zip(predictions.ids.tolist(), predictions.final, strict=True))
+    if not distributed.is_first():
+        return workdir
     path = builder.write_submission(joints, experiment.manual_dir, workdir)
     logger.info("%d people of %s: %s", len(joints), builder.SUBMIT, path)
     return path
@@ -160,7 +162,11 @@ def _predict(
 ) -> Predictions:
     """Returns the predictions of a step's checkpoint for a split."""
     like = steps.init_variables(experiment.model, experiment.config.seed)
-    variables = checkpoints.restore(step, sharding.replicate(like, experiment.mesh))
+    like = sharding.replicate(like, experiment.mesh)
+    if checkpoints.metadata(step)["config"]["ema_decay"]:
+        variables = checkpoints.restore(step, {"ema": like})["ema"]
+    else:
+        variables = checkpoints.restore(step, like)
     return predict_split(experiment, make_eval_step(experiment), variables, split)
 
 
@@ -199,6 +205,13 @@ def evaluate(
         "split": split,
         "config": {**trained, "eval": config.eval.to_dict()},
     }
+    logger.info(
+        "%s, %s: %d people, step %d\n%s",
+        *(config.data.dataset, split, len(predictions.ids), step),
+        table(predictions, experiment.skeleton, builder.MEASURE),
+    )
+    if not distributed.is_first():
+        return result
     np.savez_compressed(
         workdir / "predictions.npz",
         joints=predictions.final.astype(np.float32),
@@ -210,9 +223,4 @@ def evaluate(
     unfinished = workdir / "evaluation.json.unfinished"
     unfinished.write_text(json.dumps(result, indent=2) + "\n")
     unfinished.replace(workdir / "evaluation.json")
-    logger.info(
-        "%s, %s: %d people, step %d\n%s",
-        *(config.data.dataset, split, len(predictions.ids), step),
-        table(predictions, experiment.skeleton, builder.MEASURE),
-    )
     return result

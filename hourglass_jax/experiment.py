@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from hourglass_jax import config as config_lib
-from hourglass_jax import data, sharding, steps
+from hourglass_jax import data, distributed, sharding, steps
 from hourglass_jax.data import augment, pipeline, records
 from hourglass_jax.model import StackedHourglass
 from hourglass_jax.pose.skeleton import Skeleton
@@ -85,8 +85,20 @@ class Experiment:
         return pathlib.Path(self.config.data.get("manual_dir", "")).absolute()
 
     def prepare(self) -> None:
-        """Makes the data set's records unless they are there."""
-        pipeline.prepare(self.builder, str(self.manual_dir))
+        """Makes the data set's records unless they are there: the first process, for all."""
+        for turn in (True, False):
+            # The others find them made, or have disks of their own and make them there.
+            if distributed.is_first() == turn:
+                pipeline.prepare(self.builder, str(self.manual_dir))
+            distributed.wait_for_all(f"records {'made' if turn else 'found'}")
+
+    def num_steps(self) -> int:
+        """Returns the updates of the whole run; needs the records if the config has epochs."""
+        if not self.config.num_epochs:
+            return self.config.num_steps
+        self.prepare()
+        people = self.builder.info.splits[self.builder.TRAIN].num_examples
+        return max(round(self.config.num_epochs * people / self.config.batch_size), 1)
 
     def metadata(self) -> dict:
         """Returns what a checkpoint says about its state."""

@@ -9,7 +9,7 @@ import absl.logging
 from absl import app, flags
 from ml_collections import config_flags
 
-from hourglass_jax.errors import UserError
+from hourglass_jax.errors import RunError, UserError
 
 MODES = ("train", "evaluate", "predict_test")
 _CONFIG = config_flags.DEFINE_config_file(
@@ -25,6 +25,11 @@ _MODE = flags.DEFINE_enum(
     "train (and evaluate at the end), evaluate the best checkpoint, or write its predictions for "
     "the evaluation server.",
 )
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "host:port of process 0, for several processes that do not find it."
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Processes in all.", lower_bound=1)
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Of this process.", lower_bound=0)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -48,9 +53,14 @@ def _parse(argv: list[str]) -> list[str]:
 
 def main(_) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on stderr otherwise
-    from hourglass_jax import allocator, train  # imports JAX and TensorFlow: --help does without
+    # Not before: they import JAX and TensorFlow, which --help does without.
+    from hourglass_jax import allocator, distributed, train
 
+    distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     allocator.keep_memory()
+    if not distributed.is_first():
+        logging.getLogger("hourglass_jax").setLevel(logging.WARNING)
+
     config = _CONFIG.value
     name = pathlib.Path(flags.FLAGS["config"].config_filename).stem
     workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
@@ -59,7 +69,8 @@ def main(_) -> None:
         "evaluate": train.evaluate_only,
         "predict_test": train.predict_test,
     }
-    modes[_MODE.value](config, workdir)
+    with distributed.ending_with_others():
+        modes[_MODE.value](config, workdir)
 
 
 def run() -> None:
@@ -74,9 +85,9 @@ def run() -> None:
     logger.propagate = False
     try:
         app.run(main, flags_parser=_parse)
-    except UserError as error:
+    except (UserError, RunError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, UserError) else 1)
 
 
 if __name__ == "__main__":

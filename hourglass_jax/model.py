@@ -17,6 +17,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 STEMS = ("paper", "bearpaw")
@@ -54,9 +55,7 @@ class Conv(nn.Module):
         channels = x.shape[-1]
         bound = 0.0 if self.zero else 1 / math.sqrt(self.size**2 * channels)
 
-        def uniform(key, shape, dtype):
-            return jax.random.uniform(key, shape, dtype, -bound, bound)
-
+        uniform = functools.partial(_uniform, bound=bound)
         stored = jnp.promote_types(self.dtype or jnp.float32, jnp.float32)
         kernel_shape = (self.size, self.size, channels, self.features)
         kernel = self.param("kernel", uniform, kernel_shape, stored)
@@ -64,6 +63,23 @@ class Conv(nn.Module):
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         y = _pointwise(x, kernel) if self.size == 1 else _convolve(x, kernel, self.stride)
         return y + bias.reshape(1, 1, 1, -1)
+
+
+_BLOCK = 2**16
+
+
+@functools.partial(jax.jit, static_argnames="dtype")
+def _draw(key, bound, dtype):
+    return jax.random.uniform(key, (_BLOCK,), dtype, -bound, bound)
+
+
+def _uniform(key, shape, dtype, bound):
+    # In blocks of one size, so that initialising compiles one kernel and not one for every shape.
+    size = math.prod(shape)
+    keys = [jax.random.fold_in(key, i) for i in range(-(-size // _BLOCK))]
+    xp = jnp if isinstance(key, jax.core.Tracer) else np
+    numbers = xp.concatenate([xp.asarray(_draw(key, bound, dtype)) for key in keys])
+    return jnp.asarray(numbers[:size].reshape(shape))
 
 
 def _convolve(x, kernel, stride=1):

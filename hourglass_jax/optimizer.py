@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from optax import contrib
 
 NAMES = ("rmsprop", "adam", "muon")
-SCHEDULES = ("constant", "step", "cosine")
+SCHEDULES = ("constant", "step", "cosine", "plateau")
 
 
 def create_schedule(config: ConfigDict, num_steps: int) -> optax.Schedule:
@@ -14,7 +14,8 @@ def create_schedule(config: ConfigDict, num_steps: int) -> optax.Schedule:
 
     Args:
       config: the config's `optimizer`: `learning_rate`, `schedule`, `warmup_steps`, and for the
-        step schedule `drop_at` (shares of the run) and `drop_factor`.
+        step schedule `drop_at` (shares of the run) and `drop_factor`. The plateau schedule is
+        constant here; what training makes of it is `plateau_factor`.
       num_steps: updates in all.
     """
     peak, warmup = config.learning_rate, config.warmup_steps
@@ -49,7 +50,26 @@ def create_optimizer(
         optimizer = optax.adam(schedule)
     if config.clip_norm:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
+    if config.schedule == "plateau":
+        # A single loss is noise: means over tenths of the patience are compared.
+        plateau = contrib.reduce_on_plateau(
+            factor=config.drop_factor,
+            patience=10,
+            rtol=1e-3,
+            accumulation_size=max(config.patience // 10, 1),
+        )
+        optimizer = optax.chain(optimizer, plateau)
     return optimizer, schedule
+
+
+def plateau_factor(opt_state: optax.OptState) -> jax.Array | float:
+    """Returns what the plateau schedule has lowered the learning rate to, 1 under any other.
+
+    It falls by `drop_factor` when the training loss has not fallen for `patience` steps.
+    """
+    kind = contrib.ReduceLROnPlateauState
+    states = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kind))
+    return next((state.scale for state in states if isinstance(state, kind)), 1.0)
 
 
 def _matrices(params: optax.Params):

@@ -1,15 +1,17 @@
 """Predictions for a whole split: every person exactly once, joints in px of the photograph."""
 
 import dataclasses
+import itertools
 
-import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from hourglass_jax import sharding, steps
+from hourglass_jax import distributed, sharding, steps
 from hourglass_jax.data import pipeline
 from hourglass_jax.experiment import Experiment
 from hourglass_jax.pose import geometry
+
+_ID_BYTES = 1024  # names of people have one length while they are gathered
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,47 +41,71 @@ class Predictions:
         """The last stack's joints."""
         return self.joints[:, -1]
 
+    def first(self, people: int) -> "Predictions":
+        """The first people alone."""
+        fields = dataclasses.fields(self)
+        return Predictions(**{field.name: getattr(self, field.name)[:people] for field in fields})
+
     def errors(self) -> Float[np.ndarray, "people joints"]:
         """Distances as shares of the reference length, NaN where there is no truth."""
         distances = np.linalg.norm(self.final - self.truth, axis=-1) / self.reference[:, None]
         return np.where(self.labelled, distances, np.nan)
 
 
-def predict_split(experiment: Experiment, eval_step, variables: dict, split: str) -> Predictions:
-    """Runs the network over every person of a split.
+def predict_split(
+    experiment: Experiment, eval_step, variables: dict, split: str, people: int | None = None
+) -> Predictions:
+    """Runs the network over every person of a split; each process over its share.
 
     Args:
       experiment: whose records are prepared.
-      eval_step: from `steps.make_eval_step`.
+      eval_step: from `make_eval_step`.
       variables: {"params", "batch_stats"}, replicated.
       split: of the data set.
+      people: how many of them, from the first; None: all.
+
+    Returns:
+      the same in every process, in the order of the records.
     """
     columns: dict[str, list] = {field.name: [] for field in dataclasses.fields(Predictions)}
+    columns["real"] = []
     rows = experiment.evaluation_rows
-    for batch in pipeline.evaluation_batches(experiment.builder, split, experiment.crop, rows):
+    expected = experiment.builder.info.splits[split].num_examples
+    expected = expected if people is None else min(people, expected)
+    batches = pipeline.evaluation_batches(experiment.builder, split, experiment.crop, rows)
+    for batch in itertools.islice(batches, -(-expected // rows.batch_size)):
         images = sharding.shard_batch({"image": batch["image"]}, experiment.mesh)["image"]
-        joints_heatmap, scores = jax.device_get(eval_step(variables, images))
+        joints_heatmap, scores = map(sharding.local_rows, eval_step(variables, images))
         joints_record = geometry.heatmap_to_crop(
             joints_heatmap.astype(np.float64), experiment.crop.stride
         )
-        for i in np.flatnonzero(batch["real"]):
+        for i in range(rows.local):
             to_source = batch["record_to_source"][i].astype(np.float64)
             from_crop = geometry.compose(to_source, geometry.invert(batch["record_to_crop"][i]))
             columns["joints"].append(geometry.apply(from_crop, joints_record[i]))
             columns["scores"].append(scores[i, -1])
             columns["truth"].append(geometry.apply(to_source, batch["joints_record"][i]))
-            columns["ids"].append(batch["id"][i].decode())
-            for name in ("labelled", "visible", "reference"):
+            columns["ids"].append(batch["id"][i].ljust(_ID_BYTES, b"\0"))
+            for name in ("labelled", "visible", "reference", "real"):
                 columns[name].append(batch[name][i])
-    predictions = Predictions(**{name: np.array(values) for name, values in columns.items()})
-    expected = experiment.builder.info.splits[split].num_examples
-    if len(predictions.ids) != expected or len(set(predictions.ids.tolist())) != expected:
-        raise RuntimeError(f"evaluated {len(predictions.ids)} people of {split}, not {expected}")
-    return predictions
+    everybody = {name: _in_order(np.array(values), rows) for name, values in columns.items()}
+    real = np.flatnonzero(everybody.pop("real"))[:expected]
+    everybody = {name: values[real] for name, values in everybody.items()}
+    everybody["ids"] = np.array([name.decode() for name in everybody["ids"]])
+    if len(real) != expected or len(set(everybody["ids"].tolist())) != expected:
+        raise RuntimeError(f"evaluated {len(real)} people of {split}, not {expected}")
+    return Predictions(**everybody)
 
 
-def make_eval_step(experiment: Experiment):
-    """Returns the evaluation step that the config asks for."""
+def _in_order(values: np.ndarray, rows: pipeline.Rows) -> np.ndarray:
+    """Gathers the processes' rows, and orders them as the records are."""
+    gathered = distributed.gather(values)  # [process, batch and row, ...]
+    batches = gathered.reshape(rows.processes, -1, rows.local, *values.shape[1:])
+    return batches.swapaxes(0, 1).reshape(-1, *values.shape[1:])
+
+
+def make_eval_step(experiment: Experiment, *, batch_statistics: bool = False):
+    """Returns the evaluation step that the config asks for; see `steps.make_eval_step`."""
     return steps.make_eval_step(
         experiment.model,
         experiment.mesh,
@@ -87,4 +113,5 @@ def make_eval_step(experiment: Experiment):
         normalisation=experiment.normalisation,
         flip_test=experiment.config.eval.flip_test,
         decoder=experiment.config.eval.decode,
+        batch_statistics=batch_statistics,
     )

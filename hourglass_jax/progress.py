@@ -13,12 +13,15 @@ logger = logging.getLogger(__name__)
 class Progress:
     """Counts steps and seconds; time spent in `paused` does not count as training."""
 
-    def __init__(self, first: int, total: int, batch_size: int):
+    def __init__(
+        self, first: int, total: int, batch_size: int, devices: int = 1, *, silent: bool = False
+    ):
         self._step, self._total, self._batch_size = first, total, batch_size
+        self._devices = devices
         self._reset()
         console = rich.console.Console()
         self._bar = None
-        if console.is_terminal:
+        if console.is_terminal and not silent:
             self._bar = rich.progress.Progress(
                 *rich.progress.Progress.get_default_columns(),
                 rich.progress.MofNCompleteColumn(),
@@ -60,10 +63,20 @@ class Progress:
         self._idle += time.perf_counter() - start
 
     def rates(self) -> dict[str, float]:
-        """Returns images/s and seconds waited for data since the last call or the first step."""
+        """Returns images/s in all and a device, and a step's seconds, since the last call.
+
+        A step's seconds are those waited for data and those left for everything else.
+        """
         seconds = max(time.perf_counter() - self._since - self._idle, 1e-9)
         self._speed = self._steps * self._batch_size / seconds
-        rates = {"images_per_second": self._speed, "seconds_waiting_for_data": self._waited}
+        steps = max(self._steps, 1)
+        rates = {
+            "images_per_second": self._speed,
+            "images_per_second_per_device": self._speed / self._devices,
+            "seconds_waiting_for_data": self._waited,
+            "seconds_per_step_waiting": self._waited / steps,
+            "seconds_per_step_computing": (seconds - self._waited) / steps,
+        }
         self._reset()
         return rates
 

@@ -33,14 +33,26 @@ def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
 def replicate(tree, mesh: Mesh):
     """Puts a copy of every array of the tree on every device of the mesh.
 
-    The copies share no memory with `tree`: `device_put` alone may alias it, and a train step that
-    donates its state would then delete the caller's arrays.
+    The copies share no memory with `tree`: otherwise a train step, which consumes its state, would
+    delete the caller's arrays.
     """
     sharding = NamedSharding(mesh, P())
-    return jax.tree.map(lambda x: jax.device_put(jax.numpy.array(x, copy=True), sharding), tree)
+
+    def put(x):
+        host = np.asarray(x)
+        # Each process makes its own devices' copies: no array crosses the network.
+        return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index].copy())
+
+    return jax.tree.map(put, tree)
 
 
 def shard_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Makes global arrays of this process's rows, split over the devices along the first axis."""
     sharding = NamedSharding(mesh, P(AXIS))
     return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
+
+
+def local_rows(x: jax.Array) -> np.ndarray:
+    """Returns the rows of a split array that lie on this process's devices, in order."""
+    shards = sorted(x.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+    return np.concatenate([np.asarray(shard.data) for shard in shards])

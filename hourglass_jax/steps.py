@@ -1,6 +1,5 @@
 """One training step and one evaluation step over a mesh of devices: pure functions, no I/O."""
 
-import functools
 from typing import Any
 
 import flax.struct
@@ -15,13 +14,18 @@ from jaxtyping import Array
 
 from hourglass_jax import losses
 from hourglass_jax.model import Normalisation, StackedHourglass
+from hourglass_jax.optimizer import plateau_factor
 from hourglass_jax.pose import heatmap
 from hourglass_jax.sharding import AXIS, compiler_options
 
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything that training changes. `step` counts the updates done."""
+    """Everything that training changes.
+
+    `step` counts the updates done. `ema` holds the averages of params and batch_stats over past
+    steps, which are evaluated in their place, or None.
+    """
 
     step: Array
     params: Any
@@ -38,14 +42,22 @@ def init_variables(model: StackedHourglass, seed: int) -> dict:
     return model.lazy_init(jax.random.key(seed), picture, train=False)
 
 
-def create_train_state(variables: dict, optimizer: optax.GradientTransformation) -> TrainState:
-    """Makes the state before the first update."""
+def create_train_state(
+    variables: dict, optimizer: optax.GradientTransformation, *, ema: bool = False
+) -> TrainState:
+    """Makes the state before the first update, with room for averages if `ema`."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         opt_state=optimizer.init(variables["params"]),
+        ema={key: variables[key] for key in ("params", "batch_stats")} if ema else None,
     )
+
+
+def evaluated(state: TrainState) -> dict:
+    """Returns the variables to evaluate: the averaged ones where there are any."""
+    return state.ema or {"params": state.params, "batch_stats": state.batch_stats}
 
 
 def make_train_step(
@@ -55,40 +67,66 @@ def make_train_step(
     *,
     normalisation: Normalisation = Normalisation(),
     sync_batch_norm: bool = False,
+    freeze_batch_norm: bool = False,
+    accumulate: int = 1,
+    ema_decay: float = 0.0,
 ):
     """Returns `step(state, batch) -> (state, metrics)`, compiled, which consumes its state.
 
     batch = {"image" uint8 [B, H, W, 3], "heatmaps" [B, h, w, K], "weights" [B, K]}, split over the
     mesh. metrics: "loss" (the sum over stacks), "loss_per_stack" [S], "plateau" (a stack's loss if
-    it predicted nothing), "gradient_norm", "update_norm" and "parameter_norm".
+    it predicted nothing), "gradient_norm", "update_norm", "parameter_norm" and
+    "learning_rate_factor" (see `optimizer.plateau_factor`).
 
     The state is whole on every device. BatchNorm normalises with each device's own statistics, as
-    the reference does, unless `sync_batch_norm`; the running ones are averaged over devices.
+    the reference does, unless `sync_batch_norm`; the running ones are averaged over devices. With
+    `freeze_batch_norm` it normalises with the running statistics, and they stay as they are.
+
+    `accumulate` splits each device's share into so many parts, one after the other, and updates
+    once with the mean of their gradients: less memory, and statistics of smaller parts. `ema_decay`
+    is that of the averages in `state.ema`, less in the first steps, when the network changes most.
     """
     axis_name = AXIS if sync_batch_norm else None
     model = model.clone(axis_name=axis_name)
+
+    optimizer = optax.with_extra_args_support(optimizer)
 
     def loss_fn(params, batch_stats, batch):
         heatmaps, updated = model.apply(
             {"params": params, "batch_stats": batch_stats},
             normalisation(batch["image"]),
-            train=True,
+            train=not freeze_batch_norm,
             mutable=["batch_stats"],
         )
         per_stack = losses.heatmap_loss(heatmaps, batch["heatmaps"], batch["weights"])
-        return per_stack.sum(), (per_stack, updated["batch_stats"])
+        return per_stack.sum(), (per_stack, updated.get("batch_stats", batch_stats))
+
+    def gradients_of(state: TrainState, batch):
+        """The mean over the parts; BatchNorm's running statistics see one part after the other."""
+        total, batch_stats = None, state.batch_stats
+        for i in range(accumulate):
+            part = jax.tree.map(lambda x: x.reshape(accumulate, -1, *x.shape[1:])[i], batch)  # noqa: B023
+            if total is not None:  # or XLA might hold the activations of all parts at once
+                part, total = lax.optimization_barrier((part, total))
+            gradients, (per_stack, batch_stats) = jax.grad(loss_fn, has_aux=True)(
+                state.params, batch_stats, part
+            )
+            share = (gradients, per_stack)
+            total = share if total is None else jax.tree.map(jnp.add, total, share)
+        gradients, per_stack = jax.tree.map(lambda x: x / accumulate, total)
+        return gradients, batch_stats, per_stack
 
     def step(state: TrainState, batch):
-        gradients, (per_stack, batch_stats) = jax.grad(loss_fn, has_aux=True)(
-            state.params, state.batch_stats, batch
-        )
+        gradients, batch_stats, per_stack = gradients_of(state, batch)
         plateau = losses.plateau(batch["heatmaps"], batch["weights"])
         # All that devices have to tell each other, in one call. The shares are equal in size and
         # the loss has a constant denominator, so the mean of means is the mean.
         gradients, batch_stats, per_stack, plateau = lax.pmean(
             (gradients, batch_stats, per_stack, plateau), AXIS
         )
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        updates, opt_state = optimizer.update(
+            gradients, state.opt_state, state.params, value=per_stack.sum()
+        )
         params = optax.apply_updates(state.params, updates)
         metrics = {
             "loss": per_stack.sum(),
@@ -97,9 +135,19 @@ def make_train_step(
             "gradient_norm": optax.tree.norm(gradients),
             "update_norm": optax.tree.norm(updates),
             "parameter_norm": optax.tree.norm(params),
+            "learning_rate_factor": plateau_factor(opt_state),
         }
+        ema = state.ema
+        if ema is not None:
+            decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+            now = {"params": params, "batch_stats": batch_stats}
+            ema = jax.tree.map(lambda mean, x: decay * mean + (1 - decay) * x, ema, now)
         state = state.replace(
-            step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
+            step=state.step + 1,
+            params=params,
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            ema=ema,
         )
         return state, metrics
 
@@ -119,18 +167,24 @@ def make_eval_step(
     normalisation: Normalisation = Normalisation(),
     flip_test: bool = True,
     decoder: str = "quarter",
+    batch_statistics: bool = False,
 ):
     """Returns `step(variables, images) -> (joints_heatmap [B, S, K, 2], scores [B, S, K])`.
 
-    With `flip_test` the heatmaps are the mean over the picture and its mirror image.
+    With `flip_test` the heatmaps are the mean over the picture and its mirror image. With
+    `batch_statistics` BatchNorm normalises as in training, by each device's share of the batch.
     """
 
+    def predict(variables, pictures):
+        if batch_statistics:
+            return model.apply(variables, pictures, train=True, mutable=["batch_stats"])[0]
+        return model.apply(variables, pictures, train=False)
+
     def step(variables, images):
-        predict = functools.partial(model.apply, variables, train=False)
         pictures = normalisation(images)
-        heatmaps = predict(pictures)
+        heatmaps = predict(variables, pictures)
         if flip_test:
-            mirrored = predict(jnp.flip(pictures, axis=-2))
+            mirrored = predict(variables, jnp.flip(pictures, axis=-2))
             heatmaps = (heatmaps + heatmap.flip_heatmaps(mirrored, flip_order)) / 2
         return heatmap.decode(heatmaps, decoder)
 

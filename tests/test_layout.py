@@ -16,13 +16,14 @@ PACKAGE = ROOT / "hourglass_jax"
 LAYERS = (
     ("main",),
     ("train",),
-    ("evaluate", "progress"),
+    ("watch",),
+    ("evaluate", "log", "stopping"),
     ("pictures",),
     ("predictions",),
     ("experiment",),
     ("data", "config", "steps", "checkpoint", "visualize", "interop"),
     ("model", "losses", "optimizer", "sharding"),
-    ("pose",),
+    ("pose", "progress", "distributed", "allocator"),
     ("errors",),
 )
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))

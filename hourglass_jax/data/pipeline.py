@@ -16,7 +16,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from hourglass_jax.data import augment, records
-from hourglass_jax.errors import UserError
+from hourglass_jax.errors import RunError, UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +114,7 @@ def training_batches(
     stream = epochs.flat_map(epoch_of).skip(first % count).enumerate(first)
     stream = stream.filter(is_ours).map(example, num_parallel_calls=tf.data.AUTOTUNE)
     stream = stream.batch(rows.local, drop_remainder=True).prefetch(4)
-    return stream.with_options(_options()).as_numpy_iterator()
+    return _read(stream, builder, builder.TRAIN)
 
 
 def evaluation_batches(
@@ -142,7 +142,35 @@ def evaluation_batches(
     stream = stream.repeat().take(batches * rows.batch_size).enumerate().filter(is_ours)
     stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE)
     stream = stream.batch(rows.local, drop_remainder=True).prefetch(2)
-    return stream.with_options(_options()).as_numpy_iterator()
+    return _read(stream, builder, split)
+
+
+def _read(
+    stream: tf.data.Dataset, builder: records.PoseBuilder, split: str
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields what the stream does; raises RunError where records are damaged or cut short."""
+    advice = f"delete {builder.data_path}, and the next start makes them anew"
+    info = builder.info.splits[split]
+    missing = [path for path in info.filepaths if not pathlib.Path(path).is_file()]
+    if missing:
+        raise RunError(f"the records {missing[0]} are missing; {advice}")
+    # A file that ends between two records reads without an error. TFDS notes the records' bytes,
+    # to which the format adds 16 each.
+    expected = info.num_bytes + 16 * info.num_examples
+    size = sum(pathlib.Path(path).stat().st_size for path in info.filepaths)
+    if size != expected:
+        raise RunError(f"the records of {split!r} have {size} bytes and not {expected}; {advice}")
+
+    failure = tf.errors.OpError  # by a local name: the interpreter may take modules apart first
+
+    def batches():
+        try:
+            yield from stream.with_options(_options()).as_numpy_iterator()
+        except failure as error:
+            message = " ".join(error.message.split())[:300]
+            raise RunError(f"the records of {split!r} are damaged ({message}); {advice}") from None
+
+    return batches()
 
 
 def _options() -> tf.data.Options:

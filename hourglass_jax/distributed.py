@@ -1,0 +1,159 @@
+"""Several processes as one program: who they are, waiting for each other, and gathering arrays.
+
+Start the same command once a host. Cloud TPU, SLURM and Open MPI 4 tell JAX about each other;
+elsewhere three variables do: JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES
+and JAX_PROCESS_ID, for which the command has flags as well.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax._src import distributed as jax_distributed  # for the barrier, which has no public name
+from jax.experimental import multihost_utils
+
+from hourglass_jax.errors import UserError
+
+# A process that has not been heard of for so many seconds is dead, and the others end.
+HEARTBEAT_S = 30
+# Open MPI 5 says who a process is, and not where the first one is.
+_OPEN_MPI = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")
+
+
+def initialize(
+    coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
+) -> None:
+    """Joins the other processes, if there are any; to be called before anything is computed.
+
+    Args:
+      coordinator: host:port of process 0; None: from the environment.
+      num_processes: in all; None: from the environment.
+      process_id: of this one, from 0; None: from the environment.
+
+    Raises:
+      UserError: some of the three are known and not the others, or they contradict each other.
+    """
+    known = _told(os.environ, coordinator, num_processes, process_id)
+    if known is None:
+        return
+    try:
+        jax.distributed.initialize(
+            **known,
+            heartbeat_timeout_seconds=HEARTBEAT_S,
+            shutdown_timeout_seconds=HEARTBEAT_S,
+            initialization_timeout=300,
+        )
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"the processes did not find each other ({' '.join(str(error).split())}); start all of "
+            f"them within five minutes, with the same JAX_COORDINATOR_ADDRESS and "
+            f"JAX_NUM_PROCESSES, and each with its own JAX_PROCESS_ID"
+        ) from None
+
+
+def _told(environment: Mapping[str, str], coordinator, num_processes, process_id) -> dict | None:
+    """Returns what to tell JAX, {} where it finds out by itself, None for a single process."""
+    coordinator = coordinator or environment.get("JAX_COORDINATOR_ADDRESS")
+    size, rank = (environment.get(name) for name in _OPEN_MPI)
+    num_processes = _whole(environment, "JAX_NUM_PROCESSES", num_processes, size)
+    process_id = _whole(environment, "JAX_PROCESS_ID", process_id, rank)
+    named = {
+        "JAX_COORDINATOR_ADDRESS": coordinator,
+        "JAX_NUM_PROCESSES": num_processes,
+        "JAX_PROCESS_ID": process_id,
+    }
+    if coordinator:
+        missing = [name for name, value in named.items() if value is None]
+        if missing and not _detects(environment):
+            raise UserError(f"JAX_COORDINATOR_ADDRESS={coordinator} needs {' and '.join(missing)}")
+        if not missing:
+            if not 0 <= process_id < num_processes:
+                raise UserError(
+                    f"JAX_PROCESS_ID={process_id} is none of JAX_NUM_PROCESSES={num_processes} "
+                    f"processes; they count from 0"
+                )
+            return {
+                "coordinator_address": coordinator,
+                "num_processes": num_processes,
+                "process_id": process_id,
+                "cluster_detection_method": "deactivate",
+            }
+    if _detects(environment):
+        return {}
+    if (num_processes or 1) > 1:
+        raise UserError(
+            f"this is one of {num_processes} processes, and nothing tells where process 0 is; set "
+            f"JAX_COORDINATOR_ADDRESS to its host:port"
+        )
+    return None
+
+
+def _whole(environment, name: str, value: int | None, fallback: str | None) -> int | None:
+    text = environment.get(name, fallback)
+    if value is not None or text is None:
+        return value
+    if not text.isdigit():
+        raise UserError(f"{name}={text!r} must be a whole number")
+    return int(text)
+
+
+def _detects(environment: Mapping[str, str]) -> bool:
+    """Whether JAX finds the other processes by itself."""
+    # In a batch script, before any srun, there is no step: then this is the only process.
+    slurm = "SLURM_STEP_NODELIST" in environment and environment.get("SLURM_NTASKS", "1") != "1"
+    open_mpi = "OMPI_MCA_orte_hnp_uri" in environment
+    # Several hosts of a TPU: by name on Kubernetes, by the worker's number on Cloud TPU VMs.
+    tpu = "," in environment.get("TPU_WORKER_HOSTNAMES", "")
+    slices = "MEGASCALE_COORDINATOR_ADDRESS" in environment
+    return slurm or open_mpi or tpu or slices or _on_tpu_vm(environment)
+
+
+def _on_tpu_vm(environment: Mapping[str, str]) -> bool:
+    if environment.get("JAX_PLATFORMS", "tpu").split(",")[0] not in ("", "tpu"):
+        return False
+    from jax._src import cloud_tpu_init
+
+    return cloud_tpu_init.running_in_cloud_tpu_vm
+
+
+@contextlib.contextmanager
+def ending_with_others():
+    """Ends this process with one sentence, and status 1, when another one has died."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        reason = " ".join(str(error).split())[:300]
+        print(
+            f"error: process {jax.process_index()} lost another one ({reason}); start all of them "
+            f"again, and they go on from the last checkpoint",
+            file=sys.stderr,
+        )
+        sys.stderr.flush()
+        os._exit(1)  # the usual way out would wait for the dead
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes what only one may write."""
+    return jax.process_index() == 0
+
+
+def wait_for_all(name: str, seconds: int = 24 * 3600) -> None:
+    """Returns when every process has called this with the name, which is used once."""
+    client = jax_distributed.global_state.client
+    if client is not None:
+        client.wait_at_barrier(name, seconds * 1000)
+
+
+def gather(array: np.ndarray) -> np.ndarray:
+    """Returns the arrays of all processes, of one shape and kind, along a new first axis."""
+    if jax.process_count() == 1:
+        return array[None]
+    # As bytes: JAX would round float64, and knows no text.
+    raw = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+    rows = np.ascontiguousarray(multihost_utils.process_allgather(raw))
+    return rows.view(array.dtype).reshape(jax.process_count(), *array.shape)
