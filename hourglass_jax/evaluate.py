@@ -133,8 +133,8 @@ def predict_test(experiment: Experiment, workdir: pathlib.Path) -> pathlib.Path:
             f"data.dataset={experiment.config.data.dataset!r} has no people to send predictions "
             f"for; --mode=predict_test is for mpii"
         )
-    with _checkpoints(experiment, workdir) as checkpoints:
-        step, _ = _best(experiment, checkpoints)
+    with open_checkpoints(experiment, workdir) as checkpoints:
+        step, _ = best(experiment, checkpoints)
         predictions = _predict(experiment, checkpoints, step, builder.SUBMIT)
     joints = dict(zip(predictions.ids.tolist(), predictions.final, strict=True))
     if not distributed.is_first():
@@ -144,11 +144,12 @@ def predict_test(experiment: Experiment, workdir: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def _checkpoints(experiment: Experiment, workdir: pathlib.Path) -> Checkpoints:
+def open_checkpoints(experiment: Experiment, workdir: pathlib.Path) -> Checkpoints:
+    """Returns the checkpoints of a workdir, to read."""
     return Checkpoints(workdir, experiment.builder.METRIC, read_only=True)
 
 
-def _best(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, dict]:
+def best(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, dict]:
     """Returns the best checkpoint's step and the config it was trained with."""
     step = checkpoints.best
     if step is None:
@@ -157,16 +158,19 @@ def _best(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, dict]:
     return step, checkpoints.metadata(step)["config"]
 
 
-def _predict(
-    experiment: Experiment, checkpoints: Checkpoints, step: int, split: str
-) -> Predictions:
-    """Returns the predictions of a step's checkpoint for a split."""
+def restore(experiment: Experiment, checkpoints: Checkpoints, step: int) -> dict:
+    """Returns the variables to evaluate of a step's checkpoint: the averaged ones, if there are."""
     like = steps.init_variables(experiment.model, experiment.config.seed)
     like = sharding.replicate(like, experiment.mesh)
     if checkpoints.metadata(step)["config"]["ema_decay"]:
-        variables = checkpoints.restore(step, {"ema": like})["ema"]
-    else:
-        variables = checkpoints.restore(step, like)
+        return checkpoints.restore(step, {"ema": like})["ema"]
+    return checkpoints.restore(step, like)
+
+
+def _predict(
+    experiment: Experiment, checkpoints: Checkpoints, step: int, split: str
+) -> Predictions:
+    variables = restore(experiment, checkpoints, step)
     return predict_split(experiment, make_eval_step(experiment), variables, split)
 
 
@@ -189,8 +193,8 @@ def evaluate(
     """
     builder, config = experiment.builder, experiment.config
     split = builder.REPORT
-    with _checkpoints(experiment, workdir) as checkpoints:
-        step, trained = _best(experiment, checkpoints)
+    with open_checkpoints(experiment, workdir) as checkpoints:
+        step, trained = best(experiment, checkpoints)
         if known is not None and known[0] == step and split == builder.SELECT:
             predictions = known[1]
         else:

@@ -11,7 +11,7 @@ from ml_collections import config_flags
 
 from hourglass_jax.errors import RunError, UserError
 
-MODES = ("train", "evaluate", "predict_test")
+MODES = ("train", "evaluate", "predict_test", "calibrate_batch_norm")
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The experiment, e.g. configs/synthetic.py; --config.seed=1 changes a field."
 )
@@ -22,8 +22,8 @@ _MODE = flags.DEFINE_enum(
     "mode",
     "train",
     MODES,
-    "train (and evaluate at the end), evaluate the best checkpoint, or write its predictions for "
-    "the evaluation server.",
+    "train (and evaluate at the end), evaluate the best checkpoint, write its predictions for the "
+    "evaluation server, or compute its BatchNorm statistics anew.",
 )
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "host:port of process 0, for several processes that do not find it."
@@ -54,20 +54,24 @@ def _parse(argv: list[str]) -> list[str]:
 def main(_) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on stderr otherwise
     # Not before: they import JAX and TensorFlow, which --help does without.
-    from hourglass_jax import allocator, distributed, train
+    from hourglass_jax import distributed, startup, train
 
     distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    allocator.keep_memory()
+    startup.keep_compiled()
+    startup.keep_memory()
     if not distributed.is_first():
         logging.getLogger("hourglass_jax").setLevel(logging.WARNING)
 
     config = _CONFIG.value
     name = pathlib.Path(flags.FLAGS["config"].config_filename).stem
     workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
+    if "://" in (_WORKDIR.value or ""):
+        raise UserError(f"--workdir={_WORKDIR.value} is no folder; mount the bucket, and name that")
     modes = {
         "train": train.train_and_evaluate,
         "evaluate": train.evaluate_only,
         "predict_test": train.predict_test,
+        "calibrate_batch_norm": train.calibrate_batch_norm,
     }
     with distributed.ending_with_others():
         modes[_MODE.value](config, workdir)

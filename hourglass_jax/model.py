@@ -21,6 +21,8 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 STEMS = ("paper", "bearpaw")
+# Of BatchNorm's running statistics, a step. Flax calls it "momentum": 0.1 in Torch's terms.
+DECAY = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,10 +106,10 @@ def _pointwise(x, kernel):
 
 
 def _batch_norm(dtype, axis_name, train, name):
-    # Flax calls the decay "momentum": 0.9 here is 0.1 in Torch. Statistics stay in float32.
+    # Statistics stay in float32.
     return nn.BatchNorm(
         use_running_average=not train,
-        momentum=0.9,
+        momentum=DECAY,
         epsilon=1e-5,
         dtype=dtype,
         param_dtype=jnp.promote_types(dtype or jnp.float32, jnp.float32),

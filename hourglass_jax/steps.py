@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 from hourglass_jax import losses
-from hourglass_jax.model import Normalisation, StackedHourglass
+from hourglass_jax.model import DECAY, Normalisation, StackedHourglass
 from hourglass_jax.optimizer import plateau_factor
 from hourglass_jax.pose import heatmap
 from hourglass_jax.sharding import AXIS, compiler_options
@@ -190,5 +190,27 @@ def make_eval_step(
 
     sharded = jax.shard_map(
         step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(AXIS), check_vma=False
+    )
+    return jax.jit(sharded, compiler_options=compiler_options(mesh))
+
+
+def make_statistics_step(
+    model: StackedHourglass, mesh: Mesh, *, normalisation: Normalisation = Normalisation()
+):
+    """Returns `step(variables, images) -> batch_stats`: the mean over devices of their shares'."""
+
+    def step(variables, images):
+        # What the running statistics become when they start from nothing is a share of these.
+        nothing = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
+        _, updated = model.apply(
+            {**variables, "batch_stats": nothing},
+            normalisation(images),
+            train=True,
+            mutable=["batch_stats"],
+        )
+        return lax.pmean(jax.tree.map(lambda x: x / (1 - DECAY), updated["batch_stats"]), AXIS)
+
+    sharded = jax.shard_map(
+        step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(), check_vma=False
     )
     return jax.jit(sharded, compiler_options=compiler_options(mesh))

@@ -17,7 +17,16 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from hourglass_jax import distributed, evaluate, optimizer, pictures, sharding, steps, stopping
+from hourglass_jax import (
+    calibrate,
+    distributed,
+    evaluate,
+    optimizer,
+    pictures,
+    sharding,
+    steps,
+    stopping,
+)
 from hourglass_jax.checkpoint import Checkpoints, DamagedError
 from hourglass_jax.data import augment, pipeline
 from hourglass_jax.errors import RunError, UserError
@@ -105,6 +114,11 @@ def evaluate_only(config: ConfigDict, workdir: pathlib.Path) -> dict:
 def predict_test(config: ConfigDict, workdir: pathlib.Path) -> pathlib.Path:
     """Writes what the data set's evaluation server takes; see `evaluate.predict_test`."""
     return evaluate.predict_test(_trained(config, workdir), workdir)
+
+
+def calibrate_batch_norm(config: ConfigDict, workdir: pathlib.Path) -> dict:
+    """Computes BatchNorm's statistics anew; see `calibrate.calibrate`."""
+    return calibrate.calibrate(_trained(config, workdir), workdir)
 
 
 def _trained(config: ConfigDict, workdir: pathlib.Path) -> Experiment:

@@ -115,3 +115,18 @@ def small_synthetic(data_dir: pathlib.Path, *, train: int = 24, validation: int 
         {"data_dir": str(data_dir), "num_train": train, "num_validation": validation}
     )
     return config
+
+
+@pytest.fixture(scope="session")
+def records(tmp_path_factory):
+    """A folder for the records of `small_synthetic`."""
+    return tmp_path_factory.mktemp("records")
+
+
+@pytest.fixture(scope="session")
+def finished(records, tmp_path_factory):
+    """A short run that nothing disturbed: its workdir and what it returned."""
+    from hourglass_jax import train
+
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    return workdir, train.train_and_evaluate(small_synthetic(records), workdir)

@@ -16,14 +16,14 @@ PACKAGE = ROOT / "hourglass_jax"
 LAYERS = (
     ("main",),
     ("train",),
-    ("watch",),
+    ("watch", "calibrate"),
     ("evaluate", "log", "stopping"),
     ("pictures",),
     ("predictions",),
     ("experiment",),
     ("data", "config", "steps", "checkpoint", "visualize", "interop"),
     ("model", "losses", "optimizer", "sharding"),
-    ("pose", "progress", "distributed", "allocator"),
+    ("pose", "progress", "distributed", "startup"),
     ("errors",),
 )
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))

@@ -108,6 +108,28 @@ def test_cosine_schedule_warms_up_and_ends_at_zero():
     )
 
 
+def test_the_plateau_schedule_drops_when_the_loss_stops_falling():
+    config = make_config(
+        name="adam", schedule="plateau", learning_rate=1.0, drop_factor=0.1, patience=20
+    )
+    transformation, rate = optimizer.create_optimizer(config, 1000)
+    assert float(rate(0)) == float(rate(999)) == 1.0
+    state = transformation.init(jnp.zeros(2))
+    assert float(optimizer.plateau_factor(state)) == 1.0
+    factors = []
+    for step in range(80):
+        value = max(1.0 - 0.01 * step, 0.6)  # falls for 40 steps, and no further
+        updates, state = transformation.update(jnp.ones(2), state, jnp.zeros(2), value=value)
+        factors.append(float(optimizer.plateau_factor(state)))
+    assert factors[:55] == [1.0] * 55 and factors[70] == pytest.approx(0.1)
+    assert float(jnp.abs(updates).max()) == pytest.approx(0.1, rel=1e-2)
+
+
+def test_other_schedules_have_no_plateau():
+    transformation, _ = optimizer.create_optimizer(make_config(name="adam"), 10)
+    assert optimizer.plateau_factor(transformation.init(jnp.zeros(2))) == 1.0
+
+
 def test_muons_state_goes_through_a_checkpoint_bit_by_bit(tmp_path):
     """The runs that the tests resume use Adam, whose state has another structure."""
     config = make_config(name="muon", learning_rate=1e-2)

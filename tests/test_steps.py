@@ -44,13 +44,13 @@ def make_variables(model, dtype):
     return jax.tree.map(lambda x: jnp.asarray(x, dtype), variables)
 
 
-def run(model, dtype, devices, *, sync=False):
+def run(model, dtype, devices, *, sync=False, **options):
     """One step of plain gradient descent: its metrics, and gradient and statistics after it."""
     mesh = sharding.make_mesh(jax.devices()[:devices])
     optimizer = optax.sgd(1.0)
     variables = make_variables(model, dtype)
     state = sharding.replicate(steps.create_train_state(variables, optimizer), mesh)
-    step = steps.make_train_step(model, optimizer, mesh, sync_batch_norm=sync)
+    step = steps.make_train_step(model, optimizer, mesh, sync_batch_norm=sync, **options)
     after, metrics = step(state, sharding.shard_batch(make_batch(), mesh))
     gradients = jax.tree.map(lambda a, b: np.asarray(a) - b, variables["params"], after.params)
     return jax.device_get((metrics, gradients, after.batch_stats))
@@ -149,3 +149,87 @@ def test_the_flip_test_is_the_mean_over_both_views():
     np.testing.assert_allclose(scores, np.asarray(mirrored_scores)[:, :, order], atol=1e-5)
     single, _ = steps.make_eval_step(model, mesh, order, flip_test=False)(variables, images)
     assert (np.asarray(single) != np.asarray(joints)).any()
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_batch_in_parts_is_the_batch(double, devices):
+    """Where statistics are frozen: otherwise each part is normalised by its own."""
+    model = make_model(dtype=jnp.float64)
+    whole, gradients, stats = run(model, jnp.float64, devices, freeze_batch_norm=True)
+    parts, in_parts, same_stats = run(
+        model, jnp.float64, devices, freeze_batch_norm=True, accumulate=4
+    )
+    np.testing.assert_allclose(parts["loss_per_stack"], whole["loss_per_stack"], rtol=1e-12)
+    assert distance(in_parts, gradients) < 1e-10
+    before = make_variables(model, jnp.float64)["batch_stats"]
+    for leaf, other, start in zip(*map(jax.tree.leaves, (stats, same_stats, before)), strict=True):
+        np.testing.assert_array_equal(leaf, start)
+        np.testing.assert_array_equal(other, start)
+
+
+def test_parts_move_the_running_statistics_one_after_the_other(double):
+    model = make_model(dtype=jnp.float64)
+    _, _, stats = run(model, jnp.float64, 1, accumulate=2)
+    variables, batch = make_variables(model, jnp.float64), make_batch()
+    for i in range(2):
+        pictures = batch["image"][8 * i : 8 * i + 8] / 255.0
+        _, updated = model.apply(variables, pictures, train=True, mutable=["batch_stats"])
+        variables = {**variables, **updated}
+    assert distance(stats, variables["batch_stats"]) < 1e-12
+
+
+def test_averages_follow_the_parameters_and_are_evaluated():
+    model = make_model()
+    mesh = sharding.make_mesh()
+    optimizer = optax.sgd(1.0)
+    variables = make_variables(model, jnp.float32)
+    state = steps.create_train_state(variables, optimizer, ema=True)
+    expected = {key: variables[key] for key in ("params", "batch_stats")}
+    state = sharding.replicate(state, mesh)
+    step = steps.make_train_step(model, optimizer, mesh, ema_decay=0.15)
+    for decay in (0.1, 0.15):  # (1 + step) / (10 + step) at first, then as asked
+        state, _ = step(state, sharding.shard_batch(make_batch(), mesh))
+        now = {"params": state.params, "batch_stats": state.batch_stats}
+        expected = jax.tree.map(
+            lambda mean, x, d=decay: d * np.asarray(mean) + (1 - d) * np.asarray(x), expected, now
+        )
+    assert distance(jax.device_get(state.ema), expected) < 1e-6
+    assert steps.evaluated(state) is state.ema
+    without = steps.create_train_state(variables, optimizer)
+    assert steps.evaluated(without)["params"] is without.params
+
+
+def temporary_memory(model, **options):
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    optimizer = optax.sgd(1.0)
+    variables = make_variables(model, jnp.float32)
+    state = sharding.replicate(steps.create_train_state(variables, optimizer), mesh)
+    step = steps.make_train_step(model, optimizer, mesh, **options)
+    batch = sharding.shard_batch(make_batch(), mesh)
+    compiled = step.lower(state, batch).compile()
+    return compiled.memory_analysis().temp_size_in_bytes, float(step(state, batch)[1]["loss"])
+
+
+def test_memory_is_saved_by_parts_and_by_recomputing():
+    fields = {"num_stacks": 4, "features": 16}
+    plain, loss = temporary_memory(make_model(**fields))
+    recomputed, same_loss = temporary_memory(make_model(remat=True, **fields))
+    assert recomputed < 0.7 * plain and same_loss == pytest.approx(loss, abs=1e-5)
+    assert temporary_memory(make_model(**fields), accumulate=4)[0] < 0.5 * plain
+
+
+def test_statistics_of_a_batch_are_those_of_what_batch_norm_reads(double):
+    model = make_model(dtype=jnp.float64)
+    variables, batch = make_variables(model, jnp.float64), make_batch()
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    stats = steps.make_statistics_step(model, mesh)(variables, batch["image"])
+    kernel, bias = (variables["params"]["stem"]["conv"][name] for name in ("kernel", "bias"))
+    read = bias + jax.lax.conv_general_dilated(
+        batch["image"] / 255.0,
+        kernel,
+        (2, 2),
+        [(3, 3), (3, 3)],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    np.testing.assert_allclose(stats["stem"]["bn"]["mean"], read.mean((0, 1, 2)), rtol=1e-9)
+    np.testing.assert_allclose(stats["stem"]["bn"]["var"], read.var((0, 1, 2)), rtol=1e-9)

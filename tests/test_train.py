@@ -2,56 +2,17 @@
 
 import json
 import os
-import pathlib
 import signal
-import subprocess
-import sys
-import time
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
-from conftest import ROOT, small_synthetic
+from conftest import small_synthetic
+from short_run import assert_same_run, lines_of, start, wait_for_step
 
 from hourglass_jax import train
 from hourglass_jax.checkpoint import Checkpoints
 from hourglass_jax.errors import UserError
 from hourglass_jax.experiment import Experiment
-
-
-@pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    return tmp_path_factory.mktemp("records")
-
-
-@pytest.fixture(scope="module")
-def finished(records, tmp_path_factory):
-    """A short run that nothing disturbed: its workdir and what it returned."""
-    workdir = tmp_path_factory.mktemp("finished") / "run"
-    return workdir, train.train_and_evaluate(small_synthetic(records), workdir)
-
-
-def state_of(workdir):
-    """Every array of the last checkpoint, read without this project's code."""
-    folder = max((workdir / "checkpoints").iterdir(), key=lambda path: int(path.name))
-    state = ocp.PyTreeCheckpointer().restore(folder / "state")
-    return jax.tree.leaves_with_path(state)
-
-
-def lines_of(workdir):
-    """metrics.jsonl without what depends on the clock."""
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    clock = ("images_per_second", "seconds_", "memory_gb_")
-    return [{k: v for k, v in line.items() if not k.startswith(clock)} for line in lines]
-
-
-def assert_same_run(workdir, reference):
-    for (path, a), (_, b) in zip(state_of(workdir), state_of(reference), strict=True):
-        np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
-    assert lines_of(workdir) == lines_of(reference)
-    results = [json.loads((d / "evaluation.json").read_text()) for d in (workdir, reference)]
-    assert results[0]["metrics"] == results[1]["metrics"]
 
 
 def test_a_run_leaves_what_it_promises(finished):
@@ -142,33 +103,6 @@ def test_a_workdir_of_another_skeleton_is_refused(finished, records):
         pytest.raises(UserError, match="skeleton"),
     ):
         checkpoints.check_belongs(checkpoints.latest, metadata)
-
-
-COMMAND = """
-import pathlib, sys
-sys.path.insert(0, sys.argv[1])
-import conftest
-from hourglass_jax import train
-config = conftest.small_synthetic(pathlib.Path(sys.argv[2]))
-if __name__ == "__main__":
-    train.train_and_evaluate(config, pathlib.Path(sys.argv[3]))
-"""
-
-
-def start(records, workdir):
-    arguments = [sys.executable, "-c", COMMAND, str(ROOT / "tests"), str(records), str(workdir)]
-    return subprocess.Popen(
-        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def wait_for_step(process, workdir: pathlib.Path, step: int):
-    path = workdir / "metrics.jsonl"
-    while process.poll() is None:
-        if path.exists() and f'"step": {step},' in path.read_text():
-            return
-        time.sleep(0.01)
-    pytest.fail(f"the run ended before step {step}: {process.stdout.read()}")
 
 
 def test_killed_and_started_again_it_ends_with_the_same_bits(finished, records, tmp_path):

@@ -54,6 +54,7 @@ def make_custom(folder):
 def test_the_main_job_runs_on_it(tmp_path, name, make, split, figures):
     config = shrink(load_config(name))
     config.data.update({"data_dir": str(tmp_path / "records"), **make(tmp_path / "source")})
+    config.num_steps = config.eval.every_steps = 2
     workdir = tmp_path / "run"
     result = train.train_and_evaluate(config, workdir)
     assert result["split"] == split and figures <= result["metrics"].keys()

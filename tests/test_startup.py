@@ -1,4 +1,4 @@
-"""A step's memory is kept for the next: counted in pages that the system had to supply."""
+"""A step's memory is kept for the next, counted in pages that the system had to supply."""
 
 import os
 import subprocess
@@ -9,9 +9,9 @@ from conftest import ROOT
 
 COUNT = """
 import resource, sys
-from hourglass_jax import allocator
+from hourglass_jax import startup
 if sys.argv[1] == "keep":
-    allocator.keep_memory()
+    startup.keep_memory()
 import jax, jax.numpy as jnp
 x = jnp.ones((16, 128, 128, 16))
 f = jax.jit(lambda x: (jnp.sin(x).reshape(-1, 16) @ jnp.ones((16, 64))).sum())
@@ -34,3 +34,26 @@ def test_later_steps_need_no_new_pages():
         return int(result.stdout)
 
     assert pages("keep") < 100 < 1000 < pages("leave")
+
+
+CACHE = """
+import sys
+from hourglass_jax import startup
+startup.keep_compiled()
+import jax
+print(jax.config.jax_compilation_cache_dir)
+"""
+
+
+def test_compiled_programs_are_kept_where_the_user_says(tmp_path):
+    def folder(**environment):
+        kept = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
+        environment = {**kept, "PYTHONPATH": str(ROOT), **environment}
+        command = [sys.executable, "-c", CACHE]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    assert folder(XDG_CACHE_HOME=str(tmp_path)) == str(tmp_path / "hourglass_jax")
+    assert folder(XDG_CACHE_HOME="", HOME=str(tmp_path)) == str(tmp_path / ".cache/hourglass_jax")
+    assert folder(JAX_COMPILATION_CACHE_DIR=str(tmp_path / "x")) == str(tmp_path / "x")

@@ -1,0 +1,171 @@
+"""What a training step costs on a TPU, by compiling it for one; no TPU is needed.
+
+    pip install --target=LIBTPU 'libtpu==0.0.42.*'
+    PYTHONPATH=LIBTPU python benchmarks/tpu_compile.py --topology=v5e:2x2 --stacks=8
+
+Compiles the step of configs/mpii.py for the topology, and prints a line and a JSON object: FLOPs
+and bytes an image beside the least that the network needs, memory a chip, collectives, and the
+time that the chip's peak and bandwidth allow. A compilation takes one to three minutes.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import sys
+import time
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the TPU is compiled for, not looked for
+os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+ROOT = pathlib.Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "configs")]
+
+import flax.linen as nn  # noqa: E402
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import mpii  # noqa: E402
+import numpy as np  # noqa: E402
+from jax.experimental import topologies  # noqa: E402
+from jax.sharding import NamedSharding  # noqa: E402
+from jax.sharding import PartitionSpec as P  # noqa: E402
+
+from hourglass_jax import optimizer, sharding, steps  # noqa: E402
+from hourglass_jax.model import Conv, StackedHourglass  # noqa: E402
+
+# Of a chip, from Google's documentation of v5e, v4 and v5p: bfloat16 FLOP/s and bytes/s.
+CHIPS = {"v5e": (197e12, 819e9), "v4": (275e12, 1228e9), "v5p": (459e12, 2765e9)}
+JOINTS = 16
+
+
+def compile_step(topology: str, batch_per_chip: int, config):
+    """Returns the compiled train step, the number of chips and the model."""
+    devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+    mesh = sharding.make_mesh(list(devices))
+    fields = {**config.model.to_dict(), "dtype": jnp.dtype(config.model.dtype)}
+    side = fields.pop("input_size")
+    model = StackedHourglass(num_joints=JOINTS, **fields)
+    optax_optimizer, _ = optimizer.create_optimizer(config.optimizer, config.num_steps)
+
+    def first_state():
+        variables = model.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), train=False)
+        return steps.create_train_state(variables, optax_optimizer)
+
+    def put(spec):
+        return lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec))
+
+    batch = batch_per_chip * len(devices)
+    shapes = {
+        "image": jax.ShapeDtypeStruct((batch, side, side, 3), jnp.uint8),
+        "heatmaps": jax.ShapeDtypeStruct((batch, side // 4, side // 4, JOINTS), jnp.float32),
+        "weights": jax.ShapeDtypeStruct((batch, JOINTS), jnp.float32),
+    }
+    step = steps.make_train_step(
+        model, optax_optimizer, mesh, sync_batch_norm=config.sync_batch_norm
+    )
+    state = jax.tree.map(put(P()), jax.eval_shape(first_state))
+    lowered = step.lower(state, jax.tree.map(put(P(sharding.AXIS)), shapes))
+    return lowered.compile(), len(devices), model
+
+
+def least(model: StackedHourglass, side: int) -> tuple[float, float]:
+    """Returns the FLOPs and bytes an image that the convolutions cannot do without.
+
+    A convolution from x [h, w, c] to y [h', w', k] with kernels of size s multiplies and adds
+    h' w' s^2 c k times, and twice as often backward, for the gradients of x and of the kernels:
+    6 h' w' s^2 c k FLOPs. Each of the three reads two operands once and writes its result once:
+    forward x and the kernels to y, backward y and the kernels to x, and x and y to the kernels.
+    That is three times x and y; the kernels are shared by the batch and left out. The picture needs
+    no gradient.
+    """
+    flops = moved = 0
+    width = jnp.dtype(model.dtype or jnp.float32).itemsize
+
+    def count(next_method, args, kwargs, context):
+        nonlocal flops, moved
+        y = next_method(*args, **kwargs)
+        if isinstance(context.module, Conv) and context.method_name == "__call__":
+            x, size = args[0], context.module.size
+            times = 2 if x.shape[-1] == 3 else 3
+            flops += 2 * times * np.prod(y.shape) * size**2 * x.shape[-1]
+            moved += times * width * (np.prod(x.shape) + np.prod(y.shape))
+        return y
+
+    with nn.intercept_methods(count):
+        picture = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+        jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), picture)
+    return float(flops), float(moved)
+
+
+BYTES = {"f32": 4, "bf16": 2, "s32": 4, "u32": 4, "f16": 2, "pred": 1, "u8": 1, "s8": 1}
+
+
+def collectives(text: str) -> tuple[int, int]:
+    """Counts the compiled program's collectives and the bytes of their results."""
+    found = re.findall(
+        r"= (.*?) (?:all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)"
+        r"(?:-start)?\(",
+        text,
+    )
+    total = 0
+    for shapes in found:
+        for kind, dimensions in re.findall(r"(\w+)\[([\d,]*)\]", shapes):
+            sizes = [int(d) for d in dimensions.split(",") if d]
+            total += BYTES.get(kind, 4) * int(np.prod(sizes, initial=1))
+    return len(found), total
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--topology", default="v5e:2x2")
+    parser.add_argument("--stacks", type=int, default=8)
+    parser.add_argument("--batch_per_chip", type=int, default=16)
+    parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
+    parser.add_argument("--remat", action="store_true")
+    parser.add_argument("--sync_batch_norm", action="store_true")
+    parser.add_argument("--hlo", help="file to write the compiled program to")
+    flags = parser.parse_args()
+    config = mpii.get_config()
+    config.model.update({"num_stacks": flags.stacks, "dtype": flags.dtype, "remat": flags.remat})
+    config.sync_batch_norm = flags.sync_batch_norm
+
+    start = time.perf_counter()
+    compiled, chips, model = compile_step(flags.topology, flags.batch_per_chip, config)
+    seconds = time.perf_counter() - start
+    text = compiled.as_text()
+    if flags.hlo:
+        pathlib.Path(flags.hlo).write_text(text)
+    cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
+    least_flops, least_bytes = least(model, config.model.input_size)
+    peak, bandwidth = CHIPS[flags.topology.partition(":")[0]]
+    flops, moved = (cost[key] / flags.batch_per_chip for key in ("flops", "bytes accessed"))
+    calls, call_bytes = collectives(text)
+    result = {
+        **vars(flags),
+        "chips": chips,
+        "compile_seconds": round(seconds, 1),
+        "gflops_an_image": flops / 1e9,
+        "least_gflops_an_image": least_flops / 1e9,
+        "mb_an_image": moved / 1e6,
+        "least_mb_an_image": least_bytes / 1e6,
+        "temporary_gb_a_chip": memory.temp_size_in_bytes / 1e9,
+        "argument_gb_a_chip": memory.argument_size_in_bytes / 1e9,
+        "collectives": calls,
+        "collective_mb": call_bytes / 1e6,
+        "roofline_ms_an_image": 1e3 * max(flops / peak, moved / bandwidth),
+        "bound_by": "bandwidth" if moved / bandwidth > flops / peak else "arithmetic",
+    }
+    print(
+        f"{flags.topology}, {flags.stacks} stacks, {flags.batch_per_chip} images a chip, "
+        f"{flags.dtype}: {flops / 1e9:.0f} GFLOP ({flops / least_flops:.2f} of the least) and "
+        f"{moved / 1e6:.0f} MB an image ({moved / least_bytes:.2f}), "
+        f"{memory.temp_size_in_bytes / 1e9:.2f} GB temporary and "
+        f"{memory.argument_size_in_bytes / 1e9:.2f} GB of arguments a chip, {calls} collectives of "
+        f"{call_bytes / 1e6:.0f} MB; at most {1 / result['roofline_ms_an_image'] * 1e3:.0f} "
+        f"images/s a chip, bound by {result['bound_by']}; compiled in {seconds:.0f} s"
+    )
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

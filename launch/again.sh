@@ -1,0 +1,25 @@
+# Sourced by the launchers: `again COMMAND...` runs it, and runs it again whenever it ends with 75:
+# stopped by SIGTERM and saved. A signal to the launcher itself is passed on, and ends both.
+again() {
+  local child status stopped=
+  trap 'stopped=1; kill -TERM "$child" 2>/dev/null || true' TERM INT
+  while true; do
+    if [ -n "${DRY_RUN:-}" ]; then
+      echo "$*"
+      return 0
+    fi
+    "$@" &
+    child=$!
+    status=0
+    wait "$child" || status=$?
+    # A trapped signal ends `wait` before the child has saved.
+    while kill -0 "$child" 2>/dev/null; do
+      status=0
+      wait "$child" || status=$?
+    done
+    if [ "$status" != 75 ] || [ -n "$stopped" ]; then
+      return "$status"
+    fi
+    echo "stopped and saved; going on"
+  done
+}

@@ -1,0 +1,11 @@
+# The program for NVIDIA GPUs: docker build -f launch/cuda.Dockerfile -t IMAGE .
+# docker run --gpus=all -v DIR:/data -v RUNS:/hourglass_jax/runs IMAGE \
+#   --config=configs/mpii.py --config.data.manual_dir=/data --config.data.data_dir=/data/records
+# CUDA's libraries come with JAX; the host needs its driver and the NVIDIA container toolkit alone.
+FROM python:3.11-slim
+WORKDIR /hourglass_jax
+COPY requirements.txt pyproject.toml README.md LICENSE ./
+COPY hourglass_jax hourglass_jax
+RUN pip install --no-cache-dir -c requirements.txt '.[cuda]'
+COPY configs configs
+ENTRYPOINT ["python", "-m", "hourglass_jax.main"]

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+#SBATCH --job-name=hourglass
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=16
+#SBATCH --gpus-per-task=1
+#SBATCH --time=24:00:00
+#SBATCH --signal=TERM@120
+#SBATCH --requeue
+#SBATCH --output=slurm-%j.log
+# SLURM: one process a GPU. More GPUs on a node: raise --ntasks-per-node, not --gpus-per-task, since
+# JAX gives each task of a step one GPU.
+#
+#   sbatch launch/slurm.sh --config=configs/mpii.py --workdir=SHARED/mpii --config.data.manual_dir=DIR
+#
+# The repository, the workdir and the records (--config.data.data_dir) must lie on a file system that
+# all nodes share; make the environment once before, on a node with a GPU:
+#
+#   EXTRAS=cuda bash -c 'source launch/environment.sh'
+#
+# Two minutes before its time is over, and when it is preempted, the job gets SIGTERM, saves, ends
+# with 75 and is queued again. DRY_RUN=1 prints the command.
+set -euo pipefail
+cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}"
+command=(srun --kill-on-bad-exit=1 .venv/bin/python -m hourglass_jax.main "$@")
+if [ -n "${DRY_RUN:-}" ]; then
+  echo "${command[*]}"
+  exit
+fi
+status=0
+"${command[@]}" || status=$?
+if [ "$status" = 75 ]; then
+  scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"

@@ -1,0 +1,194 @@
+"""Two processes of four devices against one of eight, and what happens when one of them dies."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from hourglass_jax import distributed
+from hourglass_jax.errors import UserError
+
+FIELDS = {
+    "batch_size": 8,
+    "sync_batch_norm": True,
+    "num_steps": 4,
+    "log_every_steps": 1,
+    "data.num_train": 20,
+    "data.num_validation": 11,
+    "data.resolution": 64,
+    "model.num_stacks": 1,
+    "model.order": 1,
+    "model.features": 8,
+    "model.stem_features": 4,
+    "model.input_size": 64,
+    "model.dtype": "float64",
+    "optimizer.name": "adam",
+    "eval.every_steps": 4,
+    "eval.batch_size": 8,
+    "checkpoint.every_steps": 2,
+}
+
+
+def start(records, workdir, process=0, processes=1, port=0, **fields):
+    fields = FIELDS | {"data.data_dir": records} | fields
+    command = [
+        *(sys.executable, "-m", "hourglass_jax.main", "--config=configs/synthetic.py"),
+        f"--workdir={workdir}",
+        *(f"--config.{name}={value}" for name, value in fields.items()),
+    ]
+    flags = f"--xla_force_host_platform_device_count={8 // processes}"
+    environment = {
+        **os.environ,
+        "JAX_ENABLE_X64": "1",
+        "XLA_FLAGS": f"{flags} --xla_backend_optimization_level=0",
+    }
+    if processes > 1:
+        environment |= {
+            "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+            "JAX_NUM_PROCESSES": str(processes),
+            "JAX_PROCESS_ID": str(process),
+        }
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def start_two(records, workdir, **fields):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    return [start(records, workdir, i, 2, port, **fields) for i in range(2)]
+
+
+def end(*processes):
+    outputs = [process.communicate(timeout=280)[0] for process in processes]
+    for process, output in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, output[-3000:]
+    return outputs
+
+
+def losses(workdir):
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The run of one process: its workdir, and its records, which the others read."""
+    records, workdir = tmp_path_factory.mktemp("records"), tmp_path_factory.mktemp("run") / "one"
+    end(start(records, workdir))
+    return records, workdir
+
+
+def test_two_processes_train_and_evaluate_as_one(alone, tmp_path):
+    records, reference = alone
+    first, second = end(*start_two(records, tmp_path))
+    assert "total" in first and "total" not in second  # one of them speaks
+    expected = losses(reference)
+    assert len(expected) == FIELDS["num_steps"]
+    assert losses(tmp_path) == pytest.approx(expected, rel=1e-6)
+    results = [json.loads((d / "evaluation.json").read_text()) for d in (tmp_path, reference)]
+    assert results[0]["persons"] == FIELDS["data.num_validation"]
+    assert results[0]["metrics"] == pytest.approx(results[1]["metrics"], abs=0.02)
+    both = [np.load(d / "predictions.npz") for d in (tmp_path, reference)]
+    assert both[0]["ids"].tolist() == both[1]["ids"].tolist()
+
+
+@pytest.mark.slow
+def test_two_processes_share_one_making_of_records(alone, tmp_path):
+    end(*start_two(tmp_path / "records", tmp_path / "run", num_steps=1))
+    made = list((tmp_path / "records").rglob("dataset_info.json"))
+    assert len(made) == 1 and not list((tmp_path / "records").rglob("*incomplete*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_one_process_dies_the_other_ends_and_both_can_go_on(alone, tmp_path, victim):
+    records, _ = alone
+    processes = start_two(records, tmp_path, num_steps=10_000)
+    path = tmp_path / "metrics.jsonl"
+    while not (path.exists() and '"step": 5,' in path.read_text()):
+        assert all(process.poll() is None for process in processes), processes[0].stdout.read()
+        time.sleep(0.05)
+    processes[victim].kill()
+    died = time.monotonic()
+    output, _ = processes[1 - victim].communicate(timeout=120)
+    assert processes[1 - victim].returncode != 0
+    assert time.monotonic() - died < 60, output[-2000:]
+    done = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
+    first, _ = end(*start_two(records, tmp_path, num_steps=done + 2))
+    assert f"going on from step {done}" in first
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_stops_both_at_one_step(alone, tmp_path):
+    records, _ = alone
+    processes = start_two(records, tmp_path, num_steps=10_000)
+    path = tmp_path / "metrics.jsonl"
+    while not (path.exists() and '"step": 5,' in path.read_text()):
+        assert all(process.poll() is None for process in processes), processes[0].stdout.read()
+        time.sleep(0.05)
+    processes[1].send_signal(signal.SIGTERM)
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [75, 75], outputs
+
+
+EXPLICIT = {
+    "JAX_COORDINATOR_ADDRESS": "host:1",
+    "JAX_NUM_PROCESSES": "4",
+    "JAX_PROCESS_ID": "3",
+}
+OPEN_MPI = {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3"}
+SLURM = {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "2"}
+TOLD = {
+    "coordinator_address": "host:1",
+    "num_processes": 4,
+    "process_id": 3,
+    "cluster_detection_method": "deactivate",
+}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, None),
+        (EXPLICIT, TOLD),
+        ({"JAX_COORDINATOR_ADDRESS": "host:1", **OPEN_MPI}, TOLD),
+        ({**OPEN_MPI, "OMPI_MCA_orte_hnp_uri": "1.0;tcp://10.0.0.1:1"}, {}),
+        (SLURM, {}),
+        ({"SLURM_JOB_ID": "1", "SLURM_NTASKS": "2"}, None),  # in the batch script itself
+        ({**SLURM, "SLURM_NTASKS": "1"}, None),
+        ({"TPU_WORKER_HOSTNAMES": "a,b", "TPU_WORKER_ID": "1"}, {}),
+        ({"TPU_WORKER_HOSTNAMES": "a"}, None),
+        ({"MEGASCALE_COORDINATOR_ADDRESS": "a:1", "TPU_WORKER_HOSTNAMES": "a"}, {}),
+    ],
+)
+def test_the_environment_tells_of_other_processes(environment, expected):
+    environment = {"JAX_PLATFORMS": "cpu", **environment}
+    assert distributed._told(environment, None, None, None) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"JAX_COORDINATOR_ADDRESS": "host:1"}, "needs JAX_NUM_PROCESSES and JAX_PROCESS_ID"),
+        ({**EXPLICIT, "JAX_PROCESS_ID": "4"}, "JAX_PROCESS_ID=4 is none of"),
+        ({**EXPLICIT, "JAX_PROCESS_ID": "x"}, "JAX_PROCESS_ID='x' must be a whole number"),
+        (OPEN_MPI, "nothing tells where process 0 is"),
+    ],
+)
+def test_half_of_it_is_refused(environment, told):
+    with pytest.raises(UserError, match=told):
+        distributed._told({"JAX_PLATFORMS": "cpu", **environment}, None, None, None)

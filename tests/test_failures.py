@@ -1,0 +1,77 @@
+"""What goes wrong with files while a run is away or at work, caused for real."""
+
+import shutil
+
+import pytest
+from conftest import small_synthetic
+from short_run import assert_same_run, start, unfinished, wait_for_step
+
+from hourglass_jax import train
+from hourglass_jax.errors import RunError, UserError
+
+
+def cut_short(folder):
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("part", ["state", "metadata"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
+    finished, records, tmp_path, part, caplog
+):
+    workdir = unfinished(finished, tmp_path / "run")
+    steps = sorted(int(path.name) for path in (workdir / "checkpoints").iterdir())
+    assert steps[-2:] == [6, 8]
+    cut_short(workdir / "checkpoints/8" / part)
+    with caplog.at_level("INFO"):
+        train.train_and_evaluate(small_synthetic(records), workdir)
+    assert f"{workdir / 'checkpoints/8'} cannot be read" in caplog.text
+    assert "going on from step 6" in caplog.text and (workdir / "damaged-8").is_dir()
+    assert_same_run(workdir, finished[0])
+
+
+def test_a_damaged_best_checkpoint_is_told_by_evaluation(finished, records, tmp_path):
+    workdir = unfinished(finished, tmp_path / "run")
+    for folder in (workdir / "checkpoints").iterdir():
+        cut_short(folder / "state")
+    with pytest.raises(UserError, match=r"checkpoints/\d cannot be read"):
+        train.evaluate_only(small_synthetic(records), workdir)
+
+
+@pytest.mark.parametrize("how", ["half a record", "records missing at the end", "no file"])
+def test_records_cut_short_are_told(finished, records, tmp_path, how):
+    copy = tmp_path / "records"
+    shutil.copytree(records, copy)
+    (path,) = copy.rglob("*train.tfrecord*")
+    if how == "no file":
+        path.unlink()
+    else:
+        size = path.stat().st_size // 2 if how == "half a record" else first_record(path)
+        path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(RunError, match=f"records.*delete {copy}"):
+        train.train_and_evaluate(small_synthetic(copy), tmp_path / "run")
+
+
+def first_record(path):
+    """Bytes of a TFRecord file's first record: length, its check, the data and theirs."""
+    return 16 + int.from_bytes(path.read_bytes()[:8], "little")
+
+
+def test_a_record_that_changed_on_disk_is_told(finished, records, tmp_path):
+    copy = tmp_path / "records"
+    shutil.copytree(records, copy)
+    (path,) = copy.rglob("*train.tfrecord*")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=f"damaged.*delete {copy}"):
+        train.train_and_evaluate(small_synthetic(copy), tmp_path / "run")
+
+
+def test_a_workdir_that_vanishes_ends_the_run(records, tmp_path):
+    process = start(records, tmp_path / "run")
+    wait_for_step(process, tmp_path / "run", 1)
+    shutil.rmtree(tmp_path / "run", ignore_errors=True)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1 and "RunError" in output, output

@@ -1,0 +1,124 @@
+"""The launchers: what they would do, starting again after 75, and their files' form."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from conftest import ROOT
+
+LAUNCH = ROOT / "launch"
+SCRIPTS = sorted(path.name for path in LAUNCH.glob("*.sh"))
+MAIN = "python -m hourglass_jax.main"
+
+
+def dry(script, *flags, **environment):
+    result = subprocess.run(
+        ["bash", LAUNCH / script, *flags],
+        env={**os.environ, "DRY_RUN": "1", **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_shellcheck_has_nothing_to_say(name):
+    beside_python = pathlib.Path(sys.executable).parent / "shellcheck"
+    shellcheck = beside_python if beside_python.exists() else shutil.which("shellcheck")
+    if not shellcheck:
+        pytest.skip("shellcheck is not installed")
+    command = [shellcheck, "--shell=bash", "-x", f"launch/{name}"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+
+
+def test_gpus_and_slurm_run_the_command_with_its_flags():
+    flags = ("--config=configs/mpii.py", "--workdir=a b")
+    assert f"{MAIN} --config=configs/mpii.py --workdir=a b" in dry("gpus.sh", *flags)
+    told = dry("slurm.sh", *flags, SLURM_SUBMIT_DIR=str(ROOT))
+    assert told.startswith("srun") and f"{MAIN} --config=configs/mpii.py" in told
+
+
+@pytest.mark.parametrize("slices", [1, 2])
+def test_tpu_vms_are_made_filled_and_run(slices):
+    told = dry(
+        "tpu_vm.sh",
+        "--config=configs/mpii.py",
+        "--workdir=/a b",
+        **{"NAME": "hg", "ZONE": "z", "TYPE": "v5litepod-16", "SLICES": str(slices)},
+        SETUP="mount it",
+    )
+    steps = [line for line in told.splitlines() if line.startswith("+ ")]
+    assert "queued-resources create hg --zone=z --accelerator-type=v5litepod-16" in steps[0]
+    assert ("--node-count=2 --node-prefix=hg" in steps[0]) == (slices == 2)
+    runs = [line for line in steps if MAIN in line]
+    assert len(runs) == slices and all("--worker=all" in line for line in runs)
+    assert all(r"--config=configs/mpii.py --workdir=/a\ b" in line for line in runs)
+    assert sum("mount it && " in line for line in steps) == slices
+    names = {"hg"} if slices == 1 else {"hg-0", "hg-1"}
+    assert {line.split(" ssh ")[1].split()[0] for line in runs} == names
+
+
+AGAIN = "source {launch}/again.sh; again bash {child}"
+
+
+def test_it_starts_again_after_75_and_ends_with_any_other_status(tmp_path):
+    child = tmp_path / "child.sh"
+    child.write_text(
+        f"echo run >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) = 3 ] && exit 4; exit 75"
+    )
+    command = AGAIN.format(launch=LAUNCH, child=child)
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert result.returncode == 4
+    assert (tmp_path / "runs").read_text().count("run") == 3
+
+
+def test_a_signal_to_the_launcher_is_passed_on_and_ends_it(tmp_path):
+    child = tmp_path / "child.sh"
+    child.write_text(
+        f"trap 'sleep 0.3; echo saved > {tmp_path}/saved; exit 75' TERM\n"
+        f"touch {tmp_path}/started\nwhile true; do sleep 0.05; done\n"
+    )
+    process = subprocess.Popen(["bash", "-c", AGAIN.format(launch=LAUNCH, child=child)])
+    while not (tmp_path / "started").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 75
+    assert (tmp_path / "saved").exists()
+
+
+def test_the_job_set_runs_the_image_on_every_host_and_restarts_after_75():
+    job_set = yaml.safe_load((LAUNCH / "jobset.yaml").read_text())
+    assert (job_set["apiVersion"], job_set["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
+    (job,) = job_set["spec"]["replicatedJobs"]
+    spec = job["template"]["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    # A 4x4 slice has sixteen chips.
+    assert spec["parallelism"] == spec["completions"] == 4 and spec["completionMode"] == "Indexed"
+    assert spec["parallelism"] * container["resources"]["limits"]["google.com/tpu"] == 16
+    (rule,) = spec["podFailurePolicy"]["rules"]
+    assert rule["onExitCodes"]["values"] == [75]
+    assert rule["onExitCodes"]["containerName"] == container["name"]
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == volumes
+    config = container["args"][0].removeprefix("--config=")
+    assert (ROOT / config).is_file()
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda"])
+def test_images_hold_what_the_command_needs(name):
+    text = (LAUNCH / f"{name}.Dockerfile").read_text()
+    assert f".[{name}]" in text and 'ENTRYPOINT ["python", "-m", "hourglass_jax.main"]' in text
+    copied = [
+        word for line in text.splitlines() if line.startswith("COPY") for word in line.split()
+    ]
+    for path in ("requirements.txt", "pyproject.toml", "hourglass_jax", "configs"):
+        assert path in copied and (ROOT / path).exists()
