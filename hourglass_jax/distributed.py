@@ -6,6 +6,7 @@ and JAX_PROCESS_ID, for which the command has flags as well.
 """
 
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from hourglass_jax.errors import UserError
 HEARTBEAT_S = 30
 # Open MPI 5 says who a process is, and not where the first one is.
 _OPEN_MPI = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")
+_barriers = itertools.count()  # each is passed once
 
 
 def initialize(
@@ -143,10 +145,10 @@ def is_first() -> bool:
 
 
 def wait_for_all(name: str, seconds: int = 24 * 3600) -> None:
-    """Returns when every process has called this with the name, which is used once."""
+    """Returns when every process has called this as often, by the same names."""
     client = jax_distributed.global_state.client
     if client is not None:
-        client.wait_at_barrier(name, seconds * 1000)
+        client.wait_at_barrier(f"{name} {next(_barriers)}", seconds * 1000)
 
 
 def gather(array: np.ndarray) -> np.ndarray:
