@@ -16,10 +16,10 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.batch_size = 16  # over all devices
     config.num_steps = 250_000  # 180 epochs
-    config.num_epochs = 0  # instead of num_steps, if above 0
+    config.num_epochs = 0.0  # instead of num_steps, if above 0
     config.sync_batch_norm = False  # statistics per device, as the reference has them
     config.freeze_batch_norm = False  # True: train with the running statistics as they are
-    config.accumulate = 1  # parts of a batch, computed one after the other to save memory
+    config.accumulate = 1  # parts of a batch, computed one after the other
     config.ema_decay = 0.0  # of averaged parameters, which are evaluated; 0: none
     config.profile_steps = 0  # steps to profile for TensorBoard, after the first ten
 

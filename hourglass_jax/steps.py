@@ -83,8 +83,9 @@ def make_train_step(
     `freeze_batch_norm` it normalises with the running statistics, and they stay as they are.
 
     `accumulate` splits each device's share into so many parts, one after the other, and updates
-    once with the mean of their gradients: less memory, and statistics of smaller parts. `ema_decay`
-    is that of the averages in `state.ema`, less in the first steps, when the network changes most.
+    once with the mean of their gradients; BatchNorm's statistics are those of each part.
+    `ema_decay` is that of the averages in `state.ema`, less in the first steps, when the network
+    changes most.
     """
     axis_name = AXIS if sync_batch_norm else None
     model = model.clone(axis_name=axis_name)

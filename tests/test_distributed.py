@@ -92,6 +92,7 @@ def alone(tmp_path_factory):
     return records, workdir
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_evaluate_as_one(alone, tmp_path):
     records, reference = alone
     first, second = end(*start_two(records, tmp_path))

@@ -1,5 +1,6 @@
 """The command: exit statuses, and one sentence for each mistake of the user."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -33,28 +34,71 @@ def assert_refused(result, *words):
 SYNTHETIC = "--config=configs/synthetic.py"
 
 
+MISTAKES = [
+    ((SYNTHETIC, "--config.batch_size=many"), ["batch_size", "many"]),
+    ((SYNTHETIC, "--config.heatmap.sigma=-1"), ["heatmap.sigma=-1"]),
+    ((SYNTHETIC, "--config.model.input_size=200"), ["200", "192", "224"]),
+    ((SYNTHETIC, "--config.model.num_stacks=0"), ["num_stacks=0"]),
+    ((SYNTHETIC, "--config.num_steps=0"), ["num_steps=0", "num_epochs=0"]),
+    ((SYNTHETIC, "--config.accumulate=3"), ["batch_size=16", "accumulate=3", "15 or 18"]),
+    ((SYNTHETIC, "--config.model.dtype=float64"), ["float64", "JAX_ENABLE_X64"]),
+    ((SYNTHETIC, "--config.data.dataset=imagenet"), ["imagenet", "synthetic_people"]),
+    ((SYNTHETIC, "--config.augment.scale=0.9"), ["augment.scale=0.9"]),
+    ((SYNTHETIC, "--workdir=gs://bucket/run"), ["gs://bucket/run", "mount"]),
+    ((SYNTHETIC, "--mode=fly"), ["fly"]),
+    ((SYNTHETIC, "surplus"), ["surplus"]),
+    (("--config=configs/lsp.py", "--config.data.manual_dir=/nowhere"), ["/nowhere", "joints.mat"]),
+    (("--config=configs/mpii.py",), ["mpii"]),
+]
+# All of them in one process, which starts up once.
+ONE_BY_ONE = """
+import contextlib, io, json, sys
+from absl import flags
+from hourglass_jax import main
+for number, arguments in enumerate(json.loads(sys.argv.pop())):
+    sys.argv[1:], stderr = arguments, io.StringIO()
+    flags.FLAGS.unparse_flags()
+    with contextlib.redirect_stderr(stderr):
+        try:
+            main.run()
+            status = 0
+        except SystemExit as end:
+            status = end.code
+    print("RESULT", json.dumps([status, stderr.getvalue()]))
+"""
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    """For each of the mistakes the exit status and what was written to stderr."""
+    workdir = tmp_path_factory.mktemp("refusals") / "run"
+    commands = [[f"--workdir={workdir}", *flags] for flags, _ in MISTAKES]
+    command = [sys.executable, "-c", ONE_BY_ONE, json.dumps(commands)]
+    environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    output = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280
+    )
+    lines = [line for line in output.stdout.splitlines() if line.startswith("RESULT")]
+    assert len(lines) == len(MISTAKES), output.stdout + output.stderr
+    assert not workdir.exists()
+    return [json.loads(line.removeprefix("RESULT ")) for line in lines]
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKES)), ids=[" ".join(m[0]) for m in MISTAKES])
+def test_a_mistake_costs_one_sentence(refusals, number):
+    status, stderr = refusals[number]
+    assert_refused(subprocess.CompletedProcess((), status, "", stderr), *MISTAKES[number][1])
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
         ((SYNTHETIC, "--config.model.num_stackz=2"), ["num_stackz", "num_stacks"]),
         (("--config=configs/nope.py",), ["configs/nope.py"]),
         ((), ["--config"]),
-        ((SYNTHETIC, "--config.batch_size=many"), ["batch_size", "many"]),
-        ((SYNTHETIC, "--config.heatmap.sigma=-1"), ["heatmap.sigma=-1"]),
-        ((SYNTHETIC, "--config.model.input_size=200"), ["200", "192", "224"]),
-        ((SYNTHETIC, "--config.model.num_stacks=0"), ["num_stacks=0"]),
-        ((SYNTHETIC, "--config.data.dataset=imagenet"), ["imagenet", "synthetic_people"]),
-        ((SYNTHETIC, "--config.augment.scale=0.9"), ["augment.scale=0.9"]),
-        ((SYNTHETIC, "--mode=fly"), ["fly"]),
-        ((SYNTHETIC, "surplus"), ["surplus"]),
-        (
-            ("--config=configs/lsp.py", "--config.data.manual_dir=/nowhere"),
-            ["/nowhere", "joints.mat"],
-        ),
-        (("--config=configs/mpii.py",), ["mpii"]),
     ],
 )
-def test_a_mistake_costs_one_sentence(tmp_path, flags, words):
+def test_so_does_one_that_flags_do_not_survive(tmp_path, flags, words):
     assert_refused(run(*flags, f"--workdir={tmp_path / 'run'}"), *words)
     assert not (tmp_path / "run").exists()
 
