@@ -41,7 +41,12 @@ def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run what takes minutes as well")
 
 
+# A file is one process's work: the long ones go first, so that none is left over for the end.
+LONG = ("test_train", "test_steps", "test_every_data_set", "test_options", "test_failures")
+
+
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=lambda item: item.path.stem not in LONG)
     if not config.getoption("--slow"):
         for item in items:
             if "slow" in item.keywords:

@@ -21,7 +21,7 @@ def double():
 
 
 def make_model(**fields):
-    options = {"num_stacks": 2, "num_joints": 3, "features": 8, "order": 1, "stem_features": 4}
+    options = {"num_stacks": 1, "num_joints": 3, "features": 8, "order": 1, "stem_features": 4}
     return StackedHourglass(**{**options, **fields})
 
 
@@ -107,7 +107,7 @@ def test_otherwise_each_device_has_its_own_statistics_and_gradients_are_averaged
 
 
 def test_a_step_moves_every_parameter_that_it_should_and_counts():
-    model = make_model()
+    model = make_model(num_stacks=2)
     mesh = sharding.make_mesh()
     optimizer = optax.adam(1e-2)
     variables = make_variables(model, jnp.float32)
@@ -153,7 +153,7 @@ def test_the_flip_test_is_the_mean_over_both_views():
 
 def test_a_batch_in_parts_is_the_batch(double):
     """Where statistics are frozen: otherwise each part is normalised by its own."""
-    model, devices = make_model(num_stacks=1, dtype=jnp.float64), 2
+    model, devices = make_model(dtype=jnp.float64), 2
     whole, gradients, stats = run(model, jnp.float64, devices, freeze_batch_norm=True)
     parts, in_parts, same_stats = run(
         model, jnp.float64, devices, freeze_batch_norm=True, accumulate=4
@@ -167,7 +167,7 @@ def test_a_batch_in_parts_is_the_batch(double):
 
 
 def test_parts_move_the_running_statistics_one_after_the_other(double):
-    model = make_model(num_stacks=1, dtype=jnp.float64)
+    model = make_model(dtype=jnp.float64)
     _, _, stats = run(model, jnp.float64, 1, accumulate=2)
     variables, batch = make_variables(model, jnp.float64), make_batch()
     for i in range(2):
@@ -178,7 +178,7 @@ def test_parts_move_the_running_statistics_one_after_the_other(double):
 
 
 def test_averages_follow_the_parameters_and_are_evaluated():
-    model = make_model(num_stacks=1)
+    model = make_model()
     mesh = sharding.make_mesh()
     optimizer = optax.sgd(1.0)
     variables = make_variables(model, jnp.float32)

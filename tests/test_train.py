@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -67,13 +68,12 @@ def test_a_finished_run_is_left_as_it_is(finished, records):
 
 
 def test_a_run_may_be_made_longer(finished, records, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
     config = small_synthetic(records)
-    config.num_steps = 2
-    train.train_and_evaluate(config, tmp_path)
-    config.num_steps = 4
-    assert train.train_and_evaluate(config, tmp_path)["step"] <= 4
-    with Checkpoints(tmp_path, "PCKh@0.5") as checkpoints:
-        assert checkpoints.latest == 4
+    config.num_steps = 9
+    assert train.train_and_evaluate(config, tmp_path / "run")["step"] <= 9
+    with Checkpoints(tmp_path / "run", "PCKh@0.5") as checkpoints:
+        assert checkpoints.latest == 9
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,10 @@ def make_custom(folder):
     [
         ("mpii", make_mpii, "validation", {"PCKh@0.5", "PCKh@0.1", "PCKh/AUC", "PCKh@0.5/wrist"}),
         ("coco", make_coco, "validation", {"AP", "AR", "PCK@0.2", "PCK@0.2/nose"}),
-        ("flic", make_flic, "test", {"PCK@0.2", "PCK@0.2/elbow", "PCK@0.2/wrist"}),
+        pytest.param(
+            *("flic", make_flic, "test", {"PCK@0.2", "PCK@0.2/elbow", "PCK@0.2/wrist"}),
+            marks=pytest.mark.slow,
+        ),
         ("custom", make_custom, "validation", {"PCK@0.1", "PCK@0.1/snout"}),
     ],
 )
