@@ -1,5 +1,6 @@
 """MPII: the official file's irregularities, splits, boxes, what is refused, and the submission."""
 
+import json
 import math
 import tarfile
 
@@ -8,13 +9,16 @@ import numpy as np
 import pytest
 import scipy.io
 from conftest import load_config
+from PIL import Image
 
+from hourglass_jax import visualize
 from hourglass_jax.data.mpii import annotations, submission
 from hourglass_jax.data.mpii import mpii_pose_dataset_builder as mpii
 from hourglass_jax.data.pipeline import prepare
 from hourglass_jax.errors import UserError
 from hourglass_jax.pose import geometry
 from hourglass_jax.pose.metrics import pckh
+from hourglass_jax.pose.skeleton import MPII
 
 NUM_IMAGES = 120
 ABSENT = sum(len(indices) for indices in mpii.customary_split().values())
@@ -223,3 +227,64 @@ def test_a_file_of_the_official_size_has_the_exact_counts(tmp_path):
     prepare(builder, str(tmp_path / "manual"))
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}
     assert counts == {"train": 22_246, "validation": 2_958, "test": len(tests)}
+
+
+def test_real_pictures_keep_their_joints(shared_data, tmp_path):
+    """Three photographs of MPII, in a file of the official structure at their own places."""
+    people = json.loads((shared_data / "mpii/annotations.json").read_text())
+    # And somebody to train on, without whom there is no data set.
+    photograph, index = mpii.customary_split()["train"][0].tolist()
+    trained_on = {
+        **people[0],
+        **{"image": "other.jpg", "annolist_index": photograph, "person_index": index},
+    }
+    pictures = {path.name: path for path in (shared_data / "mpii/images").iterdir()}
+    pictures["other.jpg"] = pictures[people[0]["image"]]
+    folder = tmp_path / "manual"
+    (folder / "images").mkdir(parents=True)
+    count = max(person["annolist_index"] for person in people)
+    entries = [{"image": {"name": f"{i}.jpg"}} for i in range(count)]
+    for person in [trained_on, *people]:
+        name = person["image"]
+        (folder / "images" / name).write_bytes(pictures[name].read_bytes())
+        points = [
+            {"x": x, "y": y, "id": float(k), "is_visible": visible}
+            for k, (x, y, visible) in enumerate(person["joints"])
+        ]
+        rects = [{}] * (person["person_index"] - 1) + [
+            {
+                **{"x1": 1.0, "y1": 1.0, "x2": 51.0, "y2": 51.0, "scale": person["scale"]},
+                "objpos": dict(zip("xy", person["objpos"], strict=True)),
+                "annopoints": {"point": mpii_files.structs(points)},
+            }
+        ]
+        entries[person["annolist_index"] - 1] = {
+            "image": {"name": name},
+            "annorect": mpii_files.structs(rects),
+        }
+    release = {
+        "annolist": mpii_files.structs(entries),
+        "img_train": np.array([[float("annorect" in entry) for entry in entries]]),
+    }
+    scipy.io.savemat(folder / mpii.ANNOTATIONS, {"RELEASE": release})
+    rows = build(folder, tmp_path / "records", allow_missing=ABSENT)["validation"]
+    assert len(rows) == len(people) == 3
+    for row in rows:
+        name = row["id"].decode().partition("/")[0]
+        (person,) = (person for person in people if person["image"] == name)
+        affine = row["record_to_source"].astype(np.float64)
+        joints = geometry.apply(affine, row["joints_record"].astype(np.float64))
+        np.testing.assert_allclose(joints, np.array(person["joints"])[:, :2] - 1, atol=1e-2)
+        # The record's pixels are the photograph's, where the map says that they are.
+        photograph = np.asarray(Image.open(folder / "images" / name).convert("RGB"), float)
+        height, width = row["image"].shape[:2]
+        for u, v in np.random.default_rng(0).integers(4, (width - 4, height - 4), (40, 2)):
+            x, y = geometry.apply(affine, np.array([[u, v]], float))[0]
+            step = affine[0, 0] / 2
+            area = photograph[
+                max(round(y - step), 0) : round(y + step) + 1,
+                max(round(x - step), 0) : round(x + step) + 1,
+            ]
+            assert np.abs(row["image"][v, u] - area.mean((0, 1))).mean() < 25, (name, u, v)
+        drawn = visualize.draw_skeleton(row["image"], row["joints_record"], row["labelled"], MPII)
+        visualize.save_png(tmp_path / f"{name}.png", drawn)  # to be looked at
