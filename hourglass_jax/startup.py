@@ -9,7 +9,6 @@ import jax
 
 # mallopt's parameters, from <malloc.h>.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
-_CACHE_BYTES = 4 * 2**30
 
 
 def keep_compiled() -> None:
@@ -21,7 +20,6 @@ def keep_compiled() -> None:
         return
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(home) / "hourglass_jax"))
-    jax.config.update("jax_compilation_cache_max_size", _CACHE_BYTES)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 

@@ -40,8 +40,13 @@ CACHE = """
 import sys
 from hourglass_jax import startup
 startup.keep_compiled()
-import jax
-print(jax.config.jax_compilation_cache_dir)
+import jax, pathlib, warnings
+warnings.simplefilter("error")
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+jax.jit(lambda x: x + 1)(1.0).block_until_ready()
+folder = jax.config.jax_compilation_cache_dir
+print(folder if any(pathlib.Path(folder).iterdir()) else "nothing is kept")
 """
 
 
