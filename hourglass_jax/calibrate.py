@@ -13,7 +13,6 @@ import jax.numpy as jnp
 
 from hourglass_jax import evaluate, sharding, steps
 from hourglass_jax.checkpoint import Checkpoints
-from hourglass_jax.data import augment, pipeline
 from hourglass_jax.errors import UserError
 from hourglass_jax.experiment import Experiment
 
@@ -45,16 +44,8 @@ def calibrate(experiment: Experiment, workdir: pathlib.Path) -> dict:
         statistics_step = steps.make_statistics_step(
             experiment.model, experiment.mesh, normalisation=experiment.normalisation
         )
-        batches = pipeline.training_batches(
-            experiment.builder,
-            experiment.crop,
-            augment.Augmentation.from_config(config.augment),
-            experiment.rows,
-            seed=config.seed,
-            shuffle_buffer=config.data.shuffle_buffer,
-        )
         total = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
-        for batch in itertools.islice(batches, BATCHES):
+        for batch in itertools.islice(experiment.training_batches(), BATCHES):
             images = sharding.shard_batch({"image": batch["image"]}, experiment.mesh)["image"]
             total = jax.tree.map(jnp.add, total, statistics_step(variables, images))
         state = {

@@ -4,6 +4,7 @@ A step's folder holds the state and, as JSON, what the state means: format, step
 normalisation and the fingerprint of the records. A checkpoint alone is therefore enough to predict.
 """
 
+import contextlib
 import logging
 import math
 import pathlib
@@ -16,7 +17,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from hourglass_jax import distributed
-from hourglass_jax.errors import UserError
+from hourglass_jax.errors import RunError, UserError
 
 logger = logging.getLogger(__name__)
 FORMAT = 1
@@ -84,16 +85,32 @@ class Checkpoints:
         return self.latest if best is None else best
 
     def save(self, state: Any, metadata: dict, figure: float | None) -> None:
-        """Writes the state in the background, under the number of its updates."""
+        """Writes the state in the background, under the number of its updates.
+
+        Raises:
+          RunError: this or the checkpoint before it could not be written.
+        """
         step = int(state.step)
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.PyTreeSave(state),
-                metadata=ocp.args.JsonSave({"format": FORMAT, "step": step, **metadata}),
-            ),
-            metrics=None if figure is None else {self.metric: figure},
-        )
+        with self._writing():  # which also tells how the last one ended
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.PyTreeSave(state),
+                    metadata=ocp.args.JsonSave({"format": FORMAT, "step": step, **metadata}),
+                ),
+                metrics=None if figure is None else {self.metric: figure},
+            )
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            yield
+        except Exception as error:  # whatever Orbax and TensorStore make of a full disk
+            raise RunError(
+                f"a checkpoint could not be written to {self.folder} ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:300]}); with room and rights there, the same "
+                f"command goes on from the one before it"
+            ) from error
 
     def metadata(self, step: int) -> dict:
         """Returns what was saved beside the state of a step.
@@ -164,11 +181,17 @@ class Checkpoints:
             raise DamagedError(
                 f"the checkpoint {self.folder / str(step)} cannot be read "
                 f"({type(error).__name__}: {' '.join(str(error).split())[:300]}); move the folder "
-                f"away to use the one before it"
+                f"away to go on from the one before it, or from the beginning"
             ) from error
 
     def set_aside(self, step: int, error: DamagedError) -> None:
-        """Moves a damaged checkpoint out of the way, so that the one before it is the latest."""
+        """Moves a damaged checkpoint out of the way, so that the one before it is the latest.
+
+        Raises:
+          DamagedError: there is none before it, and the run would begin anew.
+        """
+        if len(self._manager.all_steps()) == 1:
+            raise error
         aside = self.folder.parent / f"damaged-{step}"
         logger.warning("%s; it is now %s", error, aside)
         if distributed.is_first():
@@ -178,8 +201,9 @@ class Checkpoints:
         self._manager.reload()
 
     def close(self) -> None:
-        """Waits for what is being written."""
-        self._manager.close()
+        """Waits for what is being written; raises RunError where that failed."""
+        with self._writing():
+            self._manager.close()
 
 
 def _flatten(tree: dict, prefix: str = "") -> dict:

@@ -6,9 +6,11 @@ Training and evaluation both begin here.
 import dataclasses
 import json
 import pathlib
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -91,6 +93,18 @@ class Experiment:
             if distributed.is_first() == turn:
                 pipeline.prepare(self.builder, str(self.manual_dir))
             distributed.wait_for_all(f"records {'made' if turn else 'found'}")
+
+    def training_batches(self, first_step: int = 0) -> Iterator[dict[str, np.ndarray]]:
+        """Yields this process's rows of augmented batches; see `pipeline.training_batches`."""
+        return pipeline.training_batches(
+            self.builder,
+            self.crop,
+            augment.Augmentation.from_config(self.config.augment),
+            self.rows,
+            seed=self.config.seed,
+            shuffle_buffer=self.config.data.shuffle_buffer,
+            first_step=first_step,
+        )
 
     def num_steps(self) -> int:
         """Returns the updates of the whole run; needs the records if the config has epochs."""

@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 import resource
+import sys
 
 import jax
 import numpy as np
@@ -81,7 +82,9 @@ class Log:
 
 def _memory() -> dict[str, float]:
     """Memory in GB: of this process, and of its first device where that tells."""
-    memory = {"memory_gb_process_peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    unit = 1 if sys.platform == "darwin" else 1024  # of bytes: getrusage(2)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    memory = {"memory_gb_process_peak": peak / 1e9}
     told = jax.local_devices()[0].memory_stats() or {}
     for name, key in (("device", "bytes_in_use"), ("device_peak", "peak_bytes_in_use")):
         if key in told:

@@ -81,8 +81,9 @@ def run() -> None:
     """Runs the command; exit status 0, 2 for the user's mistake, 75 stopped but saved, else 1."""
     output = logging.StreamHandler(sys.stdout)
     output.setFormatter(logging.Formatter("%(message)s"))
-    # Ours alone: the libraries' own chatter would bury it.
-    absl.logging.set_verbosity(absl.logging.ERROR)
+    # Ours alone: the libraries' own chatter would bury it, and what goes wrong in them is raised.
+    absl.logging.set_verbosity(absl.logging.FATAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     logger = logging.getLogger("hourglass_jax")
     logger.addHandler(output)
     logger.setLevel(logging.INFO)

@@ -11,18 +11,15 @@ Every submodule is named: the names are the checkpoint format.
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from hourglass_jax import layers
+
 STEMS = ("paper", "bearpaw")
-# Of BatchNorm's running statistics, a step. Flax calls it "momentum": 0.1 in Torch's terms.
-DECAY = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,87 +34,6 @@ class Normalisation:
         return images / 255.0 - jnp.asarray(self.mean).reshape(1, 1, 1, 3)
 
 
-class Conv(nn.Module):
-    """A convolution with bias, padded by half its size on every side, initialised as in Torch.
-
-    Kernel and bias are uniform in +-1/sqrt(fan_in) (torch/nn, SpatialConvolution.lua), or zero.
-    Flax's default initialiser leaves this network on the plateau of predicting nothing.
-    """
-
-    features: int
-    size: int = 1
-    stride: int = 1
-    zero: bool = False
-    dtype: Any = None
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "batch height width channels"]
-    ) -> Float[Array, "batch newheight newwidth features"]:
-        channels = x.shape[-1]
-        bound = 0.0 if self.zero else 1 / math.sqrt(self.size**2 * channels)
-
-        uniform = functools.partial(_uniform, bound=bound)
-        stored = jnp.promote_types(self.dtype or jnp.float32, jnp.float32)
-        kernel_shape = (self.size, self.size, channels, self.features)
-        kernel = self.param("kernel", uniform, kernel_shape, stored)
-        bias = self.param("bias", uniform, (self.features,), stored)
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = _pointwise(x, kernel) if self.size == 1 else _convolve(x, kernel, self.stride)
-        return y + bias.reshape(1, 1, 1, -1)
-
-
-_BLOCK = 2**16
-
-
-@functools.partial(jax.jit, static_argnames="dtype")
-def _draw(key, bound, dtype):
-    return jax.random.uniform(key, (_BLOCK,), dtype, -bound, bound)
-
-
-def _uniform(key, shape, dtype, bound):
-    # In blocks of one size, so that initialising compiles one kernel and not one for every shape.
-    size = math.prod(shape)
-    keys = [jax.random.fold_in(key, i) for i in range(-(-size // _BLOCK))]
-    xp = jnp if isinstance(key, jax.core.Tracer) else np
-    numbers = xp.concatenate([xp.asarray(_draw(key, bound, dtype)) for key in keys])
-    return jnp.asarray(numbers[:size].reshape(shape))
-
-
-def _convolve(x, kernel, stride=1):
-    margin = kernel.shape[0] // 2
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=[(margin, margin)] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-
-
-def _pointwise(x, kernel):
-    # A matrix product runs twice as fast as XLA's 1x1 convolution on CPUs; on TPUs a convolution
-    # fuses with its neighbours and moves a fifth fewer bytes.
-    def product(x, kernel):
-        flat = x.reshape(-1, x.shape[-1]) @ kernel[0, 0]
-        return flat.reshape(*x.shape[:-1], -1)
-
-    return jax.lax.platform_dependent(x, kernel, cpu=product, default=_convolve)
-
-
-def _batch_norm(dtype, axis_name, train, name):
-    # Statistics stay in float32.
-    return nn.BatchNorm(
-        use_running_average=not train,
-        momentum=DECAY,
-        epsilon=1e-5,
-        dtype=dtype,
-        param_dtype=jnp.promote_types(dtype or jnp.float32, jnp.float32),
-        axis_name=axis_name if train else None,
-        name=name,
-    )
-
-
 class Residual(nn.Module):
     """The pre-activation bottleneck (He et al. 2016) that the whole network is made of (3.2)."""
 
@@ -129,13 +45,27 @@ class Residual(nn.Module):
     def __call__(
         self, x: Float[Array, "batch height width channels"], train: bool
     ) -> Float[Array, "batch height width features"]:
-        conv = functools.partial(Conv, dtype=self.dtype)
-        norm = functools.partial(_batch_norm, self.dtype, self.axis_name, train)
+        conv = functools.partial(layers.Conv, dtype=self.dtype)
+        norm_relu = functools.partial(layers.NormRelu, self.dtype, self.axis_name)
         skip = x if x.shape[-1] == self.features else conv(self.features, name="skip")(x)
-        y = conv(self.features // 2, name="conv1")(nn.relu(norm("bn1")(x)))
-        y = conv(self.features // 2, size=3, name="conv2")(nn.relu(norm("bn2")(y)))
-        y = conv(self.features, name="conv3")(nn.relu(norm("bn3")(y)))
+        y = norm_relu(name="bn1")(x, train)
+        y, bias = conv(self.features // 2, name="conv1")(y, add_bias=False)
+        y = norm_relu(name="bn2")(y, train, bias)
+        y, bias = conv(self.features // 2, size=3, name="conv2")(y, add_bias=False)
+        y = norm_relu(name="bn3")(y, train, bias)
+        y = conv(self.features, name="conv3")(y)
         return skip + y  # and nothing after the sum
+
+
+_traced_once = nn.jit(Residual, static_argnums=(2,))
+
+
+def _residual(module: nn.Module, *args, **kwargs) -> Residual:
+    """A residual module of `module`: traced once for all of one shape, as most of them are.
+
+    That halves the time that tracing takes. Initialising would compile each of them instead.
+    """
+    return (Residual if module.is_initializing() else _traced_once)(*args, **kwargs)
 
 
 class Residuals(nn.Module):
@@ -149,7 +79,8 @@ class Residuals(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool):
         for i in range(self.num_residuals):
-            x = Residual(self.features, self.dtype, self.axis_name, name=f"residual{i}")(x, train)
+            name = f"residual{i}"
+            x = _residual(self, self.features, self.dtype, self.axis_name, name=name)(x, train)
         return x
 
 
@@ -168,29 +99,14 @@ class Hourglass(nn.Module):
     ) -> Float[Array, "batch height width features"]:
         shared = (self.features, self.num_residuals, self.dtype, self.axis_name)
         up = Residuals(*shared, name="up")(x, train)
-        low = _pool(x)
+        low = layers.pool(x)
         low = Residuals(*shared, name="low1")(low, train)
         if self.order > 1:
             low = Hourglass(self.order - 1, *shared, name="low2")(low, train)
         else:
             low = Residuals(*shared, name="low2")(low, train)
         low = Residuals(*shared, name="low3")(low, train)
-        return up + _upsample(low)
-
-
-def _pool(x):
-    """The largest of each 2x2 pixels, by slices: their gradient costs far less than a window's."""
-    batch, height, width, channels = x.shape
-    rows = x.reshape(batch, height // 2, 2, width // 2, 2 * channels)
-    x = jnp.maximum(rows[:, :, 0], rows[:, :, 1])
-    return jnp.maximum(x[..., :channels], x[..., channels:])
-
-
-def _upsample(x):
-    """Doubles height and width by repeating each pixel."""
-    batch, height, width, channels = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
-    return x.reshape(batch, 2 * height, 2 * width, channels)
+        return up + layers.upsample(low)
 
 
 class Stem(nn.Module):
@@ -207,12 +123,14 @@ class Stem(nn.Module):
 
     @nn.compact
     def __call__(self, x, train: bool):
-        residual = functools.partial(Residual, dtype=self.dtype, axis_name=self.axis_name)
+        shared = {"dtype": self.dtype, "axis_name": self.axis_name}
+        residual = functools.partial(_residual, self, **shared)
         wide = 2 * self.stem_features
-        x = Conv(self.stem_features, size=7, stride=2, dtype=self.dtype, name="conv")(x)
-        x = nn.relu(_batch_norm(self.dtype, self.axis_name, train, "bn")(x))
+        conv = layers.Conv(self.stem_features, size=7, stride=2, dtype=self.dtype, name="conv")
+        x, bias = conv(x, add_bias=False)
+        x = layers.NormRelu(self.dtype, self.axis_name, name="bn")(x, train, bias)
         x = residual(wide, name="residual1")(x, train)
-        x = _pool(x)
+        x = layers.pool(x)
         x = residual(wide if self.stem == "paper" else 2 * wide, name="residual2")(x, train)
         return residual(self.features, name="residual3")(x, train)
 
@@ -233,13 +151,13 @@ class Stack(nn.Module):
         shared = (self.features, self.num_residuals, self.dtype, self.axis_name)
         y = Hourglass(self.order, *shared, name="hourglass")(x, train)
         y = Residuals(*shared, name="out")(y, train)
-        y = Conv(self.features, dtype=self.dtype, name="conv")(y)
-        y = nn.relu(_batch_norm(self.dtype, self.axis_name, train, "bn")(y))
+        y, bias = layers.Conv(self.features, dtype=self.dtype, name="conv")(y, add_bias=False)
+        y = layers.NormRelu(self.dtype, self.axis_name, name="bn")(y, train, bias)
         # Zero at first, so that training starts on the plateau of predicting nothing, not above.
-        heatmaps = Conv(self.num_joints, zero=True, dtype=self.dtype, name="heatmaps")(y)
+        heatmaps = layers.Conv(self.num_joints, zero=True, dtype=self.dtype, name="heatmaps")(y)
         if not self.last:
-            x = x + Conv(self.features, dtype=self.dtype, name="merge_features")(y)
-            x = x + Conv(self.features, dtype=self.dtype, name="merge_heatmaps")(heatmaps)
+            x = x + layers.Conv(self.features, dtype=self.dtype, name="merge_features")(y)
+            x = x + layers.Conv(self.features, dtype=self.dtype, name="merge_heatmaps")(heatmaps)
         return x, heatmaps
 
 

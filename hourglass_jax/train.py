@@ -28,7 +28,6 @@ from hourglass_jax import (
     stopping,
 )
 from hourglass_jax.checkpoint import Checkpoints, DamagedError
-from hourglass_jax.data import augment, pipeline
 from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.experiment import Experiment
 from hourglass_jax.log import Log
@@ -163,15 +162,7 @@ def _train(
         accumulate=config.accumulate,
         ema_decay=config.ema_decay,
     )
-    batches = pipeline.training_batches(
-        experiment.builder,
-        experiment.crop,
-        augment.Augmentation.from_config(config.augment),
-        experiment.rows,
-        seed=config.seed,
-        shuffle_buffer=config.data.shuffle_buffer,
-        first_step=first,
-    )
+    batches = experiment.training_batches(first)
     log = Log(workdir, schedule, first)
     watch = Watch(experiment, log)
     profiler = _Profiler(workdir / "profile", first, config.profile_steps)

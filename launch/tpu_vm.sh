@@ -40,14 +40,18 @@ until [ -n "${DRY_RUN:-}" ] ||
 done
 
 on_all() { # what to do with each node: a gcloud command, its name left out
-  local verb=$1 node
+  local verb=$1 node status=0 pids=()
   shift
   for ((slice = 0; slice < SLICES; slice++)); do
     node=$NAME
     [ "$SLICES" = 1 ] || node=$NAME-$slice
     do_it gcloud compute tpus tpu-vm "$verb" "${@//NODE/$node}" --zone="$ZONE" --worker=all &
+    pids+=("$!")
   done
-  wait
+  for pid in "${pids[@]}"; do
+    wait "$pid" || status=$?
+  done
+  return "$status"
 }
 archive=$(mktemp -d)/hourglass_jax.tar.gz
 do_it git archive --format=tar.gz --output="$archive" HEAD

@@ -37,20 +37,27 @@ def assert_same_run(workdir, reference):
 
 
 COMMAND = """
-import pathlib, sys
+import json, pathlib, sys
 sys.path.insert(0, sys.argv[1])
 import conftest
 from hourglass_jax import train
 config = conftest.small_synthetic(pathlib.Path(sys.argv[2]))
+config.update_from_flattened_dict(json.loads(sys.argv[4]))
 if __name__ == "__main__":
     train.train_and_evaluate(config, pathlib.Path(sys.argv[3]))
 """
 
 
-def start(records, workdir):
-    arguments = [sys.executable, "-c", COMMAND, str(ROOT / "tests"), str(records), str(workdir)]
+def start(records, workdir, fields=None, **options):
+    """Starts `small_synthetic` with some fields changed; options are those of Popen."""
+    arguments = [str(ROOT / "tests"), str(records), str(workdir), json.dumps(fields or {})]
     return subprocess.Popen(
-        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-c", COMMAND, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
     )
 
 

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 from conftest import ROOT
+from short_run import wait_for_step
 
 from hourglass_jax import distributed
 from hourglass_jax.errors import UserError
@@ -119,10 +120,8 @@ def test_two_processes_share_one_making_of_records(alone, tmp_path):
 def test_when_one_process_dies_the_other_ends_and_both_can_go_on(alone, tmp_path, victim):
     records, _ = alone
     processes = start_two(records, tmp_path, num_steps=10_000)
-    path = tmp_path / "metrics.jsonl"
-    while not (path.exists() and '"step": 5,' in path.read_text()):
-        assert all(process.poll() is None for process in processes), processes[0].stdout.read()
-        time.sleep(0.05)
+    for process in processes:
+        wait_for_step(process, tmp_path, 5)
     processes[victim].kill()
     died = time.monotonic()
     output, _ = processes[1 - victim].communicate(timeout=120)
@@ -137,10 +136,8 @@ def test_when_one_process_dies_the_other_ends_and_both_can_go_on(alone, tmp_path
 def test_a_signal_to_one_stops_both_at_one_step(alone, tmp_path):
     records, _ = alone
     processes = start_two(records, tmp_path, num_steps=10_000)
-    path = tmp_path / "metrics.jsonl"
-    while not (path.exists() and '"step": 5,' in path.read_text()):
-        assert all(process.poll() is None for process in processes), processes[0].stdout.read()
-        time.sleep(0.05)
+    for process in processes:
+        wait_for_step(process, tmp_path, 5)
     processes[1].send_signal(signal.SIGTERM)
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [75, 75], outputs

@@ -1,12 +1,14 @@
 """What goes wrong with files while a run is away or at work, caused for real."""
 
+import resource
 import shutil
 
 import pytest
 from conftest import small_synthetic
-from short_run import assert_same_run, start, unfinished, wait_for_step
+from short_run import assert_same_run, lines_of, start, unfinished, wait_for_step
 
 from hourglass_jax import train
+from hourglass_jax.checkpoint import Checkpoints
 from hourglass_jax.errors import RunError, UserError
 
 
@@ -29,6 +31,57 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     assert f"{workdir / 'checkpoints/8'} cannot be read" in caplog.text
     assert "going on from step 6" in caplog.text and (workdir / "damaged-8").is_dir()
     assert_same_run(workdir, finished[0])
+
+
+@pytest.mark.parametrize("part", ["state", "metadata"])
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(
+    finished, records, tmp_path, part
+):
+    workdir = unfinished(finished, tmp_path / "run")
+    for folder in (workdir / "checkpoints").iterdir():
+        cut_short(folder / part)
+    with pytest.raises(UserError, match=r"checkpoints/6 cannot be read.*from the beginning"):
+        train.train_and_evaluate(small_synthetic(records), workdir)
+    assert (workdir / "checkpoints/6").is_dir() and (workdir / "damaged-8").is_dir()
+
+
+def start_on_a_full_disk(records, workdir, fields):
+    """The system refuses to let files grow beyond 20 kB, as it refuses on a full disk."""
+    return start(
+        records,
+        workdir,
+        fields,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("at", "error"),
+    [
+        ("the records", "UserError: records cannot be written to"),
+        ("the first picture", "RunError: "),
+    ],
+    ids=lambda value: value.partition(":")[0],
+)
+def test_a_full_disk_ends_the_run(records, tmp_path, at, error):
+    data_dir = tmp_path / "records" if at == "the records" else records
+    process = start_on_a_full_disk(data_dir, tmp_path / "run", {})
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert any(error in line and str(tmp_path) in line for line in output.splitlines()), output
+
+
+def test_a_run_made_longer_ends_where_the_disk_is_full_for_its_checkpoint(
+    finished, records, tmp_path
+):
+    workdir = unfinished(finished, tmp_path / "run")
+    process = start_on_a_full_disk(records, workdir, {"num_steps": 9})
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert f"RunError: a checkpoint could not be written to {workdir}" in output
+    assert lines_of(workdir)[-1]["step"] == 9
+    with Checkpoints(workdir, "PCKh@0.5") as checkpoints:
+        assert checkpoints.latest == 8
 
 
 def test_a_damaged_best_checkpoint_is_told_by_evaluation(finished, records, tmp_path):

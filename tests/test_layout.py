@@ -23,6 +23,7 @@ LAYERS = (
     ("experiment",),
     ("data", "config", "steps", "checkpoint", "visualize", "interop"),
     ("model", "losses", "optimizer", "sharding"),
+    ("layers",),
     ("pose", "progress", "distributed", "startup"),
     ("errors",),
 )

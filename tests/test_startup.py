@@ -8,7 +8,10 @@ import pytest
 from conftest import ROOT
 
 COUNT = """
-import resource, sys
+import ctypes, resource, sys
+# Pages of one size: where the system hands out huge ones unasked, one fault stands for 512.
+PR_SET_THP_DISABLE = 41
+assert ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0
 from hourglass_jax import startup
 if sys.argv[1] == "keep":
     startup.keep_memory()

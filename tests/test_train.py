@@ -1,9 +1,8 @@
 """The loop: what a run leaves behind, and that going on after a kill changes no bit."""
 
 import json
-import os
-import shutil
-import signal
+import random
+import time
 
 import numpy as np
 import pytest
@@ -67,15 +66,6 @@ def test_a_finished_run_is_left_as_it_is(finished, records):
     assert {p: p.stat().st_mtime_ns for p in workdir.rglob("*") if p.is_file()} == before
 
 
-def test_a_run_may_be_made_longer(finished, records, tmp_path):
-    shutil.copytree(finished[0], tmp_path / "run")
-    config = small_synthetic(records)
-    config.num_steps = 9
-    assert train.train_and_evaluate(config, tmp_path / "run")["step"] <= 9
-    with Checkpoints(tmp_path / "run", "PCKh@0.5") as checkpoints:
-        assert checkpoints.latest == 9
-
-
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -105,26 +95,45 @@ def test_a_workdir_of_another_skeleton_is_refused(finished, records):
         checkpoints.check_belongs(checkpoints.latest, metadata)
 
 
-def test_killed_and_started_again_it_ends_with_the_same_bits(finished, records, tmp_path):
-    process = start(records, tmp_path)
-    wait_for_step(process, tmp_path, 5)
-    process.kill()
-    process.wait()
-    assert not (tmp_path / "evaluation.json").exists()
-    train.train_and_evaluate(small_synthetic(records), tmp_path)
-    assert_same_run(tmp_path, finished[0])
-
-
-def test_a_terminated_run_saves_and_can_go_on(finished, records, tmp_path):
-    process = start(records, tmp_path)
-    wait_for_step(process, tmp_path, 1)
-    os.kill(process.pid, signal.SIGTERM)
-    output, _ = process.communicate(timeout=120)
+@pytest.mark.parametrize("kills", [3, pytest.param(25, marks=pytest.mark.slow)])
+def test_stopped_and_killed_it_ends_with_the_same_bits(finished, records, tmp_path, kills):
+    """Killed in any moment of a step, a save, an evaluation and, one time in four, a start."""
+    fields, num_steps, reference = {}, 8, finished[0]
+    if kills > 3:
+        num_steps, reference = 300, tmp_path / "undisturbed"
+        fields = {"num_steps": num_steps, "eval.every_steps": 50}
+        assert start(records, reference, fields).wait() == 0
+    workdir, moments = tmp_path / "run", random.Random(kills)
+    process = start(records, workdir, fields)
+    wait_for_step(process, workdir, 1)
+    process.terminate()
+    output, _ = process.communicate()
     assert process.returncode == 75, output
-    with Checkpoints(tmp_path, "PCKh@0.5") as checkpoints:
-        assert 1 <= checkpoints.latest < 8
-    train.train_and_evaluate(small_synthetic(records), tmp_path)
-    assert_same_run(tmp_path, finished[0])
+    reached = [checkpoint_of(workdir)]
+    assert 1 <= reached[0] < num_steps
+    for kill in range(kills):
+        process = start(records, workdir, fields)
+        if kill % 4 == 3:
+            time.sleep(moments.uniform(0, 15))
+        else:
+            while checkpoint_of(workdir) <= reached[-1] < num_steps:
+                assert process.poll() is None, process.stdout.read()
+                time.sleep(0.01)
+            time.sleep(moments.uniform(0, 0.5))
+        process.kill()
+        process.wait()
+        assert not (workdir / "evaluation.json").exists()
+        reached.append(checkpoint_of(workdir))
+    assert reached == sorted(reached)
+    process = start(records, workdir, fields)
+    assert process.wait() == 0, process.stdout.read()
+    assert_same_run(workdir, reference)
+
+
+def checkpoint_of(workdir) -> int:
+    """The latest complete checkpoint's step, 0 if there is none; by the names alone."""
+    names = [path.name for path in (workdir / "checkpoints").glob("*")]
+    return max([int(name) for name in names if name.isdigit()], default=0)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(records, tmp_path):

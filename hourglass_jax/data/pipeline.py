@@ -44,9 +44,16 @@ def prepare(builder: records.PoseBuilder, manual_dir: str) -> None:
             ),
             file_format="tfrecord",
         )
-    except OSError as error:
+    except (OSError, RuntimeError, tf.errors.OpError) as error:
+        # TensorFlow writes the files, and TFDS wraps what it says of the disk.
+        disk = error
+        while disk is not None and not isinstance(disk, (OSError, tf.errors.OpError)):
+            disk = disk.__cause__
+        if disk is None:
+            raise
         raise UserError(
-            f"records cannot be written to {builder.data_path}: {error.strerror or error}; set "
+            f"records cannot be written to {builder.data_path}: "
+            f"{getattr(disk, 'strerror', None) or getattr(disk, 'message', disk)}; set "
             f"config.data.data_dir to another folder"
         ) from None
 

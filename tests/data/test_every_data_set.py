@@ -46,12 +46,18 @@ def make_custom(folder):
     ("name", "make", "split", "figures"),
     [
         ("mpii", make_mpii, "validation", {"PCKh@0.5", "PCKh@0.1", "PCKh/AUC", "PCKh@0.5/wrist"}),
-        ("coco", make_coco, "validation", {"AP", "AR", "PCK@0.2", "PCK@0.2/nose"}),
+        pytest.param(
+            *("coco", make_coco, "validation", {"AP", "AR", "PCK@0.2", "PCK@0.2/nose"}),
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             *("flic", make_flic, "test", {"PCK@0.2", "PCK@0.2/elbow", "PCK@0.2/wrist"}),
             marks=pytest.mark.slow,
         ),
-        ("custom", make_custom, "validation", {"PCK@0.1", "PCK@0.1/snout"}),
+        pytest.param(
+            *("custom", make_custom, "validation", {"PCK@0.1", "PCK@0.1/snout"}),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_main_job_runs_on_it(tmp_path, name, make, split, figures):

@@ -4,6 +4,7 @@ import concurrent.futures
 import functools
 import multiprocessing
 import os
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -17,6 +18,8 @@ from hourglass_jax.pose.skeleton import MPII
 BOX_MARGIN = 1.25
 # Half of the head box's diagonal is about the length of a head: MPII's rule (SC_BIAS).
 HEAD_SHARE = 0.6
+# People that one process draws while a further one starts.
+WORTH_A_PROCESS = 50
 
 
 class SyntheticPeoplePose(records.PoseBuilder):
@@ -43,14 +46,8 @@ class SyntheticPeoplePose(records.PoseBuilder):
         }
 
     def _generate_examples(self, seed: int, indices: range):
-        draw = functools.partial(draw_person, seed)
-        # Fresh processes: TensorFlow's threads do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        workers = min(os.cpu_count() or 1, max(len(indices) // 50, 1))
-        with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
-            people = pool.map(draw, indices, chunksize=16)
-            for index, person in zip(indices, people, strict=True):
-                yield index, self._person_record(index, person)
+        for index, person in zip(indices, _draw(seed, indices), strict=True):
+            yield index, self._person_record(index, person)
 
     def _person_record(self, index: int, person: Person) -> dict:
         center, size = geometry.box_around(person.joints, person.labelled, BOX_MARGIN)
@@ -65,3 +62,15 @@ class SyntheticPeoplePose(records.PoseBuilder):
             reference=HEAD_SHARE * np.linalg.norm(corners[2:] - corners[:2]),
             id=f"synthetic/{index:06d}",
         )
+
+
+def _draw(seed: int, indices: range) -> Iterator[Person]:
+    draw = functools.partial(draw_person, seed)
+    workers = min(os.cpu_count() or 1, len(indices) // WORTH_A_PROCESS)
+    if workers < 2:
+        yield from map(draw, indices)
+        return
+    # Fresh processes: TensorFlow's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
+        yield from pool.map(draw, indices, chunksize=16)
