@@ -4,6 +4,8 @@ import importlib
 
 _PUBLIC = {
     "Hourglass": "hourglass_jax.model",
+    "PoseEstimator": "hourglass_jax.estimator",
+    "Poses": "hourglass_jax.estimator",
     "Residual": "hourglass_jax.model",
     "StackedHourglass": "hourglass_jax.model",
     "Skeleton": "hourglass_jax.pose.skeleton",

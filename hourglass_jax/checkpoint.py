@@ -5,6 +5,7 @@ normalisation and the fingerprint of the records. A checkpoint alone is therefor
 """
 
 import contextlib
+import dataclasses
 import logging
 import math
 import pathlib
@@ -13,11 +14,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from hourglass_jax import distributed
 from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.model import Normalisation, StackedHourglass
+from hourglass_jax.pose.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
 FORMAT = 1
@@ -44,8 +48,9 @@ class Checkpoints:
         self.close()
 
     def __init__(
-        self, workdir: pathlib.Path, metric: str, keep: int = 1, *, read_only: bool = False
+        self, workdir: pathlib.Path, metric: str | None, keep: int = 1, *, read_only: bool = False
     ):
+        """Opens a workdir's checkpoints; a reader may leave the metric open, as they have one."""
         self.metric = metric
         self.folder = workdir.absolute() / "checkpoints"
         # `max_to_keep` with a best function would evict the latest step; both must stay.
@@ -72,6 +77,8 @@ class Checkpoints:
         )
 
     def _figure(self, metrics: dict) -> float:
+        if self.metric is None:
+            return max(metrics.values(), default=-math.inf)
         return metrics.get(self.metric, -math.inf)
 
     @property
@@ -204,6 +211,64 @@ class Checkpoints:
         """Waits for what is being written; raises RunError where that failed."""
         with self._writing():
             self._manager.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What a checkpoint alone tells: a network, its variables and what they were trained with."""
+
+    model: StackedHourglass
+    variables: dict
+    skeleton: Skeleton
+    normalisation: Normalisation
+    input_size: int
+    where: pathlib.Path
+
+
+def load(path: str | pathlib.Path) -> Trained:
+    """Reads a checkpoint by itself, its averaged variables where it has them.
+
+    Args:
+      path: a workdir (its best step), its folder of checkpoints, or one step's folder.
+
+    Raises:
+      UserError: there is no checkpoint, or it cannot be read.
+    """
+    workdir, step = _locate(pathlib.Path(path))
+    with Checkpoints(workdir, None, read_only=True) as checkpoints:
+        step = checkpoints.best if step is None else step
+        metadata = checkpoints.metadata(step)
+        config = metadata["config"]
+        skeleton = Skeleton(**metadata["skeleton"])
+        fields = {**config["model"], "dtype": jnp.dtype(config["model"]["dtype"])}
+        side = fields.pop("input_size")
+        model = StackedHourglass(num_joints=skeleton.num_joints, **fields)
+        shapes = jax.eval_shape(
+            lambda: model.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), train=False)
+        )
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes)
+        if config["ema_decay"]:
+            variables = checkpoints.restore(step, {"ema": like})["ema"]
+        else:
+            variables = checkpoints.restore(step, like)
+    mean = tuple(metadata["normalisation"]["mean"])
+    where = checkpoints.folder / str(step)
+    return Trained(model, variables, skeleton, Normalisation(mean), side, where)
+
+
+def _locate(path: pathlib.Path) -> tuple[pathlib.Path, int | None]:
+    """Returns the workdir that a path belongs to, and the step if it names one."""
+    if path.name.isdigit() and (path / "metadata").exists():
+        return path.absolute().parent.parent, int(path.name)
+    workdir = path.absolute().parent if path.name == "checkpoints" else path
+    if any(p.name.isdigit() for p in (workdir / "checkpoints").glob("*")):
+        return workdir, None
+    what = "holds no checkpoint" if path.exists() else "does not exist"
+    raise UserError(
+        f"--checkpoint={path} {what}; give a run's workdir, such as runs/synthetic, or one step's "
+        f"folder in its checkpoints/"
+    )
 
 
 def _flatten(tree: dict, prefix: str = "") -> dict:

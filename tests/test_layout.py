@@ -14,8 +14,8 @@ PACKAGE = ROOT / "hourglass_jax"
 # From the top down: a module may import those of later lines, and its own line's where it is one
 # package (pose, data, interop).
 LAYERS = (
-    ("main",),
-    ("train",),
+    ("main", "predict"),
+    ("train", "estimator"),
     ("watch", "calibrate"),
     ("evaluate", "log", "stopping"),
     ("pictures",),
@@ -24,7 +24,7 @@ LAYERS = (
     ("data", "config", "steps", "checkpoint", "visualize", "interop"),
     ("model", "losses", "optimizer", "sharding"),
     ("layers",),
-    ("pose", "progress", "distributed", "startup"),
+    ("pose", "progress", "distributed", "startup", "photo", "boxes"),
     ("errors",),
 )
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))

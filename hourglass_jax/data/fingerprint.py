@@ -9,7 +9,7 @@ from hourglass_jax.errors import UserError
 _HERE = pathlib.Path(__file__).parent
 _SHARED_CODE = [
     *(_HERE / f"{name}.py" for name in ("records", "photographs", "keypoint_json", "keypoint_csv")),
-    *(_HERE.parent / f"pose/{name}.py" for name in ("geometry", "skeleton")),
+    *(_HERE.parent / f"pose/{name}.py" for name in ("cutout", "geometry", "skeleton")),
 ]
 
 

@@ -14,7 +14,6 @@ import pathlib
 import shutil
 from collections.abc import Mapping
 
-import cv2
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -24,7 +23,7 @@ from PIL import Image
 
 from hourglass_jax.data import fingerprint
 from hourglass_jax.errors import UserError
-from hourglass_jax.pose import geometry
+from hourglass_jax.pose import cutout, geometry
 from hourglass_jax.pose.skeleton import Skeleton
 
 # JAX owns the accelerators; TensorFlow only feeds it.
@@ -256,18 +255,12 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 f"{id}: a box of {size} px around {np.asarray(center).tolist()} is none that a "
                 f"picture can hold; correct the annotations, or leave the person out"
             )
-        height, width = image.shape[:2]
-        reach = size * limits.surroundings / 2
-        left, top = np.clip(np.floor(center - reach), 0, (width - 1, height - 1)).astype(int)
-        right, bottom = np.ceil(center + reach).astype(int) + 1
-        kept = image[top : max(bottom, top + 1), left : max(right, left + 1)]
-        zoom = min(1.0, limits.resolution / size)
-        shape = np.maximum(np.round(np.array(kept.shape[1::-1]) * zoom), 1).astype(int)
-        # Averaging over the area, as bilinear sampling alone would skip pixels.
-        small = cv2.resize(kept, shape.tolist(), interpolation=cv2.INTER_AREA) if zoom < 1 else kept
-        step = np.array(kept.shape[1::-1]) / shape
-        record_to_source = np.concatenate(
-            [np.diag(step), (step / 2 - 0.5 + (left, top))[:, None]], axis=1
+        small, record_to_source = cutout.cut_out(
+            image,
+            np.asarray(center),
+            size,
+            surroundings=limits.surroundings,
+            resolution=limits.resolution,
         )
         source_to_record = geometry.invert(record_to_source)
         joints_record = geometry.apply(source_to_record, np.asarray(joints_source, np.float64))
@@ -278,7 +271,7 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "labelled": labelled,
             "visible": visible & labelled,
             "center_record": center_record.astype(np.float32),
-            "size_record": np.float32(size / step.mean()),
+            "size_record": np.float32(size / np.diag(record_to_source).mean()),
             "reference": np.float32(reference),
             "record_to_source": record_to_source.astype(np.float32),
             "id": id,

@@ -1,0 +1,90 @@
+"""Where people are in pictures: one box for all, or a file that lists them by picture."""
+
+import csv
+import json
+import pathlib
+
+from hourglass_jax.errors import UserError
+
+
+class Boxes:
+    """Boxes (x, y, width, height), px, by the name of the picture."""
+
+    def __init__(self, everywhere: list | None = None, by_name: dict[str, list] | None = None):
+        self._everywhere, self._by_name = everywhere, by_name
+
+    @classmethod
+    def from_flags(cls, box: str | None, file: str | None) -> "Boxes":
+        """Reads --box or --boxes; neither: the person fills the picture.
+
+        A JSON file holds {"photo.jpg": [[x, y, width, height], ...]}, or a list of objects with
+        "file_name" or "image_id", and "bbox", as detectors write them; a CSV file has the columns
+        image, x, y, width, height.
+
+        Raises:
+          UserError: it cannot be read.
+        """
+        if box is not None:
+            return cls(everywhere=[_numbers(box.split(","), f"--box={box}")])
+        if file is None:
+            return cls()
+        path = pathlib.Path(file)
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"--boxes={file} cannot be read: {error}") from None
+        by_name: dict[str, list] = {}
+        rows = _from_json(text, path) if path.suffix.lower() == ".json" else _from_csv(text, path)
+        for name, numbers in rows:
+            by_name.setdefault(str(name), []).append(_numbers(numbers, f"{path}, {name}"))
+        return cls(by_name=by_name)
+
+    def of(self, name: str) -> list | None:
+        """Returns a picture's boxes: none if its file lists others alone; None: the whole of it."""
+        if self._by_name is None:
+            return self._everywhere
+        for key in (name, pathlib.Path(name).name, pathlib.Path(name).stem):
+            if key in self._by_name:
+                return self._by_name[key]
+        return []
+
+
+def _numbers(values, where: str) -> list[float]:
+    try:
+        numbers = [float(value) for value in values]
+        if len(numbers) == 4:
+            return numbers
+    except (TypeError, ValueError):
+        pass
+    raise UserError(f"{where}: a box is x,y,width,height in px, and not {values!r}")
+
+
+def _from_json(text: str, path: pathlib.Path):
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON: {error}") from None
+    if isinstance(content, dict):
+        for name, boxes in content.items():
+            if not isinstance(boxes, list):
+                raise UserError(f"{path}, {name}: expected a list of boxes")
+            several = all(isinstance(box, (list, tuple)) for box in boxes)
+            yield from ((name, box) for box in (boxes if several else [boxes]))
+        return
+    for i, entry in enumerate(content if isinstance(content, list) else [content]):
+        if not isinstance(entry, dict) or "bbox" not in entry:
+            raise UserError(f'{path}: entry {i} has no "bbox"')
+        name = entry.get("file_name", entry.get("image_id"))
+        if name is None:
+            raise UserError(f'{path}: entry {i} has neither "file_name" nor "image_id"')
+        yield name, entry["bbox"]
+
+
+def _from_csv(text: str, path: pathlib.Path):
+    columns = ["image", "x", "y", "width", "height"]
+    rows = csv.DictReader(text.splitlines())
+    missing = [column for column in columns if column not in (rows.fieldnames or [])]
+    if missing:
+        raise UserError(f"{path} lacks the column {missing[0]!r}; it needs {', '.join(columns)}")
+    for row in rows:
+        yield row["image"], [row[column] for column in columns[1:]]

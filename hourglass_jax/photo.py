@@ -1,0 +1,86 @@
+"""Pictures of any kind as RGB: files, Pillow's images, arrays."""
+
+import pathlib
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from hourglass_jax.errors import UserError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+_MAX_PIXELS = 250_000_000  # beyond any camera's: damaged, or an attack
+
+
+def as_rgb(image: "str | pathlib.Path | Image.Image | np.ndarray") -> UInt8[np.ndarray, "h w 3"]:
+    """Returns a picture upright and in RGB.
+
+    A camera's note that it was held sideways is followed; grey and CMYK become RGB, 16 bits become
+    8, and what is transparent becomes white. Arrays of floats are in [0, 1].
+
+    Raises:
+      UserError: it is no picture, or damaged.
+    """
+    if isinstance(image, Image.Image):
+        return _from_pillow(image)
+    if hasattr(image, "__array__"):
+        return _from_array(np.asarray(image))
+    try:
+        with Image.open(image) as opened:
+            if opened.width * opened.height > _MAX_PIXELS:
+                raise UserError(
+                    f"{image} says that it has {opened.width} x {opened.height} px; pictures of "
+                    f"more than {_MAX_PIXELS} px are not read"
+                )
+            return _from_pillow(opened)
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{image}: there is no such file") from None
+    except Exception as error:  # Pillow raises whatever its decoders come upon
+        raise UserError(
+            f"{image} is no picture that can be read ({' '.join(str(error).split())[:200]})"
+        ) from None
+
+
+def _from_pillow(image: Image.Image) -> np.ndarray:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image).astype(np.float64)
+        top = 65535 if values.max(initial=0) > 255 else 255
+        return _grey(np.clip(np.round(values * (255 / top)), 0, 255).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return np.asarray(image.convert("RGB"))
+
+
+def _from_array(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    good = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.size == 0 or not good:
+        raise UserError(
+            f"an array of shape {array.shape} is no picture; it must be [height, width], or "
+            f"[height, width, 3] in RGB, or with a fourth channel of opacity"
+        )
+    if array.dtype == np.uint16:
+        array = np.round(array / 257)
+    elif array.dtype == bool or np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
+            raise UserError(
+                f"a picture of {array.dtype} must lie in [0, 1], and not in [{array.min()}, "
+                f"{array.max()}]; give integers as uint8"
+            )
+        array = np.round(array * 255.0)
+    elif array.min() < 0 or array.max() > 255:
+        raise UserError(f"a picture of {array.dtype} must lie in 0 to 255; got {array.max()}")
+    array = array.astype(np.uint8)
+    if array.ndim == 2:
+        return _grey(array)
+    return array if array.shape[2] == 3 else _from_pillow(Image.fromarray(array))
+
+
+def _grey(array: np.ndarray) -> np.ndarray:
+    return np.repeat(array[..., None], 3, axis=2)
