@@ -59,7 +59,7 @@ def start_on_a_full_disk(records, workdir, fields):
     ("at", "error"),
     [
         ("the records", "UserError: records cannot be written to"),
-        ("the first picture", "RunError: "),
+        pytest.param("the first picture", "RunError: ", marks=pytest.mark.slow),
     ],
     ids=lambda value: value.partition(":")[0],
 )

@@ -20,6 +20,7 @@ def test_epochs_may_be_given_instead_of_steps(records, tmp_path):
     assert Experiment.from_config(config).num_steps() == 2  # of 8 people each, of 24
 
 
+@pytest.mark.slow
 def test_averaged_parameters_are_what_is_evaluated(records, tmp_path):
     config = small_synthetic(records)
     config.update({"num_steps": 2, "ema_decay": 0.999})
@@ -32,6 +33,7 @@ def test_averaged_parameters_are_what_is_evaluated(records, tmp_path):
     assert (state["ema"]["params"]["stem"]["conv"]["kernel"] != kernel).any()
 
 
+@pytest.mark.slow
 def test_steps_are_profiled_on_request(records, tmp_path):
     config = small_synthetic(records)
     config.update({"num_steps": 14, "profile_steps": 2})

@@ -35,6 +35,7 @@ def make_batch(seed=0):
     }
 
 
+@functools.cache
 def make_variables(model, dtype):
     variables = steps.init_variables(model, 0)
     # A fresh network predicts nothing, and hides half of the gradients: shake its heads.
@@ -45,6 +46,7 @@ def make_variables(model, dtype):
     return jax.tree.map(lambda x: jnp.asarray(x, dtype), variables)
 
 
+@functools.cache
 def run(model, dtype, devices, *, sync=False, **options):
     """One step of plain gradient descent: its metrics, and gradient and statistics after it."""
     mesh = sharding.make_mesh(jax.devices()[:devices])
