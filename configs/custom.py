@@ -18,6 +18,8 @@ def get_config() -> ConfigDict:
     config.batch_size = 16  # over all devices
     config.num_steps = 1200
     config.num_epochs = 0.0  # instead of num_steps, if above 0
+    config.init_from = ""  # a workdir or checkpoint to fine-tune; empty: from scratch
+    config.freeze = ()  # patterns of parameters that stay as they are, such as ("stem/*",)
     config.sync_batch_norm = False  # statistics per device, as the reference has them
     config.freeze_batch_norm = False  # True: train with the running statistics as they are
     config.accumulate = 1  # parts of a batch, computed one after the other
@@ -67,6 +69,7 @@ def get_config() -> ConfigDict:
     config.optimizer.warmup_steps = 50
     config.optimizer.drop_at = (0.8,)  # of the step schedule: shares of the run
     config.optimizer.drop_factor = 0.2
+    config.optimizer.multipliers = ()  # of the learning rate, such as ("stem/*=0.1",)
     config.optimizer.patience = 2000  # of the plateau schedule: steps without progress
     config.optimizer.clip_norm = 0.0  # 0: none
 

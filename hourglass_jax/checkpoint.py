@@ -29,6 +29,7 @@ FORMAT = 1
 # it logs and saves, how it evaluates, and where files lie (their content has a fingerprint).
 MAY_CHANGE = (
     *("num_steps", "num_epochs", "log_every_steps", "profile_steps", "eval", "checkpoint"),
+    "init_from",
     *("data.manual_dir", "data.data_dir", "data.train_json", "data.validation_json"),
     *("data.image_dir", "data.validation_image_dir", "data.detections"),
 )
@@ -225,16 +226,17 @@ class Trained:
     where: pathlib.Path
 
 
-def load(path: str | pathlib.Path) -> Trained:
+def load(path: str | pathlib.Path, flag: str = "--checkpoint") -> Trained:
     """Reads a checkpoint by itself, its averaged variables where it has them.
 
     Args:
       path: a workdir (its best step), its folder of checkpoints, or one step's folder.
+      flag: that named the path, for messages.
 
     Raises:
       UserError: there is no checkpoint, or it cannot be read.
     """
-    workdir, step = _locate(pathlib.Path(path))
+    workdir, step = _locate(pathlib.Path(path), flag)
     with Checkpoints(workdir, None, read_only=True) as checkpoints:
         step = checkpoints.best if step is None else step
         metadata = checkpoints.metadata(step)
@@ -257,7 +259,7 @@ def load(path: str | pathlib.Path) -> Trained:
     return Trained(model, variables, skeleton, Normalisation(mean), side, where)
 
 
-def _locate(path: pathlib.Path) -> tuple[pathlib.Path, int | None]:
+def _locate(path: pathlib.Path, flag: str) -> tuple[pathlib.Path, int | None]:
     """Returns the workdir that a path belongs to, and the step if it names one."""
     if path.name.isdigit() and (path / "metadata").exists():
         return path.absolute().parent.parent, int(path.name)
@@ -266,7 +268,7 @@ def _locate(path: pathlib.Path) -> tuple[pathlib.Path, int | None]:
         return workdir, None
     what = "holds no checkpoint" if path.exists() else "does not exist"
     raise UserError(
-        f"--checkpoint={path} {what}; give a run's workdir, such as runs/synthetic, or one step's "
+        f"{flag}={path} {what}; give a run's workdir, such as runs/synthetic, or one step's "
         f"folder in its checkpoints/"
     )
 

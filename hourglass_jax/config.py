@@ -60,6 +60,16 @@ class Shares:
         return "a list of numbers between 0 and 1 that rise"
 
 
+class Texts:
+    """Any number of texts."""
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
+
+    def __str__(self):
+        return "a list of texts, such as ('stem/*',)"
+
+
 class Text:
     def accepts(self, value: Any) -> bool:
         return isinstance(value, str)
@@ -75,6 +85,8 @@ FIELDS = {
     "num_steps": Whole(0),
     "num_epochs": Number(0),
     "log_every_steps": Whole(1),
+    "init_from": Text(),
+    "freeze": Texts(),
     "sync_batch_norm": SWITCH,
     "freeze_batch_norm": SWITCH,
     "accumulate": Whole(1),
@@ -107,6 +119,7 @@ FIELDS = {
     "optimizer.warmup_steps": Whole(0),
     "optimizer.drop_at": Shares(),
     "optimizer.drop_factor": Number(0, 1),
+    "optimizer.multipliers": Texts(),
     "optimizer.patience": Whole(1),
     "optimizer.clip_norm": Number(0),
     "eval.every_steps": Whole(1),

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from hourglass_jax import distributed, pictures, sharding, steps
+from hourglass_jax import distributed, pictures, report, sharding, steps
 from hourglass_jax.checkpoint import Checkpoints
 from hourglass_jax.errors import UserError
 from hourglass_jax.experiment import Experiment
@@ -223,6 +223,13 @@ def evaluate(
         ids=predictions.ids,
     )
     pictures.save_best_to_worst(experiment, predictions, split, workdir / "pictures")
+    lines = workdir / "metrics.jsonl"
+    training = (
+        [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
+    )
+    report.write(
+        workdir / "report.html", result, predictions, experiment.skeleton, builder.MEASURE, training
+    )
     # Last, and at once: where it is, the rest is.
     unfinished = workdir / "evaluation.json.unfinished"
     unfinished.write_text(json.dumps(result, indent=2) + "\n")

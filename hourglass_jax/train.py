@@ -19,8 +19,10 @@ from ml_collections import ConfigDict
 
 from hourglass_jax import (
     calibrate,
+    checkpoint,
     distributed,
     evaluate,
+    finetune,
     optimizer,
     pictures,
     sharding,
@@ -128,10 +130,22 @@ def _trained(config: ConfigDict, workdir: pathlib.Path) -> Experiment:
     return experiment
 
 
-def _initial_state(experiment: Experiment, optax_optimizer, checkpoints: Checkpoints):
-    """Returns the state to go on from: the workdir's latest checkpoint, else scratch."""
+def _first_variables(experiment: Experiment, checkpoints: Checkpoints) -> dict:
+    """Returns what training begins with: fresh variables, or those of the config's `init_from`."""
+    variables = steps.init_variables(experiment.model, experiment.config.seed)
+    source = experiment.config.init_from
+    if source and checkpoints.latest is None:
+        trained = checkpoint.load(source, "config.init_from")
+        variables, table = finetune.warm_start(
+            variables, experiment.skeleton, trained.variables, trained.skeleton, source
+        )
+        logger.info("beginning with %s\n%s", trained.where, table)
+    return variables
+
+
+def _initial_state(experiment: Experiment, variables, optax_optimizer, checkpoints: Checkpoints):
+    """Returns the state to go on from: the workdir's latest checkpoint, else `variables`."""
     config = experiment.config
-    variables = steps.init_variables(experiment.model, config.seed)
     state = steps.create_train_state(variables, optax_optimizer, ema=config.ema_decay > 0)
     state = sharding.replicate(state, experiment.mesh)
     while (step := checkpoints.latest) is not None:
@@ -150,7 +164,11 @@ def _train(
     """Trains to the end; returns the last step and its predictions for the split that selects."""
     config, mesh, num_steps = experiment.config, experiment.mesh, experiment.num_steps()
     optax_optimizer, schedule = optimizer.create_optimizer(config.optimizer, num_steps)
-    state = _initial_state(experiment, optax_optimizer, checkpoints)
+    variables = _first_variables(experiment, checkpoints)
+    optax_optimizer = finetune.with_rates(
+        optax_optimizer, config.freeze, config.optimizer.multipliers, variables["params"]
+    )
+    state = _initial_state(experiment, variables, optax_optimizer, checkpoints)
     first = int(state.step)
     train_step = steps.make_train_step(
         experiment.model,

@@ -17,7 +17,8 @@ from hourglass_jax.experiment import Experiment
 
 def test_a_run_leaves_what_it_promises(finished):
     workdir, result = finished
-    for name in ("config.json", "metrics.jsonl", "training_batch.png", "predictions.npz"):
+    promised = ("config.json", "metrics.jsonl", "training_batch.png", "predictions.npz")
+    for name in (*promised, "report.html"):
         assert (workdir / name).stat().st_size > 0, name
     assert {p.name for p in (workdir / "pictures").iterdir()} == {
         "best.png",

@@ -1,0 +1,104 @@
+"""The report is one whole file: valid, readable without a network, and of the right figures."""
+
+import base64
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hourglass_jax import report
+from hourglass_jax.evaluate import summarise
+from hourglass_jax.pose.skeleton import LSP
+from hourglass_jax.predictions import Predictions
+
+VOID = {"meta", "img"}
+
+
+class Document(HTMLParser):
+    """Checks that tags nest, and collects what refers to something."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.sources = [], []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in VOID:
+            self.open.append(tag)
+        self.sources += [value for name, value in attributes if name in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+
+@pytest.fixture
+def predictions():
+    rng = np.random.default_rng(0)
+    people, joints = 30, LSP.num_joints
+    truth = rng.uniform(0, 100, (people, joints, 2))
+    labelled = rng.random((people, joints)) < 0.9
+    labelled[:, 3] = False  # nobody's
+    return Predictions(
+        joints=(truth + rng.normal(0, 5, truth.shape))[:, None],
+        scores=rng.random((people, joints)),
+        truth=truth,
+        labelled=labelled,
+        visible=labelled & (rng.random((people, joints)) < 0.7),
+        reference=np.full(people, 30.0),
+        ids=np.arange(people).astype(str),
+    )
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_report(tmp_path, predictions, trained):
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (40, 30), (200, 30, 30)).save(tmp_path / "pictures/best.png")
+    figures = summarise(predictions, LSP, "PCK@0.2")
+    result = {
+        "metrics": {k: None if np.isnan(v) else v for k, v in figures.items()},
+        "persons": 30,
+        "checkpoint": "checkpoints/7",
+        "dataset": "people & <others>",
+        "split": "test",
+        "config": {"seed": 3},
+    }
+    lines = [
+        {"step": 1, "loss": 1.0, "ratio_to_plateau": [1.0, 1.0]},
+        {"step": 2, "loss": 0.5, "ratio_to_plateau": [0.5, 0.4]},
+        {"step": 2, "validation/PCK@0.2": 0.5, "train/PCK@0.2": None},
+    ]
+    path = tmp_path / "report.html"
+    report.write(path, result, predictions, LSP, "PCK@0.2", lines if trained else [])
+    text = path.read_text()
+    document = Document()
+    document.feed(text)
+    assert not document.open
+    (source,) = [s for s in document.sources if not s.startswith("#")]
+    content = base64.b64decode(source.removeprefix("data:image/jpeg;base64,"))
+    assert Image.open(io.BytesIO(content)).size == (40, 30)
+    plots = re.findall("<svg.*?</svg>", text, re.DOTALL)
+    assert len(plots) == (3 if trained else 2)
+    for plot in plots:
+        ElementTree.fromstring(plot)
+    assert f"{100 * figures['PCK@0.2']:.1f} PCK@0.2" in text
+    assert "people &amp; &lt;others&gt;" in text and "<others>" not in text
+    row = re.search(r"<td>right hip</td>(.*?)</tr>", text).group(1)
+    assert re.findall("<td>(.*?)</td>", row) == [
+        *("-" if np.isnan(v) else f"{100 * v:.1f}" for v in _shares(predictions, 2)),
+        str(predictions.labelled[:, 2].sum()),
+    ]
+    assert re.search(r"<td>left hip</td><td>-</td><td>-</td><td>-</td><td>0</td>", text)
+    report.write(path, result, predictions, LSP, "PCK@0.2", lines if trained else [])
+    assert path.read_text() == text
+
+
+def _shares(predictions, joint):
+    found = (predictions.errors() <= 0.2)[:, joint]
+    labelled, visible = predictions.labelled[:, joint], predictions.visible[:, joint]
+    return [found[m].mean() for m in (labelled, labelled & visible, labelled & ~visible)]
