@@ -2,9 +2,13 @@
 
 import csv
 import json
+import logging
 import pathlib
+from collections.abc import Sequence
 
 from hourglass_jax.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 class Boxes:
@@ -12,6 +16,11 @@ class Boxes:
 
     def __init__(self, everywhere: list | None = None, by_name: dict[str, list] | None = None):
         self._everywhere, self._by_name = everywhere, by_name
+        # Of names that two keys go by, the first one's.
+        self._keys: dict[str, str] = {}
+        for key in by_name or {}:
+            for form in _forms(key):
+                self._keys.setdefault(form, key)
 
     @classmethod
     def from_flags(cls, box: str | None, file: str | None) -> "Boxes":
@@ -30,7 +39,7 @@ class Boxes:
             return cls()
         path = pathlib.Path(file)
         try:
-            text = path.read_text()
+            text = path.read_text("utf-8-sig")  # spreadsheets begin a CSV with a mark
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--boxes={file} cannot be read: {error}") from None
         by_name: dict[str, list] = {}
@@ -43,10 +52,31 @@ class Boxes:
         """Returns a picture's boxes: none if its file lists others alone; None: the whole of it."""
         if self._by_name is None:
             return self._everywhere
-        for key in (name, pathlib.Path(name).name, pathlib.Path(name).stem):
-            if key in self._by_name:
-                return self._by_name[key]
+        for form in _forms(name):
+            if form in self._keys:
+                return self._by_name[self._keys[form]]
         return []
+
+    def check(self, names: Sequence[str]) -> None:
+        """Raises UserError if a file's boxes are of none of these pictures; warns of the others."""
+        if self._by_name is None:
+            return
+        forms = {form for name in names for form in _forms(name)}
+        lost = [key for key in self._by_name if not forms & set(_forms(key))]
+        if len(lost) == len(self._by_name):
+            raise UserError(
+                f"--boxes lists none of the pictures: it has {', '.join(lost[:3]) or 'no boxes'}, "
+                f"and the input {', '.join(names[:3])}"
+            )
+        if lost:
+            logger.warning("boxes of %d pictures that are not there: %s", len(lost), lost[0])
+
+
+def _forms(name: str) -> list[str]:
+    """What a picture may be called, closest first: COCO's 139 is 000000000139.jpg."""
+    path = pathlib.PurePath(name)
+    number = path.stem.lstrip("0") if path.stem.isdigit() else path.stem
+    return list(dict.fromkeys([name, path.name, path.stem, number]))
 
 
 def _numbers(values, where: str) -> list[float]:

@@ -227,9 +227,11 @@ def check_boxes(boxes, shape: tuple[int, ...]) -> Float[np.ndarray, "people 4"]:
         sides = np.array([width, height])
         return np.concatenate([sides * (1 - 1 / BOX_MARGIN) / 2, sides / BOX_MARGIN])[None]
     try:
-        found = np.asarray(boxes, float).reshape(-1, 4) if np.size(boxes) else np.zeros((0, 4))
+        found = np.atleast_2d(np.asarray(boxes, float)) if np.size(boxes) else np.zeros((0, 4))
     except (TypeError, ValueError):
-        raise UserError(f"boxes must be (x, y, width, height) each, and not {boxes!r}") from None
+        found = None
+    if found is None or found.ndim != 2 or found.shape[1] != 4:
+        raise UserError(f"each box must be (x, y, width, height), and not {boxes!r}")
     for box in found:
         if not np.isfinite(box).all() or box[2:].min() <= 0 or np.abs(box).max() > 1e6:
             raise UserError(

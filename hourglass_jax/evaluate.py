@@ -223,10 +223,9 @@ def evaluate(
         ids=predictions.ids,
     )
     pictures.save_best_to_worst(experiment, predictions, split, workdir / "pictures")
-    lines = workdir / "metrics.jsonl"
-    training = (
-        [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
-    )
+    log = workdir / "metrics.jsonl"
+    lines = log.read_text().splitlines() if log.exists() else []
+    training = [json.loads(line) for line in lines if line.endswith("}")]  # the last may be cut off
     report.write(
         workdir / "report.html", result, predictions, experiment.skeleton, builder.MEASURE, training
     )

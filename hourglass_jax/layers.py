@@ -79,11 +79,12 @@ def _convolve(x, kernel, stride=1):
 def _pointwise(x, kernel):
     # A matrix product runs twice as fast as XLA's 1x1 convolution on CPUs; on TPUs a convolution
     # fuses with its neighbours and moves a fifth fewer bytes.
-    def product(x, kernel):
-        flat = x.reshape(-1, x.shape[-1]) @ kernel[0, 0]
-        return flat.reshape(*x.shape[:-1], -1)
+    return jax.lax.platform_dependent(x, kernel, cpu=_multiply, default=_convolve)
 
-    return jax.lax.platform_dependent(x, kernel, cpu=product, default=_convolve)
+
+def _multiply(x, kernel):
+    flat = x.reshape(-1, x.shape[-1]) @ kernel[0, 0]
+    return flat.reshape(*x.shape[:-1], -1)
 
 
 class NormRelu(nn.Module):
@@ -182,36 +183,43 @@ def _means(x, y, axis_name):
 
 def pool(x):
     """The largest of each 2x2 pixels."""
+    return jax.lax.platform_dependent(x, cpu=_pool_by_slices, default=_pool_by_window)
 
-    def by_slices(x):  # whose gradient costs CPUs far less than a window's
-        batch, height, width, channels = x.shape
-        rows = x.reshape(batch, height // 2, 2, width // 2, 2 * channels)
-        x = jnp.maximum(rows[:, :, 0], rows[:, :, 1])
-        return jnp.maximum(x[..., :channels], x[..., channels:])
 
-    def by_window(x):
-        return nn.max_pool(x, (2, 2), strides=(2, 2))
+def _pool_by_slices(x):
+    # The gradient of slices costs CPUs far less than a window's.
+    batch, height, width, channels = x.shape
+    rows = x.reshape(batch, height // 2, 2, width // 2, 2 * channels)
+    x = jnp.maximum(rows[:, :, 0], rows[:, :, 1])
+    return jnp.maximum(x[..., :channels], x[..., channels:])
 
-    return jax.lax.platform_dependent(x, cpu=by_slices, default=by_window)
+
+def _pool_by_window(x):
+    return nn.max_pool(x, (2, 2), strides=(2, 2))
 
 
 def upsample(x):
     """Doubles height and width by repeating each pixel."""
+    return jax.lax.platform_dependent(
+        x, tpu=_upsample_by_convolution, default=_upsample_by_broadcast
+    )
 
-    def by_broadcast(x):
-        batch, height, width, channels = x.shape
-        x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
-        return x.reshape(batch, 2 * height, 2 * width, channels)
 
-    def by_convolution(x):  # which TPUs have time for, while moving pixels apart takes them long
-        once = jnp.eye(x.shape[-1], dtype=x.dtype)
-        return jax.lax.conv_general_dilated(
-            x,
-            jnp.broadcast_to(once, (2, 2, *once.shape)),
-            window_strides=(1, 1),
-            padding=[(1, 1)] * 2,
-            lhs_dilation=(2, 2),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+def _upsample_by_broadcast(x):
+    batch, height, width, channels = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
+    return x.reshape(batch, 2 * height, 2 * width, channels)
 
-    return jax.lax.platform_dependent(x, tpu=by_convolution, default=by_broadcast)
+
+def _upsample_by_convolution(x):
+    # TPUs have time to multiply, while moving pixels apart takes them long.
+    once = jnp.eye(x.shape[-1], dtype=x.dtype)
+    return jax.lax.conv_general_dilated(
+        x,
+        jnp.broadcast_to(once, (2, 2, *once.shape)),
+        window_strides=(1, 1),
+        padding=[(1, 1)] * 2,
+        lhs_dilation=(2, 2),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=jax.lax.Precision.HIGHEST,  # pixels are copied, and not rounded to bfloat16
+    )

@@ -1,6 +1,8 @@
 """Pictures of any kind as RGB: files, Pillow's images, arrays."""
 
+import contextlib
 import pathlib
+import threading
 
 import numpy as np
 from jaxtyping import UInt8
@@ -10,6 +12,8 @@ from hourglass_jax.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 _MAX_PIXELS = 250_000_000  # beyond any camera's: damaged, or an attack
+
+_LOCK = threading.Lock()
 
 
 def as_rgb(image: "str | pathlib.Path | Image.Image | np.ndarray") -> UInt8[np.ndarray, "h w 3"]:
@@ -26,7 +30,7 @@ def as_rgb(image: "str | pathlib.Path | Image.Image | np.ndarray") -> UInt8[np.n
     if hasattr(image, "__array__"):
         return _from_array(np.asarray(image))
     try:
-        with Image.open(image) as opened:
+        with _whatever_size(), Image.open(image) as opened:
             if opened.width * opened.height > _MAX_PIXELS:
                 raise UserError(
                     f"{image} says that it has {opened.width} x {opened.height} px; pictures of "
@@ -43,11 +47,26 @@ def as_rgb(image: "str | pathlib.Path | Image.Image | np.ndarray") -> UInt8[np.n
         ) from None
 
 
+@contextlib.contextmanager
+def _whatever_size():
+    """Pillow's own limit is below what cameras make, and is one number for the whole process."""
+    with _LOCK:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
 def _from_pillow(image: Image.Image) -> np.ndarray:
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image).astype(np.float64)
-        top = 65535 if values.max(initial=0) > 255 else 255
+        largest = values.max(initial=0)
+        if image.mode.startswith("I;16") or largest > 255:
+            top = 65535
+        else:
+            top = 1 if image.mode == "F" and largest <= 1 else 255
         return _grey(np.clip(np.round(values * (255 / top)), 0, 255).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -52,13 +52,14 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Runs the command; returns 0, or 1 where some of the input could not be read."""
     flags = _arguments(argv)
-    files = list(_inputs(flags.input))
+    output = pathlib.Path(flags.output)
+    files = list(_inputs(flags.input, output))
     boxes = Boxes.from_flags(flags.box, flags.boxes)
+    boxes.check([name for _, name in files])
     try:
         scales = tuple(float(scale) for scale in flags.scales.split(","))
     except ValueError:
         raise UserError(f"--scales={flags.scales}: give numbers, as 0.8,1,1.2") from None
-    output = pathlib.Path(flags.output)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -81,9 +82,11 @@ def main(argv: list[str]) -> int:
                     _video(path, name, boxes, results, flags)
                 else:
                     _picture(path, name, boxes, results, flags)
-            except UserError as error:
+            except (UserError, OSError, cv2.error) as error:
                 failed += 1
-                print(f"error: {error}", file=sys.stderr)
+                known = isinstance(error, UserError)
+                text = error if known else f"{path}: {' '.join(str(error).split())}"
+                print(f"error: {text}", file=sys.stderr)
             progress.advance()
     logger.info(
         "%d people in %d of %d files: %s", results.people, len(files) - failed, len(files), output
@@ -91,8 +94,8 @@ def main(argv: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _inputs(pattern: str) -> Iterator[tuple[pathlib.Path, str]]:
-    """Yields each file with the name that its results go by."""
+def _inputs(pattern: str, output: pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
+    """Yields each file with the name that its results go by; not what lies in the output."""
     path = pathlib.Path(pattern)
     if path.is_dir():
         wanted = (*photo.SUFFIXES, *VIDEOS)
@@ -105,9 +108,17 @@ def _inputs(pattern: str) -> Iterator[tuple[pathlib.Path, str]]:
         found = [p for p in found if p.is_file()]
         root = pathlib.Path(os.path.commonpath([p.parent for p in found])) if found else path
         names = [str(p.relative_to(root)) for p in found]
-    if not found:
-        raise UserError(f"--input={pattern}: there is no picture or video of that name")
-    yield from zip(found, names, strict=True)
+    pairs = [
+        (path, name)
+        for path, name in zip(found, names, strict=True)
+        if output.resolve() not in path.resolve().parents
+    ]
+    if not pairs:
+        raise UserError(
+            f"--input={pattern}: there is no picture or video of that name outside of "
+            f"--output={output}"
+        )
+    yield from pairs
 
 
 def _picture(path, name, boxes: Boxes, results: "_Results", flags) -> None:
@@ -115,7 +126,9 @@ def _picture(path, name, boxes: Boxes, results: "_Results", flags) -> None:
     people = check_boxes(boxes.of(name), picture.shape)
     poses = results.estimator.estimate([(picture, b) for b in people], heatmaps=flags.heatmaps)
     results.add(name, poses)
-    target = results.place("overlays", name, ".jpg")
+    # JPEG ends at 65,535 px.
+    suffix = ".jpg" if max(picture.shape) < 2**16 else ".png"
+    target = results.place("overlays", name, suffix)
     Image.fromarray(draw(picture, poses, results.estimator)).save(target, quality=90)
     if flags.heatmaps:
         np.savez_compressed(
@@ -178,8 +191,8 @@ def _video(path, name, boxes: Boxes, results: "_Results", flags) -> None:
                 number += 1
                 progress.advance()
             waiting = []
-    if number < total:
-        raise UserError(f"{path} ends or is damaged after {number} of {total} frames")
+    if number < total:  # what a file announces is often too much, so this need not be damage
+        logger.warning("%s announces %d frames, and %d could be read", path, total, number)
 
 
 class _Closing:

@@ -29,7 +29,7 @@ def test_one_box_for_every_picture_or_none():
         ),
         (
             "c.CSV",
-            "image,x,y,width,height\nin/a.jpg,1,2,3,4\nb.jpg,9,9,9,9\nin/a.jpg,5,6,7,8\n",
+            "\ufeffimage,x,y,width,height\nin/a.jpg,1,2,3,4\nb.jpg,9,9,9,9\nin/a.jpg,5,6,7,8\n",
         ),
     ],
     ids=["JSON by name", "a detector's", "CSV"],
@@ -40,6 +40,17 @@ def test_files(tmp_path, name, text):
     assert boxes.of("in/a.jpg") == [[1, 2, 3, 4], [5, 6, 7, 8]]
     assert boxes.of("b.jpg") == [[9, 9, 9, 9]]
     assert boxes.of("c.jpg") == []  # nobody was found there
+    assert boxes.of("a.jpg") == boxes.of("in/a.jpg")  # of a folder that is the input
+    boxes.check(["a.jpg", "c.jpg"])
+    with pytest.raises(UserError, match="lists none of the pictures"):
+        boxes.check(["c.jpg"])
+
+
+def test_numbers_of_coco(tmp_path):
+    (tmp_path / "a.json").write_text('[{"image_id": 139, "bbox": [1, 2, 3, 4]}]')
+    boxes = Boxes.from_flags(None, str(tmp_path / "a.json"))
+    assert boxes.of("val/000000000139.jpg") == [[1, 2, 3, 4]]
+    assert boxes.of("val/000000000140.jpg") == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from hourglass_jax import losses
+from hourglass_jax import layers, losses
 from hourglass_jax.layers import Conv, NormRelu
 from hourglass_jax.model import Normalisation, Residual, StackedHourglass
 
@@ -339,3 +339,31 @@ def test_normalised_and_rectified_is_batch_norm_then_relu():
             reference.apply(variables, x + before.reshape(1, 1, 1, 7), use_running_average=True)
         )
         np.testing.assert_allclose(model.apply(variables, x, False, before), running, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (layers._pool_by_slices, layers._pool_by_window),
+        (layers._upsample_by_broadcast, layers._upsample_by_convolution),
+    ],
+)
+def test_what_platforms_do_their_own_way_is_the_same(one, other):
+    """Values and gradients are equal to the bit: pixels are chosen, copied and added in pairs."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 8, 6, 5)), jnp.float32)
+    weights = jnp.asarray(rng.integers(-8, 8, one(x).shape), jnp.float32)
+    found, expected = (
+        jax.value_and_grad(lambda x, f=f: (f(x) * weights).sum())(x) for f in (other, one)
+    )
+    np.testing.assert_array_equal(other(x), one(x))
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_a_product_and_a_convolution_of_one_pixel_are_the_same():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 3, 4, 5)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(1, 1, 5, 7)), jnp.float32)
+    np.testing.assert_allclose(
+        layers._multiply(x, kernel), layers._convolve(x, kernel), rtol=1e-5, atol=1e-6
+    )

@@ -43,6 +43,11 @@ def test_files_of_other_kinds(tmp_path, picture):
     for name in ("grey", "deep"):
         found = photo.as_rgb(tmp_path / f"{name}.png")
         np.testing.assert_array_equal(found, np.repeat(grey[..., None], 3, -1))
+    dark = (grey // 64).astype(np.uint16)
+    Image.fromarray(dark).save(tmp_path / "dark.png")
+    np.testing.assert_array_equal(photo.as_rgb(tmp_path / "dark.png"), photo.as_rgb(dark))
+    Image.fromarray((grey / 255).astype(np.float32)).save(tmp_path / "float.tif")
+    assert (photo.as_rgb(tmp_path / "float.tif")[..., 0] == grey).all()
     Image.fromarray(picture).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=100)
     found = photo.as_rgb(str(tmp_path / "cmyk.jpg"))
     assert np.abs(found.astype(int) - picture).mean() < 8
