@@ -18,7 +18,7 @@ def cut_short(folder):
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("part", ["state", "metadata"])
+@pytest.mark.parametrize("part", ["state", pytest.param("metadata", marks=pytest.mark.slow)])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     finished, records, tmp_path, part, caplog
 ):
@@ -122,6 +122,7 @@ def test_a_record_that_changed_on_disk_is_told(finished, records, tmp_path):
         train.train_and_evaluate(small_synthetic(copy), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_workdir_that_vanishes_ends_the_run(records, tmp_path):
     process = start(records, tmp_path / "run")
     wait_for_step(process, tmp_path / "run", 1)
