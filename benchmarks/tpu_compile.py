@@ -32,7 +32,7 @@ from jax.sharding import PartitionSpec as P  # noqa: E402
 
 from hourglass_jax import optimizer, sharding, steps  # noqa: E402
 from hourglass_jax.layers import Conv  # noqa: E402
-from hourglass_jax.model import StackedHourglass  # noqa: E402
+from hourglass_jax.model import StackedHourglass, make_model  # noqa: E402
 
 # Of a chip, from Google's documentation of v5e, v4 and v5p: bfloat16 FLOP/s and bytes/s.
 CHIPS = {"v5e": (197e12, 819e9), "v4": (275e12, 1228e9), "v5p": (459e12, 2765e9)}
@@ -41,11 +41,11 @@ JOINTS = 16
 
 def compile_step(topology: str, batch_per_chip: int, config):
     """Returns the compiled train step, the number of chips and the model."""
-    devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+    # Two cores of a v4 chip are one device, as Cloud TPU hands them out.
+    options = {"chip_config_name": "megacore"} if topology.startswith("v4") else {}
+    devices = topologies.get_topology_desc(topology, "tpu", **options).devices
     mesh = sharding.make_mesh(list(devices))
-    fields = {**config.model.to_dict(), "dtype": jnp.dtype(config.model.dtype)}
-    side = fields.pop("input_size")
-    model = StackedHourglass(num_joints=JOINTS, **fields)
+    model, side = make_model(config.model, JOINTS), config.model.input_size
     optax_optimizer, _ = optimizer.create_optimizer(config.optimizer, config.num_steps)
 
     def first_state():

@@ -11,6 +11,7 @@ Every submodule is named: the names are the checkpoint format.
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -20,6 +21,9 @@ from jaxtyping import Array, Float, UInt8
 from hourglass_jax import layers
 
 STEMS = ("paper", "bearpaw")
+# The networks of the paper's comparison, and those of bearpaw/pytorch-pose and anibali; to be
+# written as `StackedHourglass(**PRESETS["paper_8"], num_joints=16)`.
+PRESETS = {f"{stem}_{n}": {"num_stacks": n, "stem": stem} for stem in STEMS for n in (1, 2, 4, 8)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,3 +221,9 @@ class StackedHourglass(nn.Module):
             predictions.append(heatmaps)
         heatmaps = jnp.stack(predictions, axis=1)
         return heatmaps.astype(jnp.promote_types(heatmaps.dtype, jnp.float32))
+
+
+def make_model(fields: Mapping[str, Any], num_joints: int) -> StackedHourglass:
+    """Returns the network that a config's `model` describes; it takes any input size."""
+    kept = {name: value for name, value in fields.items() if name != "input_size"}
+    return StackedHourglass(num_joints=num_joints, **{**kept, "dtype": jnp.dtype(kept["dtype"])})

@@ -124,8 +124,8 @@ def make_train_step(
         plateau = losses.plateau(batch["heatmaps"], batch["weights"])
         # All that devices have to tell each other, in one call. The shares are equal in size and
         # the loss has a constant denominator, so the mean of means is the mean.
-        gradients, batch_stats, per_stack, plateau = lax.pmean(
-            (gradients, batch_stats, per_stack, plateau), AXIS
+        gradients, batch_stats, per_stack, plateau = _mean_over_devices(
+            (gradients, batch_stats, per_stack, plateau)
         )
         updates, opt_state = optimizer.update(
             gradients, state.opt_state, state.params, value=per_stack.sum()
@@ -160,6 +160,30 @@ def make_train_step(
         step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()), check_vma=False
     )
     return jax.jit(sharded, donate_argnums=0, compiler_options=compiler_options(mesh))
+
+
+def _mean_over_devices(tree):
+    """The mean of every array over the devices."""
+    leaves, structure = jax.tree.flatten(tree)
+    # A CPU would have another thousand kernels to compile.
+    means = lax.platform_dependent(leaves, cpu=lambda x: lax.pmean(x, AXIS), default=mean_joined)
+    return structure.unflatten(means)
+
+
+def mean_joined(leaves: list[Array]) -> list[Array]:
+    """`lax.pmean` over the devices of many arrays, with fewer exchanges on TPUs.
+
+    They exchange at most 256 arrays at a time. Most of ours are short vectors, one a channel: put
+    end to end, they leave two exchanges of an eight-stack network's nine.
+    """
+    is_short = [x.ndim < 2 and x.dtype == leaves[0].dtype for x in leaves]
+    short = [x for x, yes in zip(leaves, is_short, strict=True) if yes]
+    long = [x for x, yes in zip(leaves, is_short, strict=True) if not yes]
+    vector, *long = lax.pmean([jnp.concatenate([jnp.ravel(x) for x in short]), *long], AXIS)
+    pieces = jnp.split(vector, np.cumsum([x.size for x in short])[:-1])
+    short = iter([piece.reshape(x.shape) for piece, x in zip(pieces, short, strict=True)])
+    long = iter(long)
+    return [next(short if yes else long) for yes in is_short]
 
 
 def _norm(tree) -> Float[Array, ""]:

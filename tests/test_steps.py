@@ -218,3 +218,20 @@ def test_statistics_of_a_batch_are_those_of_what_batch_norm_reads(double):
     )
     np.testing.assert_allclose(stats["stem"]["bn"]["mean"], read.mean((0, 1, 2)), rtol=1e-9)
     np.testing.assert_allclose(stats["stem"]["bn"]["var"], read.var((0, 1, 2)), rtol=1e-9)
+
+
+def test_arrays_end_to_end_have_the_same_means():
+    mesh = sharding.make_mesh()
+    rng = np.random.default_rng(0)
+    shapes = [(3, 4), (), (5,), (2, 2, 2), (1,), (7,)]
+    leaves = [rng.normal(size=(8, *shape)).astype(np.float32) for shape in shapes]
+    leaves.insert(2, rng.integers(0, 9, (8, 6)))  # of another type
+    means = jax.shard_map(
+        lambda shares: steps.mean_joined([x[0] for x in shares]),
+        mesh=mesh,
+        in_specs=jax.sharding.PartitionSpec(sharding.AXIS),
+        out_specs=jax.sharding.PartitionSpec(),
+        check_vma=False,
+    )(leaves)
+    for mean, shares in zip(means, leaves, strict=True):
+        np.testing.assert_allclose(mean, shares.mean(0), rtol=1e-6)
