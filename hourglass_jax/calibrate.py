@@ -37,7 +37,7 @@ def calibrate(experiment: Experiment, workdir: pathlib.Path) -> dict:
         evaluate.open_checkpoints(experiment, workdir) as checkpoints,
         Checkpoints(target, experiment.builder.METRIC) as calibrated,
     ):
-        step, trained = evaluate.best(experiment, checkpoints)
+        step, _ = evaluate.best(experiment, checkpoints)
         if calibrated.latest is not None:
             raise UserError(f"{target} holds a calibrated checkpoint already; delete it first")
         variables = evaluate.restore(experiment, checkpoints, step)
@@ -53,9 +53,9 @@ def calibrate(experiment: Experiment, workdir: pathlib.Path) -> dict:
             "params": variables["params"],
             "batch_stats": jax.tree.map(lambda x: x / BATCHES, total),
         }
-        metadata = experiment.metadata()
+        metadata = checkpoints.metadata(step)
         # The averaged parameters, if there were any, are the parameters here.
-        metadata["config"] = {**trained, "ema_decay": 0.0}
+        metadata["config"]["ema_decay"] = 0.0
         calibrated.save(steps.TrainState(**state, opt_state=()), metadata, None)
     logger.info("statistics of %d batches of %d pictures: %s", BATCHES, config.batch_size, target)
     return evaluate.evaluate(experiment, target)

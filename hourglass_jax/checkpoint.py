@@ -20,7 +20,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from hourglass_jax import distributed
 from hourglass_jax.errors import RunError, UserError
-from hourglass_jax.model import Normalisation, StackedHourglass
+from hourglass_jax.model import Normalisation, StackedHourglass, make_model
 from hourglass_jax.pose.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
@@ -147,9 +147,15 @@ class Checkpoints:
           UserError: names the first thing that differs.
         """
         saved = self.metadata(step)
-        for key in ("skeleton", "normalisation"):
-            if saved[key] != current[key]:
-                raise self._another_run(key, saved[key], current[key])
+        if saved["skeleton"] != current["skeleton"]:
+            raise self._another_run("skeleton", saved["skeleton"], current["skeleton"])
+        if saved["records"] is None:  # trained elsewhere: of its run nothing else is known
+            if parts is None:
+                raise UserError(
+                    f"{self.folder} holds a published network, which no run goes on from; begin "
+                    f"one with --config.init_from={self.folder.parent} and another --workdir"
+                )
+            return
         before, now = _flatten(saved["config"]), _flatten(current["config"])
         for key in sorted(before.keys() | now.keys()):
             concerns = parts is None or key.partition(".")[0] in parts
@@ -242,9 +248,8 @@ def load(path: str | pathlib.Path, flag: str = "--checkpoint") -> Trained:
         metadata = checkpoints.metadata(step)
         config = metadata["config"]
         skeleton = Skeleton(**metadata["skeleton"])
-        fields = {**config["model"], "dtype": jnp.dtype(config["model"]["dtype"])}
-        side = fields.pop("input_size")
-        model = StackedHourglass(num_joints=skeleton.num_joints, **fields)
+        model = make_model(config["model"], skeleton.num_joints)
+        side = config["model"]["input_size"]
         shapes = jax.eval_shape(
             lambda: model.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), train=False)
         )

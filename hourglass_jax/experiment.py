@@ -9,15 +9,14 @@ import pathlib
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from hourglass_jax import config as config_lib
-from hourglass_jax import data, distributed, sharding, steps
+from hourglass_jax import data, distributed, sharding
 from hourglass_jax.data import augment, pipeline, records
-from hourglass_jax.model import StackedHourglass
+from hourglass_jax.model import Normalisation, StackedHourglass, make_model
 from hourglass_jax.pose.skeleton import Skeleton
 
 
@@ -38,7 +37,7 @@ class Experiment:
     builder: records.PoseBuilder
     crop: augment.Crop
     model: StackedHourglass
-    normalisation: steps.Normalisation
+    normalisation: Normalisation
     mesh: Mesh
 
     @classmethod
@@ -53,17 +52,27 @@ class Experiment:
             zero_target=config.heatmap.zero_target,
             flip_order=tuple(builder.SKELETON.flip_order.tolist()),
         )
-        fields = config.model.to_dict()
-        fields["dtype"] = jnp.dtype(fields["dtype"])
-        del fields["input_size"]  # the network takes any
         return cls(
             config=config,
             builder=builder,
             crop=crop,
-            model=StackedHourglass(num_joints=builder.SKELETON.num_joints, **fields),
-            normalisation=steps.Normalisation(),
+            model=make_model(config.model.to_dict(), builder.SKELETON.num_joints),
+            normalisation=Normalisation(),
             mesh=sharding.make_mesh(),
         )
+
+    def as_trained(self, metadata: dict) -> "Experiment":
+        """Returns the experiment with what a checkpoint alone knows.
+
+        That is the normalisation, and for a network that was trained elsewhere its shape.
+        """
+        normalisation = Normalisation(tuple(metadata["normalisation"]["mean"]))
+        model = self.model
+        if metadata["records"] is None:
+            fields = metadata["config"]["model"]
+            ours = {key: self.config.model[key] for key in ("dtype", "remat")}
+            model = make_model({**fields, **ours}, self.skeleton.num_joints)
+        return dataclasses.replace(self, model=model, normalisation=normalisation)
 
     @property
     def skeleton(self) -> Skeleton:

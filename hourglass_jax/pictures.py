@@ -79,7 +79,7 @@ def _draw_person(experiment, predictions, person, batch, row) -> np.ndarray:
     error = np.nanmean(predictions.errors()[person])
     halves = []
     for text, joints, shown in (
-        (f"predicted, error {error:.2f}", predictions.final, predictions.scores > 0),
+        (f"predicted, error {error:.2f}", predictions.final, predictions.scores > visualize.SURE),
         ("truth", predictions.truth, predictions.labelled),
     ):
         joints_crop = geometry.apply(to_crop, joints[person])

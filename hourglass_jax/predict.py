@@ -27,8 +27,6 @@ logger = logging.getLogger("hourglass_jax.predict")  # also where it is run as _
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 # Heatmaps say little more on a larger picture, px, and cost its memory many times.
 _LARGEST = 1600
-# Joints whose heatmap peaks lower are not drawn.
-_SHOWN = 0.1
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -198,7 +196,9 @@ def _frames(capture) -> Iterator[np.ndarray]:
 def draw(picture: np.ndarray, poses: Poses, estimator: PoseEstimator) -> np.ndarray:
     """Returns the picture with the joints that the network is fairly sure of."""
     for joints, scores in zip(poses.joints, poses.scores, strict=True):
-        picture = visualize.draw_skeleton(picture, joints, scores > _SHOWN, estimator.skeleton)
+        picture = visualize.draw_skeleton(
+            picture, joints, scores > visualize.SURE, estimator.skeleton
+        )
     return picture
 
 

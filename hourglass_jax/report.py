@@ -24,10 +24,13 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1a202c; margin: 0 auto; max
 h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem }
 .figure { font-size: 2.6rem; font-weight: 600 } .small { color: #4a5568; font-size: .9rem }
 img, svg { display: block; max-width: 100%; height: auto }
+.plots { display: flex; flex-wrap: wrap; gap: 0 1.5rem }
+.plots > * { max-width: 100%; flex: 1 1 420px }
 .wide { overflow-x: auto } table { border-collapse: collapse; width: 100% }
 th, td { padding: .15rem .6rem; text-align: right; border-bottom: 1px solid #e2e8f0 }
 th:first-child, td:first-child { text-align: left; white-space: nowrap }
 pre { background: #f7fafc; padding: .8rem; overflow-x: auto; font-size: .8rem }
+@media (max-width: 500px) { th, td { padding: .15rem .2rem; font-size: .9rem } }
 """
 
 
@@ -58,12 +61,12 @@ def write(
         f"Figures are percentages of labelled joints, occluded ones included.</p>",
         "<h2>Joints</h2>",
         _joint_table(predictions, skeleton, metric, result["metrics"]),
-        "<h2>Share of joints found, by the distance allowed</h2>",
-        _curves(predictions, skeleton, metric),
-        "<h2>Error by joint</h2>",
-        '<p class="small">Bars reach from the 25th to the 75th percentile, the mark is the '
-        "median.</p>",
+        '<div class="plots"><section><h2>Joints found, by the distance allowed</h2>',
+        _curves(predictions, metric),
+        "</section><section><h2>Error by joint</h2>",
         _errors(predictions, skeleton, metric),
+        '<p class="small">Bars reach from the 25th to the 75th percentile, the mark is the '
+        "median.</p></section></div>",
     ]
     for kind in ("best", "middling", "worst"):
         picture = path.parent / f"pictures/{kind}.png"
@@ -106,11 +109,11 @@ def _joint_table(predictions: Predictions, skeleton: Skeleton, metric: str, figu
     return f'<div class="wide"><table><tr>{titles}</tr>{body}</table></div>'
 
 
-def _curves(predictions: Predictions, skeleton: Skeleton, metric: str) -> str:
+def _curves(predictions: Predictions, metric: str) -> str:
     threshold = float(metric.partition("@")[2])
     at = np.linspace(0, 2 * threshold, 81)
     errors = predictions.errors()
-    figure, axes = _axes(8, 4)
+    figure, axes = _axes()
     for mask, label, colour in (
         (predictions.labelled, "all", "black"),
         (predictions.labelled & predictions.visible, "visible", _BLUE),
@@ -121,7 +124,7 @@ def _curves(predictions: Predictions, skeleton: Skeleton, metric: str) -> str:
             axes.plot(at, 100 * shares, color=colour, label=f"{label} joints")
     axes.axvline(threshold, color=_GREY, linewidth=0.8, linestyle=":")
     axes.set(
-        xlabel=f"distance allowed, shares of the reference of {metric}",
+        xlabel=f"distance, shares of the reference of {metric}",
         ylabel="joints found, %",
         ylim=(0, 100),
         xlim=(0, at[-1]),
@@ -132,7 +135,7 @@ def _curves(predictions: Predictions, skeleton: Skeleton, metric: str) -> str:
 
 def _errors(predictions: Predictions, skeleton: Skeleton, metric: str) -> str:
     errors = predictions.errors()
-    figure, axes = _axes(8, 0.28 * skeleton.num_joints + 1)
+    figure, axes = _axes(0.24 * skeleton.num_joints + 0.8)
     for k in range(skeleton.num_joints):
         found = errors[predictions.labelled[:, k], k]
         if len(found):
@@ -149,27 +152,28 @@ def _errors(predictions: Predictions, skeleton: Skeleton, metric: str) -> str:
 
 
 def _training(lines: Sequence[dict], metric: str) -> str:
-    figure, (left, right) = _axes(9, 3.6, columns=2)
+    losses, axes = _axes()
     steps = [line["step"] for line in lines if "loss" in line]
     ratios = np.array([line["ratio_to_plateau"] for line in lines if "loss" in line])
     for stack in range(ratios.shape[1]):
-        left.plot(steps, ratios[:, stack], label=f"stack {stack + 1}", linewidth=1)
-    left.set(xlabel="step", ylabel="loss, shares of the plateau", ylim=(0, None))
-    left.legend(frameon=False, fontsize=8)
+        axes.plot(steps, ratios[:, stack], label=f"stack {stack + 1}", linewidth=1)
+    axes.set(xlabel="step", ylabel="loss, shares of the plateau", ylim=(0, None))
+    axes.legend(frameon=False)
+    scores, axes = _axes()
     for key, colour in ((f"validation/{metric}", _BLUE), (f"train/{metric}", _ORANGE)):
         found = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
         if found:
-            right.plot(*np.array(found).T, "o-", color=colour, label=key.partition("/")[0])
-    right.set(xlabel="step", ylabel=metric)
-    right.legend(frameon=False)
-    return _svg(figure)
+            axes.plot(*np.array(found).T, "o-", color=colour, label=key.partition("/")[0])
+    axes.set(xlabel="step", ylabel=metric)
+    axes.legend(frameon=False)
+    return f'<div class="plots">{_svg(losses)}{_svg(scores)}</div>'
 
 
-def _axes(width: float, height: float, columns: int = 1):
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(1, columns)
-    for one in np.atleast_1d(axes):
-        one.spines[["top", "right"]].set_visible(False)
+def _axes(height: float = 3.4):
+    """One plot, about as wide as a telephone: its letters are legible there and on a desk."""
+    figure = Figure(figsize=(4.8, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 

@@ -6,6 +6,7 @@ so that a run that was stopped and one that was not end with the same bits.
 """
 
 import contextlib
+import dataclasses
 import json
 import logging
 import math
@@ -29,7 +30,7 @@ from hourglass_jax import (
     steps,
     stopping,
 )
-from hourglass_jax.checkpoint import Checkpoints, DamagedError
+from hourglass_jax.checkpoint import Checkpoints, DamagedError, Trained
 from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.experiment import Experiment
 from hourglass_jax.log import Log
@@ -73,12 +74,19 @@ def train_and_evaluate(config: ConfigDict, workdir: pathlib.Path) -> dict:
         if latest is not None and finished.exists() and latest == experiment.num_steps():
             logger.info("%s is finished: %d steps, see evaluation.json", workdir, latest)
             return json.loads(finished.read_text())
+        source = None
+        if latest is not None:
+            experiment = experiment.as_trained(checkpoints.metadata(latest))
+        elif config.init_from:
+            source = checkpoint.load(config.init_from, "config.init_from")
+            # Its weights expect what they were trained with.
+            experiment = dataclasses.replace(experiment, normalisation=source.normalisation)
         experiment.prepare()
         if distributed.is_first():
             # It is the last file that a run writes: an old one must not pass for this run's.
             finished.unlink(missing_ok=True)
             (workdir / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
-        last = _train(experiment, workdir, checkpoints, stop)
+        last = _train(experiment, workdir, checkpoints, stop, source)
         checkpoints.close()
         return evaluate.evaluate(experiment, workdir, last)
 
@@ -126,25 +134,25 @@ def _trained(config: ConfigDict, workdir: pathlib.Path) -> Experiment:
     experiment = Experiment.from_config(config)
     if not (workdir / "checkpoints").is_dir():
         raise UserError(f"--workdir={workdir} holds no checkpoint; run --mode=train first")
+    with evaluate.open_checkpoints(experiment, workdir) as checkpoints:
+        if checkpoints.best is not None:
+            experiment = experiment.as_trained(checkpoints.metadata(checkpoints.best))
     experiment.prepare()
     return experiment
 
 
-def _first_variables(experiment: Experiment, checkpoints: Checkpoints) -> dict:
-    """Returns what training begins with: fresh variables, or those of the config's `init_from`."""
+def _first_variables(experiment: Experiment, source: Trained | None) -> dict:
+    """Returns fresh variables, with what a trained network has of them."""
     variables = steps.init_variables(experiment.model, experiment.config.seed)
-    source = experiment.config.init_from
-    if source and checkpoints.latest is None:
-        trained = checkpoint.load(source, "config.init_from")
-        if trained.normalisation != experiment.normalisation:
-            raise UserError(
-                f"config.init_from={source} was trained with {trained.normalisation}, and this run "
-                f"has {experiment.normalisation}; take a checkpoint of the latter"
-            )
+    if source is not None:
         variables, table = finetune.warm_start(
-            variables, experiment.skeleton, trained.variables, trained.skeleton, source
+            variables,
+            experiment.skeleton,
+            source.variables,
+            source.skeleton,
+            experiment.config.init_from,
         )
-        logger.info("beginning with %s\n%s", trained.where, table)
+        logger.info("beginning with %s\n%s", source.where, table)
     return variables
 
 
@@ -164,12 +172,16 @@ def _initial_state(experiment: Experiment, variables, optax_optimizer, checkpoin
 
 
 def _train(
-    experiment: Experiment, workdir: pathlib.Path, checkpoints: Checkpoints, stop
+    experiment: Experiment,
+    workdir: pathlib.Path,
+    checkpoints: Checkpoints,
+    stop: stopping.StopSignal,
+    source: Trained | None,
 ) -> tuple[int, Predictions] | None:
     """Trains to the end; returns the last step and its predictions for the split that selects."""
     config, mesh, num_steps = experiment.config, experiment.mesh, experiment.num_steps()
     optax_optimizer, schedule = optimizer.create_optimizer(config.optimizer, num_steps)
-    variables = _first_variables(experiment, checkpoints)
+    variables = _first_variables(experiment, source)
     optax_optimizer = finetune.with_rates(
         optax_optimizer, config.freeze, config.optimizer.multipliers, variables["params"]
     )

@@ -11,6 +11,8 @@ from PIL import Image
 from hourglass_jax.pose.skeleton import Skeleton
 
 LEFT, RIGHT, MIDDLE = (64, 156, 255), (255, 140, 26), (80, 220, 100)
+# A predicted joint whose heatmap peaks lower is not drawn.
+SURE = 0.1
 # Picture coordinates are given to OpenCV in sixteenths of a pixel.
 _SHIFT = 4
 

@@ -136,3 +136,25 @@ def finished(records, tmp_path_factory):
 
     workdir = tmp_path_factory.mktemp("finished") / "run"
     return workdir, train.train_and_evaluate(small_synthetic(records), workdir)
+
+
+@pytest.fixture
+def predictions():
+    """30 people with LSP's joints, some not labelled, some hidden, predicted somewhat wrong."""
+    from hourglass_jax.pose.skeleton import LSP
+    from hourglass_jax.predictions import Predictions
+
+    rng = np.random.default_rng(0)
+    people, joints = 30, LSP.num_joints
+    truth = rng.uniform(0, 100, (people, joints, 2))
+    labelled = rng.random((people, joints)) < 0.9
+    labelled[:, 3] = False  # nobody's
+    return Predictions(
+        joints=(truth + rng.normal(0, 5, truth.shape))[:, None],
+        scores=rng.random((people, joints)),
+        truth=truth,
+        labelled=labelled,
+        visible=labelled & (rng.random((people, joints)) < 0.7),
+        reference=np.full(people, 30.0),
+        ids=np.arange(people).astype(str),
+    )

@@ -1,6 +1,7 @@
 """The shape of the project: imports point downwards, configs hold what is read, files are short."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -8,20 +9,21 @@ import sys
 import pytest
 from conftest import ROOT, load_config
 
+import hourglass_jax
 from hourglass_jax import config as config_lib
 
 PACKAGE = ROOT / "hourglass_jax"
 # From the top down: a module may import those of later lines, and its own line's where it is one
 # package (pose, data, interop).
 LAYERS = (
-    ("main", "predict"),
+    ("main", "predict", "interop"),
     ("train", "estimator"),
     ("watch", "calibrate"),
     ("evaluate", "log", "stopping"),
     ("pictures", "report"),
     ("predictions",),
     ("experiment",),
-    ("data", "config", "steps", "checkpoint", "finetune", "visualize", "interop"),
+    ("data", "config", "steps", "checkpoint", "finetune", "visualize"),
     ("model", "losses", "optimizer", "sharding"),
     ("layers",),
     ("pose", "progress", "distributed", "startup", "photo", "boxes", "command"),
@@ -81,6 +83,20 @@ def test_the_library_needs_neither_tensorflow_nor_orbax_nor_clu():
         "sys.exit(', '.join(heavy) or 0)\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_public_names_are_there_for_programs_and_for_type_checkers():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    typed = {alias.name: node.module for node in block.body for alias in node.names}
+    assert sorted(typed) == hourglass_jax.__all__
+    for name, module in typed.items():
+        assert getattr(hourglass_jax, name) is getattr(importlib.import_module(module), name)
+    version = re.search('version = "(.*)"', (ROOT / "pyproject.toml").read_text()).group(1)
+    assert hourglass_jax.__version__ == version
+    assert (PACKAGE / "py.typed").exists()
+    with pytest.raises(AttributeError, match="has no attribute 'StackedHourGlass'"):
+        _ = hourglass_jax.StackedHourGlass
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -13,7 +13,6 @@ from PIL import Image
 from hourglass_jax import report
 from hourglass_jax.evaluate import summarise
 from hourglass_jax.pose.skeleton import LSP
-from hourglass_jax.predictions import Predictions
 
 VOID = {"meta", "img"}
 
@@ -37,28 +36,10 @@ class Document(HTMLParser):
         pass
 
 
-@pytest.fixture
-def predictions():
-    rng = np.random.default_rng(0)
-    people, joints = 30, LSP.num_joints
-    truth = rng.uniform(0, 100, (people, joints, 2))
-    labelled = rng.random((people, joints)) < 0.9
-    labelled[:, 3] = False  # nobody's
-    return Predictions(
-        joints=(truth + rng.normal(0, 5, truth.shape))[:, None],
-        scores=rng.random((people, joints)),
-        truth=truth,
-        labelled=labelled,
-        visible=labelled & (rng.random((people, joints)) < 0.7),
-        reference=np.full(people, 30.0),
-        ids=np.arange(people).astype(str),
-    )
-
-
-@pytest.mark.parametrize("trained", [True, False])
-def test_a_report(tmp_path, predictions, trained):
-    (tmp_path / "pictures").mkdir()
-    Image.new("RGB", (40, 30), (200, 30, 30)).save(tmp_path / "pictures/best.png")
+def write_report(folder, predictions, trained=True):
+    """Writes the report of a run, or of a checkpoint that no run made; returns its path."""
+    (folder / "pictures").mkdir(exist_ok=True)
+    Image.new("RGB", (40, 30), (200, 30, 30)).save(folder / "pictures/best.png")
     figures = summarise(predictions, LSP, "PCK@0.2")
     result = {
         "metrics": {k: None if np.isnan(v) else v for k, v in figures.items()},
@@ -73,8 +54,14 @@ def test_a_report(tmp_path, predictions, trained):
         {"step": 2, "loss": 0.5, "ratio_to_plateau": [0.5, 0.4]},
         {"step": 2, "validation/PCK@0.2": 0.5, "train/PCK@0.2": None},
     ]
-    path = tmp_path / "report.html"
+    path = folder / "report.html"
     report.write(path, result, predictions, LSP, "PCK@0.2", lines if trained else [])
+    return path
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_a_report(tmp_path, predictions, trained):
+    path = write_report(tmp_path, predictions, trained)
     text = path.read_text()
     document = Document()
     document.feed(text)
@@ -83,9 +70,10 @@ def test_a_report(tmp_path, predictions, trained):
     content = base64.b64decode(source.removeprefix("data:image/jpeg;base64,"))
     assert Image.open(io.BytesIO(content)).size == (40, 30)
     plots = re.findall("<svg.*?</svg>", text, re.DOTALL)
-    assert len(plots) == (3 if trained else 2)
+    assert len(plots) == (4 if trained else 2)
     for plot in plots:
         ElementTree.fromstring(plot)
+    figures = summarise(predictions, LSP, "PCK@0.2")
     assert f"{100 * figures['PCK@0.2']:.1f} PCK@0.2" in text
     assert "people &amp; &lt;others&gt;" in text and "<others>" not in text
     row = re.search(r"<td>right hip</td>(.*?)</tr>", text).group(1)
@@ -94,8 +82,7 @@ def test_a_report(tmp_path, predictions, trained):
         str(predictions.labelled[:, 2].sum()),
     ]
     assert re.search(r"<td>left hip</td><td>-</td><td>-</td><td>-</td><td>0</td>", text)
-    report.write(path, result, predictions, LSP, "PCK@0.2", lines if trained else [])
-    assert path.read_text() == text
+    assert write_report(tmp_path, predictions, trained).read_text() == text
 
 
 def _shares(predictions, joint):

@@ -1,26 +1,39 @@
-"""Published PyTorch networks, turned into ours: names and layouts of their tensors.
+"""Published PyTorch networks, turned into checkpoints of ours.
 
-Two families have the paper's network in the paper's form:
+`python -m hourglass_jax.interop.torch_weights hg8.pth --output=checkpoints/hg8`
 
-- "PoseNet" of princeton-vl/pytorch_stacked_hourglass, by the paper's group;
-- "hg" of bearpaw/pytorch-pose, and anibali/pytorch-stacked-hourglass, which has the same names.
-
-What the network is (stacks, widths, order, ...) is read from the names and shapes of the tensors.
-Every parameter of ours is then looked up under the name that the family gives it, so that a tensor
-too many, too few or of another shape is an error and not a network that predicts nonsense.
+Two families have the paper's network in the paper's form, `torch_names` has both. What the network
+is (stacks, widths, order, ...) is read from the names and shapes of the tensors. Every parameter of
+ours is then looked up under the name that the family gives it, so that a tensor too many, too few
+or of another shape is an error and not a network that predicts nonsense.
 """
 
+import argparse
+import dataclasses
+import logging
+import pathlib
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from hourglass_jax import command
+from hourglass_jax.checkpoint import Checkpoints
 from hourglass_jax.errors import UserError
+from hourglass_jax.interop import torch_file
+from hourglass_jax.interop.torch_names import Bearpaw, Princeton
 from hourglass_jax.model import Normalisation, StackedHourglass
+from hourglass_jax.pose import skeleton as skeletons
+from hourglass_jax.pose.skeleton import Skeleton
+from hourglass_jax.steps import TrainState
 
+logger = logging.getLogger("hourglass_jax.interop.torch_weights")  # also where it is __main__
+# What the published networks were trained on, px.
+INPUT_SIZE = 256
 # The hourglasses are what no other network has: "hgs.<stack>..." or "hg.<stack>...". DataParallel
 # puts "module." in front of every name, and the Princeton trainer "model." in front of that.
 _HOURGLASS = re.compile(r"((?:model\.|module\.)*)(hgs?)\.\d+\.")
@@ -32,99 +45,6 @@ _LEAVES = {
     "mean": "running_mean",
     "var": "running_var",
 }
-
-
-class _Princeton:
-    """Names of `PoseNet`: an inner hourglass lies inside the `low2` of the outer one."""
-
-    normalisation = Normalisation()
-    stem = "paper"
-    stem_conv, first_features, first_heatmaps = "pre.0.conv", "features.0.1.conv", "outs.0.conv"
-
-    def __init__(self, names: Iterable[str]):
-        paths = [name.split(".") for name in names if name.startswith("hgs.")]
-        self.num_stacks = _count(path[1] for path in paths)
-        self.order = max(1, *(path.count("low2") for path in paths))
-        self.num_residuals = 1
-
-    def name(self, *path: str) -> str:
-        match path:
-            case "stem", "conv" | "bn" as layer:
-                return f"pre.0.{layer}"
-            case "stem", residual, layer:  # pre.2 is the pooling
-                place = {"residual1": 1, "residual2": 3, "residual3": 4}[residual]
-                return f"pre.{place}.{self._layer(layer)}"
-            case stack, "hourglass", *places, _, layer:
-                inside = ".".join(place.replace("up", "up1") for place in places)
-                return f"hgs.{_index(stack)}.0.{inside}.{self._layer(layer)}"
-            case stack, "out", _, layer:
-                return f"features.{_index(stack)}.0.{self._layer(layer)}"
-            case stack, layer:
-                place = {
-                    "conv": "features.{}.1.conv",
-                    "bn": "features.{}.1.bn",
-                    "heatmaps": "outs.{}.conv",
-                    "merge_features": "merge_features.{}.conv.conv",
-                    "merge_heatmaps": "merge_preds.{}.conv.conv",
-                }[layer]
-                return place.format(_index(stack))
-
-    def _layer(self, layer: str) -> str:
-        if layer.startswith("bn"):
-            return layer
-        return "skip_layer.conv" if layer == "skip" else f"{layer}.conv"
-
-    def unused(self, *path: str) -> Iterable[str]:
-        """The skip convolution that every residual has, also where the forward pass adds `x`."""
-        if path[-1] == "conv1":
-            skip = self.name(*path[:-1], "skip")
-            yield f"{skip}.weight"
-            yield f"{skip}.bias"
-
-
-class _Bearpaw:
-    """Names of `hg`: the levels of an hourglass lie in one list, the innermost first."""
-
-    normalisation = Normalisation(mean=(0.4404, 0.4440, 0.4327))  # MPII's; nothing is divided
-    stem = "bearpaw"
-    stem_conv, first_features, first_heatmaps = "conv1", "fc.0.0", "score.0"
-
-    def __init__(self, names: Iterable[str]):
-        # hg.<stack>.hg.<level>.<place>.<residual>...
-        paths = [path for name in names if len(path := name.split(".")) > 5 and path[0] == "hg"]
-        self.num_stacks = _count(path[1] for path in paths)
-        self.order = _count(path[3] for path in paths)
-        self.num_residuals = _count(path[5] for path in paths)
-
-    def name(self, *path: str) -> str:
-        match path:
-            case "stem", "conv" | "bn" as layer:
-                return f"{layer}1"
-            case "stem", residual, layer:
-                return f"layer{_index(residual)}.0.{self._layer(layer)}"
-            case stack, "hourglass", *outer, place, residual, layer:
-                # Each "low2" on the way goes one level down, but the last of them is a place.
-                level = self.order - 1 - len(outer)
-                place = {"up": 0, "low1": 1, "low3": 2, "low2": 3}[place]
-                inside = f"{level}.{place}.{_index(residual)}.{self._layer(layer)}"
-                return f"hg.{_index(stack)}.hg.{inside}"
-            case stack, "out", residual, layer:
-                return f"res.{_index(stack)}.{_index(residual)}.{self._layer(layer)}"
-            case stack, layer:
-                place = {
-                    "conv": "fc.{}.0",
-                    "bn": "fc.{}.1",
-                    "heatmaps": "score.{}",
-                    "merge_features": "fc_.{}",
-                    "merge_heatmaps": "score_.{}",
-                }[layer]
-                return place.format(_index(stack))
-
-    def _layer(self, layer: str) -> str:
-        return "downsample.0" if layer == "skip" else layer
-
-    def unused(self, *path: str) -> Iterable[str]:
-        return ()
 
 
 def from_state_dict(
@@ -176,7 +96,7 @@ def _recognise(state_dict):
     for name in state_dict:
         if found := _HOURGLASS.match(name):
             prefix, hourglass = found.groups()
-            family = {"hgs": _Princeton, "hg": _Bearpaw}[hourglass]
+            family = {"hgs": Princeton, "hg": Bearpaw}[hourglass]
             return prefix, family([n.removeprefix(prefix) for n in state_dict])
     first = f"it starts with {next(iter(state_dict))!r}" if state_dict else "it is empty"
     raise UserError(
@@ -207,13 +127,93 @@ def _convert(state_dict, name, like):
             f"Tensor {name!r} has shape {value.shape}, and the others of the state dict imply "
             f"{shape}."
         )
+    if not np.isfinite(value).all():
+        raise UserError(f"Tensor {name!r} holds values that are no finite numbers.")
     return np.array(value.transpose(2, 3, 1, 0) if is_kernel else value, like.dtype, order="C")
 
 
-def _index(name: str) -> int:
-    return int(re.search(r"\d+$", name)[0])
+def convert(path: pathlib.Path, output: pathlib.Path, joints: Sequence[str] | None = None) -> str:
+    """Writes a published network as a checkpoint, and returns what it is, for people.
+
+    Args:
+      path: the file, as published.
+      output: a new workdir.
+      joints: names in the order of the heatmaps; None: those of MPII, if there are 16.
+
+    Raises:
+      UserError: the file is none of a known network, or the output holds a checkpoint already.
+    """
+    model, variables, normalisation = from_state_dict(torch_file.read(path))
+    skeleton = _skeleton(model.num_joints, joints)
+    network = {
+        field.name: getattr(model, field.name)
+        for field in dataclasses.fields(model)
+        if field.name not in ("num_joints", "axis_name", "parent", "name")
+    }
+    network |= {"dtype": "float32", "input_size": max(INPUT_SIZE, 4 * 2**model.order)}
+    metadata = {
+        "config": {"model": network, "ema_decay": 0.0},
+        "skeleton": skeleton.to_json(),
+        "normalisation": dataclasses.asdict(normalisation),
+        "records": None,  # it was trained elsewhere
+    }
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output={output}: {error.strerror}; choose another folder") from None
+    with Checkpoints(output, None) as checkpoints:
+        if checkpoints.latest is not None:
+            raise UserError(f"--output={output} holds a checkpoint already; choose another folder")
+        state = TrainState(step=jnp.zeros((), jnp.int32), opt_state=(), **jax.device_put(variables))
+        checkpoints.save(state, metadata, None)
+    count = sum(x.size for x in jax.tree.leaves(variables["params"]))
+    shape = ", ".join(f"{name}={value!r}" for name, value in network.items())
+    return (
+        f"{shape}, num_joints={model.num_joints}, mean={normalisation.mean}: {count:,} parameters"
+    )
 
 
-def _count(values: Iterable[str]) -> int:
-    # At least one, so that a mutilated state dict still gets as far as naming what it lacks.
-    return max(1, len(set(values)))
+def _skeleton(num_joints: int, joints: Sequence[str] | None) -> Skeleton:
+    known = (skeletons.MPII, skeletons.LSP, skeletons.COCO, skeletons.FLIC)
+    if joints is None:
+        if num_joints == skeletons.MPII.num_joints:
+            return skeletons.MPII
+        raise UserError(
+            f"the network has {num_joints} joints, and not MPII's 16; name them in the order of "
+            f"its heatmaps, as --joints=nose,left_eye,right_eye"
+        )
+    if len(joints) != num_joints:
+        raise UserError(f"--joints names {len(joints)} joints, and the network has {num_joints}")
+    for skeleton in known:
+        if tuple(joints) == skeleton.joints:
+            return skeleton
+    return Skeleton("published", tuple(joints), skeletons.pairs_by_name(joints), ())
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m hourglass_jax.interop.torch_weights",
+        description="Turns a published PyTorch network into a checkpoint for predict, evaluation "
+        "and fine-tuning.",
+    )
+    add = parser.add_argument
+    add("file", help="of princeton-vl, bearpaw or anibali: .pth, .pth.tar, .pt or .safetensors")
+    add("--output", required=True, help="folder for the checkpoint")
+    add("--joints", help="names in the order of the heatmaps, if they are not MPII's 16")
+    flags = parser.parse_args(argv)
+    joints = flags.joints.split(",") if flags.joints else None
+    found = convert(pathlib.Path(flags.file), pathlib.Path(flags.output), joints)
+    logger.info(
+        "%s: %s\n%s is a checkpoint for predict, for evaluation and for fine-tuning",
+        *(flags.file, found, flags.output),
+    )
+
+
+def run() -> None:
+    """Runs the command; exit status 0, 2 for the user's mistake, else 1."""
+    with command.speaking():
+        main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,168 @@
+"""A trained network as one file that runs without this package: StableHLO or ONNX.
+
+`python -m hourglass_jax.interop.export --checkpoint=runs/synthetic --output=pose.onnx`
+
+Either takes pictures float32 [B, H, W, 3] in [0, 1], H and W being the checkpoint's input size and
+B any number, and takes the normalisation's mean from them itself. It returns
+
+- heatmaps: [B, S, h, w, K] of every stack, the last being the prediction, or
+- joints: [B, K, 2], x and y in px of the picture, and scores [B, K], those of the last stack.
+"""
+
+import argparse
+import logging
+import pathlib
+import sys
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from hourglass_jax import checkpoint, command
+from hourglass_jax.checkpoint import Trained
+from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.interop import onnx_graph
+from hourglass_jax.pose import geometry, heatmap
+
+logger = logging.getLogger("hourglass_jax.interop.export")  # also where it is __main__
+OUTPUTS = ("heatmaps", "joints")
+PLATFORMS = ("cpu", "cuda", "tpu")
+# Between the exported file and the network, of the largest heatmap or in px.
+TOLERANCE = 1e-4
+
+
+def network(
+    trained: Trained, outputs: str
+) -> Callable[[Float[Array, "batch height width 3"]], tuple[Array, ...]]:
+    """Returns the function that is exported, in float32: pictures to a tuple of `outputs`."""
+    model = trained.model.clone(dtype=None)
+    variables = jax.tree.map(np.asarray, trained.variables)
+
+    def heatmaps(images):
+        mean = jnp.asarray(trained.normalisation.mean, jnp.float32).reshape(1, 1, 1, 3)
+        return model.apply(variables, images - mean, train=False)
+
+    def joints(images):
+        last = heatmaps(images)[:, -1]
+        found, scores = heatmap.decode(last)
+        return geometry.heatmap_to_crop(found, images.shape[2] / last.shape[2]), scores
+
+    return joints if outputs == "joints" else lambda images: (heatmaps(images),)
+
+
+def write_stablehlo(trained: Trained, outputs: str, path: pathlib.Path) -> None:
+    """Writes what `jax.export.deserialize` reads: StableHLO for CPU, CUDA and TPU."""
+    from jax import export
+
+    (batch,) = export.symbolic_shape("batch")
+    pictures = jax.ShapeDtypeStruct((batch, trained.input_size, trained.input_size, 3), jnp.float32)
+    exported = export.export(jax.jit(network(trained, outputs)), platforms=PLATFORMS)(pictures)
+    path.write_bytes(exported.serialize())
+
+
+def run_stablehlo(path: pathlib.Path, images: np.ndarray) -> list[np.ndarray]:
+    """Returns what an exported file makes of pictures."""
+    from jax import export
+
+    exported = export.deserialize(bytearray(path.read_bytes()))
+    return [np.asarray(x) for x in jax.jit(exported.call)(images)]
+
+
+def write_onnx(trained: Trained, outputs: str, path: pathlib.Path) -> None:
+    """Writes an ONNX model; raises UserError where the package onnx is not installed."""
+    try:
+        path.write_bytes(onnx_graph.serialize(trained, outputs))
+    except ImportError:
+        raise UserError(
+            f"writing {path} takes the package onnx; pip install onnx onnxruntime"
+        ) from None
+
+
+def run_onnx(path: pathlib.Path, images: np.ndarray) -> list[np.ndarray] | None:
+    """Returns what ONNX Runtime makes of pictures; None where it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"images": images})
+
+
+FORMATS = {".stablehlo": (write_stablehlo, run_stablehlo), ".onnx": (write_onnx, run_onnx)}
+
+
+def export(trained: Trained, outputs: str, path: pathlib.Path) -> float | None:
+    """Writes a network, runs what was written, and returns how far it is from the network.
+
+    Args:
+      trained: the network.
+      outputs: "heatmaps" or "joints".
+      path: ending in .stablehlo or .onnx.
+
+    Returns:
+      the largest difference on two random pictures, or None where no runtime is installed.
+
+    Raises:
+      UserError: another ending, a folder that cannot be written to, or a package is missing.
+      RunError: the file gives other results than the network.
+    """
+    if path.suffix not in FORMATS:
+        raise UserError(f"--output={path} must end in one of {', '.join(FORMATS)}")
+    write, run = FORMATS[path.suffix]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(trained, outputs, path)
+    except OSError as error:
+        raise UserError(f"--output={path}: {error.strerror}; choose another place") from None
+    shape = (2, trained.input_size, trained.input_size, 3)
+    images = np.random.default_rng(0).random(shape, np.float32)
+    found, expected = run(path, images), jax.jit(network(trained, outputs))(images)
+    if found is None:
+        return None
+    differences = [np.abs(f - np.asarray(e)) for f, e in zip(found, expected, strict=True)]
+    # A peak that two pixels share may be read off either, so that joints are compared by the most.
+    largest = max(float(np.median(d) if outputs == "joints" else d.max()) for d in differences)
+    scale = max(1.0, *(float(np.abs(e).max()) for e in expected))
+    if not largest <= TOLERANCE * scale:
+        raise RunError(f"{path} gives other {outputs} than the network, by {largest:g}")
+    return largest
+
+
+def main(argv: list[str]) -> None:
+    """Runs the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hourglass_jax.interop.export",
+        description="Writes a trained network as one file that runs without this package.",
+    )
+    add = parser.add_argument
+    add("--checkpoint", required=True, help="a run's workdir, or one step's folder in it")
+    add("--output", required=True, help="FILE.onnx or FILE.stablehlo")
+    add("--outputs", choices=OUTPUTS, default="heatmaps", help="default: heatmaps")
+    flags = parser.parse_args(argv)
+    path = pathlib.Path(flags.output)
+    if path.suffix not in FORMATS:  # before the checkpoint is read
+        raise UserError(f"--output={path} must end in one of {', '.join(FORMATS)}")
+    trained = checkpoint.load(flags.checkpoint)
+    difference = export(trained, flags.outputs, path)
+    side = trained.input_size
+    checked = (
+        "not checked, as onnxruntime is not installed"
+        if difference is None
+        else f"run again, it differs from the network by {difference:.1g}"
+    )
+    logger.info(
+        "%s: images [B, %d, %d, 3] to %s, %.1f MB; %s",
+        *(path, side, side, flags.outputs, path.stat().st_size / 1e6, checked),
+    )
+
+
+def run() -> None:
+    """Runs the command; exit status 0, 2 for the user's mistake, else 1."""
+    with command.speaking():
+        main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    run()

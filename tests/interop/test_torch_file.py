@@ -1,0 +1,170 @@
+"""Published files become checkpoints of ours, and a file that holds a program runs nothing."""
+
+import os
+import pathlib
+import pickle
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT, small_synthetic
+from test_torch_weights import BEARPAW_MEAN, bearpaw, fill
+
+from hourglass_jax import PoseEstimator, checkpoint, train
+from hourglass_jax.errors import UserError
+from hourglass_jax.interop import torch_file
+from hourglass_jax.interop.torch_weights import convert, from_state_dict
+
+
+class Evil:
+    """Makes a file as soon as it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.path,)
+
+
+def save_safetensors(tensors, path):
+    numpy = pytest.importorskip("safetensors.numpy")
+    numpy.save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path)
+
+
+def test_what_every_trainer_saves_beside_the_network(tmp_path):
+    torch = pytest.importorskip("torch")
+    tensors = fill(bearpaw(stacks=1, joints=3, features=16, order=1, stem=4))
+    saved = {f"module.{name}": torch.from_numpy(value) for name, value in tensors.items()}
+    whole = {
+        "epoch": 30,
+        "arch": "hg",
+        "state_dict": saved,
+        "best_acc": np.float64(0.87),
+        "score": np.array([0.1])[0],
+        "optimizer": {"state": {}, "param_groups": [{"lr": 2.5e-4, "betas": (0.9, 0.999)}]},
+    }
+    for i, options in enumerate(({}, {"_use_new_zipfile_serialization": False})):
+        path = tmp_path / f"hg{i}.pth.tar"
+        torch.save(whole, path, **options)
+        found = torch_file.read(path)
+        assert found.keys() == saved.keys()
+        _, variables, _ = from_state_dict(found)
+        _, expected, _ = from_state_dict(tensors)
+        jax.tree.map(np.testing.assert_array_equal, variables, expected)
+    half = {name: value.to(torch.bfloat16) for name, value in saved.items()}
+    torch.save(half, tmp_path / "half.pth")
+    assert {x.dtype for x in torch_file.read(tmp_path / "half.pth").values()} == {np.dtype("f4")}
+
+
+@pytest.mark.parametrize("kind", ["pickle", "torch", "legacy"])
+def test_a_pickle_executes_nothing(kind, tmp_path):
+    torch = pytest.importorskip("torch")
+    path, touched = tmp_path / "hg.pth", tmp_path / "touched"
+    content = {"state_dict": {"conv1.weight": torch.zeros(2)}, "arch": Evil(touched)}
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(Evil(touched)))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=kind == "torch")
+    with pytest.raises(UserError, match=r"hg\.pth is not read: PyTorch finds in it more than"):
+        torch_file.read(path)
+    assert not touched.exists()
+    pickle.loads(pickle.dumps(Evil(touched)))
+    assert touched.exists()  # and it would have
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_what_is_no_checkpoint(name, tmp_path):
+    pytest.importorskip("torch" if name == "a.pth" else "safetensors")
+    path = tmp_path / name
+    with pytest.raises(UserError, match=f"{name} is no file"):
+        torch_file.read(path)
+    path.write_bytes(b"<html>404</html>")
+    with pytest.raises(UserError, match=name):
+        torch_file.read(path)
+
+
+def test_other_content(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = tmp_path / "a.pth"
+    torch.save([torch.zeros(2)], path)
+    with pytest.raises(UserError, match="holds a list, and no state_dict"):
+        torch_file.read(path)
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    path = tmp_path / "a.pth"
+    path.write_bytes(pickle.dumps(Evil(tmp_path / "touched")))
+    with pytest.raises(UserError, match="pip install torch"):
+        torch_file.read(path)
+    assert not (tmp_path / "touched").exists()
+
+
+def test_joints_get_names(tmp_path):
+    path = tmp_path / "five.safetensors"
+    save_safetensors(fill(bearpaw(stacks=1, joints=5, features=16, order=1, stem=4)), path)
+    with pytest.raises(UserError, match=r"has 5 joints, and not MPII's 16; name them .*--joints="):
+        convert(path, tmp_path / "a")
+    with pytest.raises(UserError, match="names 2 joints, and the network has 5"):
+        convert(path, tmp_path / "a", ["nose", "tail"])
+    names = ["nose", "left_ear", "right_ear", "left_eye", "right_eye"]
+    assert "num_stacks=1, " in convert(path, tmp_path / "a", names)
+    trained = checkpoint.load(tmp_path / "a")
+    assert trained.skeleton.pairs == (("left_ear", "right_ear"), ("left_eye", "right_eye"))
+    assert trained.normalisation.mean == BEARPAW_MEAN
+    with pytest.raises(UserError, match="holds a checkpoint already"):
+        convert(path, tmp_path / "a", names)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A published network of 16 joints: the workdir it became, and its tensors."""
+    folder = tmp_path_factory.mktemp("published")
+    tensors = fill(bearpaw(stacks=2, joints=16, features=8, order=1, stem=4))
+    tensors |= {name: np.abs(x) for name, x in tensors.items() if name.endswith("running_var")}
+    save_safetensors(tensors, folder / "hg.safetensors")
+    workdir = folder / "hg"
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "hourglass_jax.interop.torch_weights"),
+            *(folder / "hg.safetensors", f"--output={workdir}"),
+        ],
+        check=True, cwd=ROOT, env={**os.environ, "XLA_FLAGS": ""},
+    )  # fmt: skip
+    return workdir, tensors
+
+
+def test_a_converted_network_predicts(published):
+    workdir, tensors = published
+    model, variables, normalisation = from_state_dict(tensors)
+    trained = checkpoint.load(workdir)
+    assert trained.model.clone(dtype=None) == model and trained.normalisation == normalisation
+    jax.tree.map(np.testing.assert_array_equal, trained.variables, variables)
+    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    poses = PoseEstimator.from_checkpoint(workdir)(picture)
+    assert poses.joints.shape == (1, 16, 2) and np.isfinite(poses.joints).all()
+
+
+def test_a_converted_network_is_evaluated(published, records):
+    workdir, _ = published
+    config = small_synthetic(records)
+    # Its stacks and stem are its own, whatever the config says.
+    result = train.evaluate_only(config, workdir)
+    assert result["persons"] == 11 and "PCKh@0.5/stack2" in result["metrics"]
+    assert result["config"]["model"]["stem"] == "bearpaw"
+    with pytest.raises(UserError, match=r"published network.*--config\.init_from="):
+        train.train_and_evaluate(config, workdir)
+
+
+@pytest.mark.slow
+def test_a_converted_network_is_fine_tuned(published, records, tmp_path):
+    workdir, _ = published
+    config = small_synthetic(records)
+    config.init_from, config.num_steps = str(workdir), 2
+    train.train_and_evaluate(config, tmp_path / "run")
+    # What is taken from a picture came along, and stays for whoever goes on from here.
+    assert checkpoint.load(tmp_path / "run").normalisation.mean == BEARPAW_MEAN
+    config.num_steps = 3
+    train.train_and_evaluate(config, tmp_path / "run")
