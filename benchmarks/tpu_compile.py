@@ -27,8 +27,6 @@ import jax.numpy as jnp  # noqa: E402
 import mpii  # noqa: E402
 import numpy as np  # noqa: E402
 from jax.experimental import topologies  # noqa: E402
-from jax.sharding import NamedSharding  # noqa: E402
-from jax.sharding import PartitionSpec as P  # noqa: E402
 
 from hourglass_jax import optimizer, sharding, steps  # noqa: E402
 from hourglass_jax.layers import Conv  # noqa: E402
@@ -48,24 +46,12 @@ def compile_step(topology: str, batch_per_chip: int, config):
     model, side = make_model(config.model, JOINTS), config.model.input_size
     optax_optimizer, _ = optimizer.create_optimizer(config.optimizer, config.num_steps)
 
-    def first_state():
-        variables = model.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), train=False)
-        return steps.create_train_state(variables, optax_optimizer)
-
-    def put(spec):
-        return lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec))
-
-    batch = batch_per_chip * len(devices)
-    shapes = {
-        "image": jax.ShapeDtypeStruct((batch, side, side, 3), jnp.uint8),
-        "heatmaps": jax.ShapeDtypeStruct((batch, side // 4, side // 4, JOINTS), jnp.float32),
-        "weights": jax.ShapeDtypeStruct((batch, JOINTS), jnp.float32),
-    }
     step = steps.make_train_step(
         model, optax_optimizer, mesh, sync_batch_norm=config.sync_batch_norm
     )
-    state = jax.tree.map(put(P()), jax.eval_shape(first_state))
-    lowered = step.lower(state, jax.tree.map(put(P(sharding.AXIS)), shapes))
+    state = steps.state_shapes(steps.variable_shapes(model), optax_optimizer, mesh)
+    batch = steps.batch_shapes(batch_per_chip * len(devices), side, JOINTS, mesh)
+    lowered = step.lower(state, batch)
     return lowered.compile(), len(devices), model
 
 

@@ -149,8 +149,8 @@ def best(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, dict]:
 
 def restore(experiment: Experiment, checkpoints: Checkpoints, step: int) -> dict:
     """Returns the variables to evaluate of a step's checkpoint: the averaged ones, if there are."""
-    like = steps.init_variables(experiment.model, experiment.config.seed)
-    like = sharding.replicate(like, experiment.mesh)
+    shapes = steps.variable_shapes(experiment.model)
+    like = sharding.with_sharding(shapes, experiment.mesh, sharding.WHOLE)
     if checkpoints.metadata(step)["config"]["ema_decay"]:
         return checkpoints.restore(step, {"ema": like})["ema"]
     return checkpoints.restore(step, like)

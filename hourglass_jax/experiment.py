@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from hourglass_jax import config as config_lib
-from hourglass_jax import data, distributed, sharding
+from hourglass_jax import data, distributed, sharding, steps
 from hourglass_jax.data import augment, pipeline, records
 from hourglass_jax.model import Normalisation, StackedHourglass, make_model
 from hourglass_jax.pose.skeleton import Skeleton
@@ -113,6 +113,12 @@ class Experiment:
             seed=self.config.seed,
             shuffle_buffer=self.config.data.shuffle_buffer,
             first_step=first_step,
+        )
+
+    def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Returns the shapes of a training batch; see `steps.batch_shapes`."""
+        return steps.batch_shapes(
+            self.config.batch_size, self.crop.input_size, self.skeleton.num_joints, self.mesh
         )
 
     def num_steps(self) -> int:

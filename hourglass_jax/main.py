@@ -61,6 +61,7 @@ def main(_) -> None:
     distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     startup.keep_compiled()
     startup.keep_memory()
+    startup.collect_rarely()
     if not distributed.is_first():
         logging.getLogger("hourglass_jax").setLevel(logging.WARNING)
 

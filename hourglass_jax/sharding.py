@@ -11,6 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 AXIS = "data"
+WHOLE, SPLIT = P(), P(AXIS)  # how state and batches lie on the mesh
 
 
 # XLA's library for CPUs, YNNPACK, is quick at sums but slower than XLA's own kernels at
@@ -36,7 +37,7 @@ def replicate(tree, mesh: Mesh):
     The copies share no memory with `tree`: otherwise a train step, which consumes its state, would
     delete the caller's arrays.
     """
-    sharding = NamedSharding(mesh, P())
+    sharding = NamedSharding(mesh, WHOLE)
 
     def put(x):
         host = np.asarray(x)
@@ -46,9 +47,15 @@ def replicate(tree, mesh: Mesh):
     return jax.tree.map(put, tree)
 
 
+def with_sharding(shapes, mesh: Mesh, spec: P):
+    """Returns shapes that say how they lie on the mesh."""
+    sharding = NamedSharding(mesh, spec)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
+
+
 def shard_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Makes global arrays of this process's rows, split over the devices along the first axis."""
-    sharding = NamedSharding(mesh, P(AXIS))
+    sharding = NamedSharding(mesh, SPLIT)
     return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import optax
 from jax import lax
 from jax.sharding import Mesh
-from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
 from hourglass_jax import losses
@@ -17,7 +16,7 @@ from hourglass_jax.layers import DECAY
 from hourglass_jax.model import Normalisation, StackedHourglass
 from hourglass_jax.optimizer import plateau_factor
 from hourglass_jax.pose import heatmap
-from hourglass_jax.sharding import AXIS, compiler_options
+from hourglass_jax.sharding import AXIS, SPLIT, WHOLE, compiler_options, with_sharding
 
 
 @flax.struct.dataclass
@@ -37,10 +36,21 @@ class TrainState:
 
 def init_variables(model: StackedHourglass, seed: int) -> dict:
     """Makes the network's first parameters and BatchNorm statistics, on the smallest picture."""
-    side = 4 * 2**model.order
-    picture = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
     # Lazily: only the parameters are computed, one small kernel a shape, not the whole network.
-    return model.lazy_init(jax.random.key(seed), picture, train=False)
+    return model.lazy_init(jax.random.key(seed), _smallest_picture(model), train=False)
+
+
+def variable_shapes(model: StackedHourglass) -> dict:
+    """Returns what `init_variables` does, as shapes: nothing is computed."""
+    return jax.eval_shape(
+        lambda picture: model.init(jax.random.key(0), picture, train=False),
+        _smallest_picture(model),
+    )
+
+
+def _smallest_picture(model: StackedHourglass) -> jax.ShapeDtypeStruct:
+    side = 4 * 2**model.order
+    return jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
 
 
 def create_train_state(
@@ -54,6 +64,27 @@ def create_train_state(
         opt_state=optimizer.init(variables["params"]),
         ema={key: variables[key] for key in ("params", "batch_stats")} if ema else None,
     )
+
+
+def state_shapes(
+    variables: dict, optimizer: optax.GradientTransformation, mesh: Mesh, *, ema: bool = False
+) -> TrainState:
+    """Returns `create_train_state` of variables' shapes, whole on every device of the mesh."""
+    shapes = jax.eval_shape(lambda v: create_train_state(v, optimizer, ema=ema), variables)
+    return with_sharding(shapes, mesh, WHOLE)
+
+
+def batch_shapes(
+    batch_size: int, input_size: int, num_joints: int, mesh: Mesh
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the shapes of a training batch, split over the mesh."""
+    side = input_size // 4
+    shapes = {
+        "image": jax.ShapeDtypeStruct((batch_size, input_size, input_size, 3), jnp.uint8),
+        "heatmaps": jax.ShapeDtypeStruct((batch_size, side, side, num_joints), jnp.float32),
+        "weights": jax.ShapeDtypeStruct((batch_size, num_joints), jnp.float32),
+    }
+    return with_sharding(shapes, mesh, SPLIT)
 
 
 def evaluated(state: TrainState) -> dict:
@@ -136,7 +167,7 @@ def make_train_step(
             "loss_per_stack": per_stack,
             "plateau": plateau,
             "gradient_norm": _norm(gradients),
-            "update_norm": _norm(updates),
+            "update_norm": _update_norm(updates, state.params, params),
             "parameter_norm": _norm(params),
             "learning_rate_factor": plateau_factor(opt_state),
         }
@@ -157,7 +188,7 @@ def make_train_step(
     # check_vma=False: with it, gradients of replicated parameters arrive summed over the devices
     # already, and the mean above would be a mean of equal sums.
     sharded = jax.shard_map(
-        step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=(P(), P()), check_vma=False
+        step, mesh=mesh, in_specs=(WHOLE, SPLIT), out_specs=(WHOLE, WHOLE), check_vma=False
     )
     return jax.jit(sharded, donate_argnums=0, compiler_options=compiler_options(mesh))
 
@@ -192,12 +223,32 @@ def _norm(tree) -> Float[Array, ""]:
     For a CPU every sum is a loop to be compiled, and they would take half of the compilation.
     """
 
-    def of_one_vector(leaves):
-        vector = jnp.concatenate([jnp.ravel(x) for x in leaves])
-        return jnp.sqrt(jnp.sum(vector**2))
-
     leaves = jax.tree.leaves(tree)
-    return lax.platform_dependent(leaves, cpu=of_one_vector, default=optax.tree.norm)
+    return lax.platform_dependent(leaves, cpu=_norm_of_vector, default=optax.tree.norm)
+
+
+def _norm_of_vector(leaves: list[Array]) -> Float[Array, ""]:
+    return jnp.linalg.norm(_vector(leaves))
+
+
+def _vector(leaves: list[Array]) -> Float[Array, " numbers"]:
+    return jnp.concatenate([jnp.ravel(x) for x in leaves])
+
+
+def _update_norm(updates, before, after) -> Float[Array, ""]:
+    """The global norm of an update; on CPUs that of what it made of the parameters.
+
+    There an update that nothing else needs is no array of its own, and has no kernel to compile.
+    """
+
+    def of_updates(updates, before, after):
+        return optax.tree.norm(updates)
+
+    def of_difference(updates, before, after):
+        return jnp.linalg.norm(_vector(after) - _vector(before))
+
+    leaves = [jax.tree.leaves(tree) for tree in (updates, before, after)]
+    return lax.platform_dependent(*leaves, cpu=of_difference, default=of_updates)
 
 
 def make_eval_step(
@@ -230,7 +281,7 @@ def make_eval_step(
         return heatmap.decode(heatmaps, decoder)
 
     sharded = jax.shard_map(
-        step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(AXIS), check_vma=False
+        step, mesh=mesh, in_specs=(WHOLE, SPLIT), out_specs=SPLIT, check_vma=False
     )
     return jax.jit(sharded, compiler_options=compiler_options(mesh))
 
@@ -252,6 +303,6 @@ def make_statistics_step(
         return lax.pmean(jax.tree.map(lambda x: x / (1 - DECAY), updated["batch_stats"]), AXIS)
 
     sharded = jax.shard_map(
-        step, mesh=mesh, in_specs=(P(), P(AXIS)), out_specs=P(), check_vma=False
+        step, mesh=mesh, in_specs=(WHOLE, SPLIT), out_specs=WHOLE, check_vma=False
     )
     return jax.jit(sharded, compiler_options=compiler_options(mesh))

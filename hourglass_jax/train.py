@@ -5,6 +5,7 @@ number is the number of updates done. Everything random derives from (seed, step
 so that a run that was stopped and one that was not end with the same bits.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import json
@@ -156,19 +157,33 @@ def _first_variables(experiment: Experiment, source: Trained | None) -> dict:
     return variables
 
 
-def _initial_state(experiment: Experiment, variables, optax_optimizer, checkpoints: Checkpoints):
-    """Returns the state to go on from: the workdir's latest checkpoint, else `variables`."""
-    config = experiment.config
-    state = steps.create_train_state(variables, optax_optimizer, ema=config.ema_decay > 0)
-    state = sharding.replicate(state, experiment.mesh)
+def _first_state(
+    experiment: Experiment, optax_optimizer, like, source: Trained | None, checkpoints: Checkpoints
+) -> steps.TrainState:
+    """Returns the state to begin with, of the shapes `like`.
+
+    That is the workdir's latest checkpoint, else what a trained network has of it, else a fresh
+    one.
+    """
     while (step := checkpoints.latest) is not None:
         try:
-            state = checkpoints.restore(step, state)
+            state = checkpoints.restore(step, like)
             logger.info("going on from step %d of %s", step, checkpoints.folder)
-            break
+            return state
         except DamagedError as error:
             checkpoints.set_aside(step, error)
-    return state
+    variables = _first_variables(experiment, source)
+    state = steps.create_train_state(variables, optax_optimizer, ema=like.ema is not None)
+    return sharding.replicate(state, experiment.mesh)
+
+
+def _compile(step, *shapes) -> concurrent.futures.Future:
+    """Traces a step at once, and compiles it while whoever calls goes on."""
+    lowered = step.lower(*shapes)
+    thread = concurrent.futures.ThreadPoolExecutor(1)
+    compiled = thread.submit(lowered.compile)
+    thread.shutdown(wait=False)
+    return compiled
 
 
 def _train(
@@ -181,12 +196,11 @@ def _train(
     """Trains to the end; returns the last step and its predictions for the split that selects."""
     config, mesh, num_steps = experiment.config, experiment.mesh, experiment.num_steps()
     optax_optimizer, schedule = optimizer.create_optimizer(config.optimizer, num_steps)
-    variables = _first_variables(experiment, source)
+    shapes = steps.variable_shapes(experiment.model)
     optax_optimizer = finetune.with_rates(
-        optax_optimizer, config.freeze, config.optimizer.multipliers, variables["params"]
+        optax_optimizer, config.freeze, config.optimizer.multipliers, shapes["params"]
     )
-    state = _initial_state(experiment, variables, optax_optimizer, checkpoints)
-    first = int(state.step)
+    like = steps.state_shapes(shapes, optax_optimizer, mesh, ema=config.ema_decay > 0)
     train_step = steps.make_train_step(
         experiment.model,
         optax_optimizer,
@@ -197,6 +211,9 @@ def _train(
         accumulate=config.accumulate,
         ema_decay=config.ema_decay,
     )
+    compiled = _compile(train_step, like, experiment.batch_shapes())
+    state = _first_state(experiment, optax_optimizer, like, source, checkpoints)
+    first = int(state.step)
     batches = experiment.training_batches(first)
     log = Log(workdir, schedule, first)
     watch = Watch(experiment, log)
@@ -233,7 +250,7 @@ def _train(
             waited = time.perf_counter() - waited
             if step == 0 and distributed.is_first():
                 pictures.save_training_batch(workdir / "training_batch.png", batch, experiment)
-            state, metrics = train_step(state, sharding.shard_batch(batch, mesh))
+            state, metrics = compiled.result()(state, sharding.shard_batch(batch, mesh))
             # One step behind, so that the device is never waited for.
             if pending is not None:
                 _check_finite(pending, step, checkpoints)
