@@ -6,15 +6,16 @@ normalisation and the fingerprint of the records. A checkpoint alone is therefor
 
 import contextlib
 import dataclasses
+import json
 import logging
 import math
 import pathlib
 import shutil
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
@@ -25,14 +26,6 @@ from hourglass_jax.pose.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
 FORMAT = 1
-# What may differ between the run that saved and the run that goes on: length, where and how often
-# it logs and saves, how it evaluates, and where files lie (their content has a fingerprint).
-MAY_CHANGE = (
-    *("num_steps", "num_epochs", "log_every_steps", "profile_steps", "eval", "checkpoint"),
-    "init_from",
-    *("data.manual_dir", "data.data_dir", "data.train_json", "data.validation_json"),
-    *("data.image_dir", "data.validation_image_dir", "data.detections"),
-)
 
 
 class DamagedError(UserError):
@@ -54,6 +47,7 @@ class Checkpoints:
         """Opens a workdir's checkpoints; a reader may leave the metric open, as they have one."""
         self.metric = metric
         self.folder = workdir.absolute() / "checkpoints"
+        self._check_figures(read_only)
         # `max_to_keep` with a best function would evict the latest step; both must stay.
         policy = checkpoint_managers.AnyPreservationPolicy(
             [
@@ -76,6 +70,20 @@ class Checkpoints:
             ),
             item_names=("state", "metadata"),
         )
+
+    def _check_figures(self, read_only: bool) -> None:
+        """Orbax reads the figures of all steps at once: sets those aside that cannot be read."""
+        steps = _steps(self.folder)
+        for step in steps:
+            path = self.folder / str(step) / "metrics" / "metrics"
+            try:
+                if path.exists():
+                    json.loads(path.read_text())
+            except (OSError, ValueError) as error:
+                damaged = _damaged(self.folder / str(step), error)
+                if read_only or len(steps) == 1:
+                    raise damaged from error
+                self._move_aside(step, damaged)
 
     def _figure(self, metrics: dict) -> float:
         if self.metric is None:
@@ -114,6 +122,8 @@ class Checkpoints:
         try:
             yield
         except Exception as error:  # whatever Orbax and TensorStore make of a full disk
+            if jax.process_count() > 1 and isinstance(error, jax.errors.JaxRuntimeError):
+                raise  # another process is gone
             raise RunError(
                 f"a checkpoint could not be written to {self.folder} ({type(error).__name__}: "
                 f"{' '.join(str(error).split())[:300]}); with room and rights there, the same "
@@ -121,82 +131,12 @@ class Checkpoints:
             ) from error
 
     def metadata(self, step: int) -> dict:
-        """Returns what was saved beside the state of a step.
-
-        Raises:
-          DamagedError: it cannot be read.
-          UserError: the checkpoint is of a format that this version does not know.
-        """
-        metadata = self._read(step, metadata=ocp.args.JsonRestore())
-        if metadata.get("format") != FORMAT:
-            raise UserError(
-                f"{self.folder / str(step)} has format {metadata.get('format')!r}, and this "
-                f"version reads format {FORMAT}; use the version that wrote it"
-            )
-        return metadata
-
-    def check_belongs(self, step: int, current: dict, parts: Sequence[str] | None = None) -> None:
-        """Refuses a checkpoint of another run.
-
-        Args:
-          step: of the checkpoint.
-          current: the metadata that the present run would save.
-          parts: of the config that must agree, e.g. "model"; None: all that may not change.
-
-        Raises:
-          UserError: names the first thing that differs.
-        """
-        saved = self.metadata(step)
-        if saved["skeleton"] != current["skeleton"]:
-            raise self._another_run("skeleton", saved["skeleton"], current["skeleton"])
-        if saved["records"] is None:  # trained elsewhere: of its run nothing else is known
-            if parts is None:
-                raise UserError(
-                    f"{self.folder} holds a published network, which no run goes on from; begin "
-                    f"one with --config.init_from={self.folder.parent} and another --workdir"
-                )
-            return
-        before, now = _flatten(saved["config"]), _flatten(current["config"])
-        for key in sorted(before.keys() | now.keys()):
-            concerns = parts is None or key.partition(".")[0] in parts
-            if concerns and before.get(key) != now.get(key):
-                raise self._another_run(f"config.{key}", before.get(key), now.get(key))
-        if saved["records"] != current["records"]:
-            raise UserError(
-                f"{self.folder} was trained on records {saved['records']}, and the data set's "
-                f"files, which have changed, now make {current['records']}; put the former files "
-                f"back, or take another --workdir"
-            )
-
-    def _another_run(self, what: str, before: Any, now: Any) -> UserError:
-        return UserError(
-            f"{self.folder} was trained with {what}={before!r}, and this run has {now!r}; go on "
-            f"with the former, or take another --workdir"
-        )
+        """Returns what was saved beside the state of a step; see `read_metadata`."""
+        return read_metadata(self.folder / str(step))
 
     def restore(self, step: int, like: Any) -> Any:
-        """Returns of a step's state what `like` has, with its shapes and sharding.
-
-        Raises:
-          DamagedError: it cannot be read.
-        """
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        args = ocp.args.PyTreeRestore(
-            abstract,
-            restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
-            partial_restore=True,
-        )
-        return self._read(step, state=args)
-
-    def _read(self, step: int, **item) -> Any:
-        try:
-            return self._manager.restore(step, args=ocp.args.Composite(**item))[next(iter(item))]
-        except Exception as error:  # Orbax, TensorStore and JSON raise whatever they come upon
-            raise DamagedError(
-                f"the checkpoint {self.folder / str(step)} cannot be read "
-                f"({type(error).__name__}: {' '.join(str(error).split())[:300]}); move the folder "
-                f"away to go on from the one before it, or from the beginning"
-            ) from error
+        """Returns of a step's state what `like` has; see `read_state`."""
+        return read_state(self.folder / str(step), like)
 
     def set_aside(self, step: int, error: DamagedError) -> None:
         """Moves a damaged checkpoint out of the way, so that the one before it is the latest.
@@ -206,18 +146,83 @@ class Checkpoints:
         """
         if len(self._manager.all_steps()) == 1:
             raise error
+        self._move_aside(step, error)
+        self._manager.reload()
+
+    def _move_aside(self, step: int, error: DamagedError) -> None:
         aside = self.folder.parent / f"damaged-{step}"
         logger.warning("%s; it is now %s", error, aside)
         if distributed.is_first():
             shutil.rmtree(aside, ignore_errors=True)
             (self.folder / str(step)).rename(aside)
         distributed.wait_for_all(f"set aside {step}")
-        self._manager.reload()
 
     def close(self) -> None:
         """Waits for what is being written; raises RunError where that failed."""
         with self._writing():
             self._manager.close()
+
+
+def read_metadata(folder: pathlib.Path) -> dict:
+    """Returns what was saved beside the state in a step's folder.
+
+    Raises:
+      DamagedError: it cannot be read.
+      UserError: the checkpoint is of a format that this version does not know.
+    """
+    metadata = _read(folder, metadata=ocp.args.JsonRestore())
+    if metadata.get("format") != FORMAT:
+        raise UserError(
+            f"{folder} has format {metadata.get('format')!r}, and this version reads format "
+            f"{FORMAT}; use the version that wrote it"
+        )
+    return metadata
+
+
+def read_state(folder: pathlib.Path, like: Any) -> Any:
+    """Returns of the state in a step's folder what `like` has, with its shapes and sharding.
+
+    Raises:
+      DamagedError: it cannot be read.
+    """
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    args = ocp.args.PyTreeRestore(
+        abstract,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+        partial_restore=True,
+    )
+    return _read(folder, state=args)
+
+
+def _read(folder: pathlib.Path, **item) -> Any:
+    content = failure = None
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+            content = reader.restore(folder, args=ocp.args.Composite(**item))[next(iter(item))]
+    except (PermissionError, MemoryError) as error:
+        raise RunError(f"the checkpoint {folder} cannot be read ({error})") from error
+    except Exception as error:  # Orbax, TensorStore and JSON raise whatever they come upon
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise
+        failure = error
+    # What one process cannot read is of no use to the others, and they have to go the same way.
+    if not distributed.gather(np.array(failure is None)).all():
+        raise _damaged(folder, failure) from failure
+    return content
+
+
+def _damaged(folder: pathlib.Path, error: Exception | None) -> DamagedError:
+    reason = "by another process"
+    if error is not None:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return DamagedError(
+        f"the checkpoint {folder} cannot be read ({reason}); move the folder away to use the one "
+        f"before it, if there is one"
+    )
+
+
+def _steps(folder: pathlib.Path) -> list[int]:
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,47 +247,36 @@ def load(path: str | pathlib.Path, flag: str = "--checkpoint") -> Trained:
     Raises:
       UserError: there is no checkpoint, or it cannot be read.
     """
-    workdir, step = _locate(pathlib.Path(path), flag)
-    with Checkpoints(workdir, None, read_only=True) as checkpoints:
-        step = checkpoints.best if step is None else step
-        metadata = checkpoints.metadata(step)
-        config = metadata["config"]
-        skeleton = Skeleton(**metadata["skeleton"])
-        model = make_model(config["model"], skeleton.num_joints)
-        side = config["model"]["input_size"]
-        shapes = jax.eval_shape(
-            lambda: model.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), train=False)
-        )
-        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes)
-        if config["ema_decay"]:
-            variables = checkpoints.restore(step, {"ema": like})["ema"]
-        else:
-            variables = checkpoints.restore(step, like)
+    folder = _locate(pathlib.Path(path), flag)
+    metadata = read_metadata(folder)
+    config = metadata["config"]
+    skeleton = Skeleton(**metadata["skeleton"])
+    model = make_model(config["model"], skeleton.num_joints)
+    side = config["model"]["input_size"]
+    shapes = jax.eval_shape(
+        lambda: model.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), train=False)
+    )
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes)
+    if config["ema_decay"]:
+        variables = read_state(folder, {"ema": like})["ema"]
+    else:
+        variables = read_state(folder, like)
     mean = tuple(metadata["normalisation"]["mean"])
-    where = checkpoints.folder / str(step)
-    return Trained(model, variables, skeleton, Normalisation(mean), side, where)
+    return Trained(model, variables, skeleton, Normalisation(mean), side, folder)
 
 
-def _locate(path: pathlib.Path, flag: str) -> tuple[pathlib.Path, int | None]:
-    """Returns the workdir that a path belongs to, and the step if it names one."""
-    if path.name.isdigit() and (path / "metadata").exists():
-        return path.absolute().parent.parent, int(path.name)
-    workdir = path.absolute().parent if path.name == "checkpoints" else path
-    if any(p.name.isdigit() for p in (workdir / "checkpoints").glob("*")):
-        return workdir, None
+def _locate(path: pathlib.Path, flag: str) -> pathlib.Path:
+    """Returns a step's folder: the one that is named, or that of a workdir's best step."""
+    full = path.resolve()
+    if (full / "state").is_dir() and (full / "metadata").is_dir():
+        return full
+    workdir = full.parent if full.name == "checkpoints" else full
+    if _steps(workdir / "checkpoints"):
+        with Checkpoints(workdir, None, read_only=True) as checkpoints:
+            return checkpoints.folder / str(checkpoints.best)
     what = "holds no checkpoint" if path.exists() else "does not exist"
     raise UserError(
         f"{flag}={path} {what}; give a run's workdir, such as runs/synthetic, or one step's "
         f"folder in its checkpoints/"
     )
-
-
-def _flatten(tree: dict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in tree.items():
-        path = f"{prefix}{key}"
-        if path in MAY_CHANGE:
-            continue
-        flat |= _flatten(value, f"{path}.") if isinstance(value, dict) else {path: value}
-    return flat

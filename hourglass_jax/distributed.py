@@ -16,12 +16,14 @@ import numpy as np
 from jax._src import distributed as jax_distributed  # for the barrier, which has no public name
 from jax.experimental import multihost_utils
 
-from hourglass_jax.errors import UserError
+from hourglass_jax.errors import RunError, UserError
 
 # A process that has not been heard of for so many seconds is dead, and the others end.
 HEARTBEAT_S = 30
 # Open MPI 5 says who a process is, and not where the first one is.
 _OPEN_MPI = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")
+# An indexed job says the same.
+_KUBERNETES = "JOB_COMPLETION_INDEX"
 _barriers = itertools.count()  # each is passed once
 
 
@@ -48,7 +50,7 @@ def initialize(
             shutdown_timeout_seconds=HEARTBEAT_S,
             initialization_timeout=300,
         )
-    except (ValueError, RuntimeError) as error:
+    except (KeyError, ValueError, RuntimeError) as error:
         raise UserError(
             f"the processes did not find each other ({' '.join(str(error).split())}); start all of "
             f"them within five minutes, with the same JAX_COORDINATOR_ADDRESS and "
@@ -60,6 +62,7 @@ def _told(environment: Mapping[str, str], coordinator, num_processes, process_id
     """Returns what to tell JAX, {} where it finds out by itself, None for a single process."""
     coordinator = coordinator or environment.get("JAX_COORDINATOR_ADDRESS")
     size, rank = (environment.get(name) for name in _OPEN_MPI)
+    rank = rank or environment.get(_KUBERNETES)
     num_processes = _whole(environment, "JAX_NUM_PROCESSES", num_processes, size)
     process_id = _whole(environment, "JAX_PROCESS_ID", process_id, rank)
     named = {
@@ -85,10 +88,11 @@ def _told(environment: Mapping[str, str], coordinator, num_processes, process_id
             }
     if _detects(environment):
         return {}
-    if (num_processes or 1) > 1:
+    if (num_processes or 1) > 1 or (process_id or 0) > 0:
         raise UserError(
-            f"this is one of {num_processes} processes, and nothing tells where process 0 is; set "
-            f"JAX_COORDINATOR_ADDRESS to its host:port"
+            f"this is process {process_id} of {num_processes or 'several'}, and nothing tells "
+            f"where process 0 is; set JAX_COORDINATOR_ADDRESS to its host:port, and "
+            f"JAX_NUM_PROCESSES"
         )
     return None
 
@@ -104,8 +108,10 @@ def _whole(environment, name: str, value: int | None, fallback: str | None) -> i
 
 def _detects(environment: Mapping[str, str]) -> bool:
     """Whether JAX finds the other processes by itself."""
-    # In a batch script, before any srun, there is no step: then this is the only process.
-    slurm = "SLURM_STEP_NODELIST" in environment and environment.get("SLURM_NTASKS", "1") != "1"
+    # In a batch script, before any srun, there is no step, and in a shell by salloc a step of one
+    # task: then this is the only process.
+    tasks = environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", "1"))
+    slurm = "SLURM_STEP_NODELIST" in environment and tasks != "1"
     open_mpi = "OMPI_MCA_orte_hnp_uri" in environment
     # Several hosts of a TPU: by name on Kubernetes, by the worker's number on Cloud TPU VMs.
     tpu = "," in environment.get("TPU_WORKER_HOSTNAMES", "")
@@ -117,8 +123,11 @@ def _on_tpu_vm(environment: Mapping[str, str]) -> bool:
     if environment.get("JAX_PLATFORMS", "tpu").split(",")[0] not in ("", "tpu"):
         return False
     from jax._src import cloud_tpu_init
+    from jax._src.clusters import ClusterEnv
 
-    return cloud_tpu_init.running_in_cloud_tpu_vm
+    # A notebook's TPU belongs to no cluster.
+    clusters = (kind for kind in ClusterEnv._cluster_types if not kind.opt_in_only_method)
+    return cloud_tpu_init.running_in_cloud_tpu_vm and any(c.is_env_present() for c in clusters)
 
 
 @contextlib.contextmanager
@@ -127,6 +136,12 @@ def ending_with_others():
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise RunError(
+                f"the device's memory is not enough ({' '.join(str(error).split())[:200]}); lower "
+                f"config.batch_size, or set config.model.remat=True, config.accumulate or "
+                f"config.model.dtype=bfloat16"
+            ) from error
         if jax.process_count() == 1:
             raise
         reason = " ".join(str(error).split())[:300]

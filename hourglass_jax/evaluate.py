@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from hourglass_jax import distributed, pictures, report, sharding, steps
+from hourglass_jax import distributed, log, pictures, report, same_run, sharding, steps
 from hourglass_jax.checkpoint import Checkpoints
 from hourglass_jax.errors import UserError
 from hourglass_jax.experiment import Experiment
@@ -143,8 +143,9 @@ def best(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, dict]:
     step = checkpoints.best
     if step is None:
         raise UserError(f"{checkpoints.folder} holds no checkpoint; run --mode=train first")
-    checkpoints.check_belongs(step, experiment.metadata(), parts=("model", "data"))
-    return step, checkpoints.metadata(step)["config"]
+    metadata, folder = checkpoints.metadata(step), checkpoints.folder / str(step)
+    same_run.check(folder, metadata, experiment.metadata(), parts=("model", "data"))
+    return step, metadata["config"]
 
 
 def restore(experiment: Experiment, checkpoints: Checkpoints, step: int) -> dict:
@@ -212,9 +213,8 @@ def evaluate(
         ids=predictions.ids,
     )
     pictures.save_best_to_worst(experiment, predictions, split, workdir / "pictures")
-    log = workdir / "metrics.jsonl"
-    lines = log.read_text().splitlines() if log.exists() else []
-    training = [json.loads(line) for line in lines if line.endswith("}")]  # the last may be cut off
+    path = workdir / "metrics.jsonl"
+    training = log.read(path) if path.exists() else []
     report.write(
         workdir / "report.html", result, predictions, experiment.skeleton, builder.MEASURE, training
     )

@@ -70,8 +70,12 @@ def warm_start(
         found = theirs.get(path)
         axis = _JOINTS.get(path[-2:])
         if found is not None and axis is not None:
-            found = _by_joint(np.array(value), np.asarray(found), axis, pairs)
-            joints_loaded |= found is not None
+            kernel = (*path[:-1], "kernel")  # without it, biases say nothing
+            if np.shape(ours[kernel])[2:3] == np.shape(theirs[kernel])[2:3] or path == kernel:
+                found = _by_joint(np.array(value), np.asarray(found), axis, pairs)
+            else:
+                found = None
+            joints_loaded |= found is not None and path[-2] == "heatmaps"
         if found is None or np.shape(found) != np.shape(value):
             row.new += 1
         else:

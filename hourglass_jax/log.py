@@ -1,5 +1,6 @@
 """What a run writes while it trains: TensorBoard's event files and metrics.jsonl."""
 
+import contextlib
 import json
 import math
 import pathlib
@@ -13,6 +14,15 @@ from clu import metric_writers
 from hourglass_jax import distributed
 from hourglass_jax.errors import RunError
 from hourglass_jax.progress import Progress
+
+
+def read(path: pathlib.Path) -> list[dict]:
+    """Returns the objects of a metrics.jsonl; a line that was cut off by a crash is left out."""
+    found = []
+    for line in path.read_text(errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 class Log:
@@ -31,9 +41,10 @@ class Log:
         kept = []
         if self._path.exists():
             # What was logged after the checkpoint is logged again, the same.
-            lines = [line for line in self._path.read_text().splitlines() if line.endswith("}")]
-            kept = [line for line in lines if json.loads(line)["step"] <= first_step]
-        self._path.write_text("".join(f"{line}\n" for line in kept))
+            kept = [json.dumps(line) for line in read(self._path) if line["step"] <= first_step]
+        rewritten = self._path.with_suffix(".rewritten")
+        rewritten.write_text("".join(f"{line}\n" for line in kept))
+        rewritten.replace(self._path)  # at once: a full disk takes none of the lines before
         self._lines = self._path.open("a", buffering=1)
 
     def training(self, step: int, metrics: dict, progress: Progress) -> None:

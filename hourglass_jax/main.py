@@ -3,6 +3,7 @@
 import logging
 import os
 import pathlib
+import signal
 import sys
 
 from absl import app, flags
@@ -54,6 +55,8 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def main(_) -> None:
+    if _MODE.value == "train":  # as long as there is nothing to save
+        signal.signal(signal.SIGTERM, lambda *unused: sys.exit(75))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on stderr otherwise
     # Not before: they import JAX and TensorFlow, which --help does without.
     from hourglass_jax import distributed, startup, train

@@ -10,7 +10,11 @@ from PIL import Image, ImageOps
 
 from hourglass_jax.errors import UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+# Of files that are taken for pictures where a folder is given, whether they can be read or not.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    *(".ppm", ".pgm", ".avif", ".heic", ".heif"),
+)
 MAX_PIXELS = 250_000_000  # beyond any camera's: damaged, or an attack
 _LOCK = threading.Lock()
 

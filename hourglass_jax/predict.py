@@ -30,7 +30,7 @@ _LARGEST = 1600
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m hourglass_jax.predict", description=__doc__)
+    parser = command.Arguments(prog="python -m hourglass_jax.predict", description=__doc__)
     add = parser.add_argument
     add("--checkpoint", required=True, help="a run's workdir, or one step's folder in it")
     add("--input", required=True, help='a picture, a video, a folder, or a pattern as "*.jpg"')
@@ -63,6 +63,7 @@ def main(argv: list[str]) -> int:
     except OSError as error:
         raise UserError(f"--output={output}: {error.strerror}; choose another folder") from None
     startup.keep_compiled()
+    startup.keep_memory()
     estimator = PoseEstimator.from_checkpoint(
         flags.checkpoint,
         flip_test=not flags.no_flip_test,
@@ -93,11 +94,14 @@ def main(argv: list[str]) -> int:
 
 
 def _inputs(pattern: str, output: pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
-    """Yields each file with the name that its results go by; not what lies in the output."""
+    """Yields each file with the name that its results go by; not what was drawn in the output."""
     path = pathlib.Path(pattern)
     if path.is_dir():
-        wanted = (*photo.SUFFIXES, *VIDEOS)
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in wanted and p.is_file())
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        found = [p for p in files if p.suffix.lower() in (*photo.SUFFIXES, *VIDEOS)]
+        others = len(files) - len(found)
+        if others:
+            logger.info("%d files of %s are no pictures or videos by their names", others, path)
         names = [str(p.relative_to(path)) for p in found]
     elif path.is_file():
         found, names = [path], [path.name]
@@ -106,16 +110,15 @@ def _inputs(pattern: str, output: pathlib.Path) -> Iterator[tuple[pathlib.Path, 
         found = [p for p in found if p.is_file()]
         root = pathlib.Path(os.path.commonpath([p.parent for p in found])) if found else path
         names = [str(p.relative_to(root)) for p in found]
+    # What it drew before is no input, where results lie beside the pictures.
+    drawn = {(output / folder).resolve() for folder in ("overlays", "heatmaps")}
     pairs = [
         (path, name)
         for path, name in zip(found, names, strict=True)
-        if output.resolve() not in path.resolve().parents
+        if not drawn & set(path.resolve().parents)
     ]
     if not pairs:
-        raise UserError(
-            f"--input={pattern}: there is no picture or video of that name outside of "
-            f"--output={output}"
-        )
+        raise UserError(f"--input={pattern}: there is no picture or video of that name")
     yield from pairs
 
 

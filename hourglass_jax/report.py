@@ -98,7 +98,11 @@ def _percent(value: float | None) -> str:
 def _joint_table(predictions: Predictions, skeleton: Skeleton, metric: str, figures: dict) -> str:
     found, count = predictions.found(float(metric.partition("@")[2])), predictions.labelled.sum(0)
     rows = [
-        [joint.replace("_", " "), *(_percent(share[k]) for share in found.values()), str(count[k])]
+        [
+            html.escape(joint.replace("_", " ")),
+            *(_percent(share[k]) for share in found.values()),
+            str(count[k]),
+        ]
         for k, joint in enumerate(skeleton.joints)
     ]
     totals = [_percent(figures[f"{metric}{kind}"]) for kind in ("", "/visible", "/occluded")]
@@ -142,7 +146,7 @@ def _errors(predictions: Predictions, skeleton: Skeleton, metric: str) -> str:
             low, middle, high = np.percentile(found, [25, 50, 75])
             axes.barh(k, high - low, left=low, color=_BLUE, alpha=0.5, height=0.6)
             axes.plot([middle, middle], [k - 0.3, k + 0.3], color="black", linewidth=1.5)
-    names = [joint.replace("_", " ") for joint in skeleton.joints]
+    names = [joint.replace("_", " ").replace("$", r"\$") for joint in skeleton.joints]
     axes.set_yticks(range(skeleton.num_joints), names)
     axes.axvline(float(metric.partition("@")[2]), color=_GREY, linewidth=0.8, linestyle=":")
     axes.set(xlabel=f"distance, shares of the reference of {metric}")

@@ -8,6 +8,7 @@ so that a run that was stopped and one that was not end with the same bits.
 import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import json
 import logging
 import math
@@ -22,11 +23,13 @@ from ml_collections import ConfigDict
 from hourglass_jax import (
     calibrate,
     checkpoint,
+    command,
     distributed,
     evaluate,
     finetune,
     optimizer,
     pictures,
+    same_run,
     sharding,
     steps,
     stopping,
@@ -36,6 +39,7 @@ from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.experiment import Experiment
 from hourglass_jax.log import Log
 from hourglass_jax.predictions import Predictions
+from hourglass_jax.profiler import Profiler
 from hourglass_jax.progress import Progress
 from hourglass_jax.watch import Watch
 
@@ -107,9 +111,16 @@ def _disk_errors(workdir: pathlib.Path):
 
 def _latest(checkpoints: Checkpoints, experiment: Experiment) -> int | None:
     """Returns the latest step whose checkpoint can be read; refuses those of another run."""
+    found = distributed.gather(np.array(checkpoints.latest or 0))
+    if (found != found[0]).any():
+        raise UserError(
+            f"the processes find different checkpoints in {checkpoints.folder}: steps "
+            f"{found.tolist()}; give a --workdir on a file system that all of them share"
+        )
     while (step := checkpoints.latest) is not None:
         try:
-            checkpoints.check_belongs(step, experiment.metadata())
+            folder = checkpoints.folder / str(step)
+            same_run.check(folder, checkpoints.metadata(step), experiment.metadata())
             return step
         except DamagedError as error:
             checkpoints.set_aside(step, error)
@@ -154,6 +165,12 @@ def _first_variables(experiment: Experiment, source: Trained | None) -> dict:
             experiment.config.init_from,
         )
         logger.info("beginning with %s\n%s", source.where, table)
+        if source.model.stem != experiment.model.stem:
+            logger.warning(
+                "%s has another stem, of which only a part could be loaded; "
+                "--config.model.stem=%s takes it whole",
+                *(experiment.config.init_from, source.model.stem),
+            )
     return variables
 
 
@@ -180,7 +197,7 @@ def _first_state(
 def _compile(step, *shapes) -> concurrent.futures.Future:
     """Traces a step at once, and compiles it while whoever calls goes on."""
     lowered = step.lower(*shapes)
-    thread = concurrent.futures.ThreadPoolExecutor(1)
+    thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=command.EXPENDABLE)
     compiled = thread.submit(lowered.compile)
     thread.shutdown(wait=False)
     return compiled
@@ -211,17 +228,25 @@ def _train(
         accumulate=config.accumulate,
         ema_decay=config.ema_decay,
     )
-    compiled = _compile(train_step, like, experiment.batch_shapes())
+    # At once, so that it goes on beside what follows; not for a run that only lacks its evaluation.
+    compiled = None
+    if (checkpoints.latest or 0) < num_steps:
+        compiled = _compile(train_step, like, experiment.batch_shapes())
     state = _first_state(experiment, optax_optimizer, like, source, checkpoints)
     first = int(state.step)
-    batches = experiment.training_batches(first)
     log = Log(workdir, schedule, first)
     watch = Watch(experiment, log)
-    profiler = _Profiler(workdir / "profile", first, config.profile_steps)
-    predicted = None
+    batches, predicted = iter(()), None
+    if first < num_steps:
+        batches = experiment.training_batches(first)
+        batches = itertools.chain([next(batches)], batches)  # while XLA compiles
+        if compiled is None:  # the last checkpoint was damaged
+            compiled = _compile(train_step, like, experiment.batch_shapes())
+        train_step = compiled.result()
+    profiler = Profiler(workdir / "profile", first, num_steps, config.profile_steps)
     silent = not distributed.is_first()
     bar = Progress(first, num_steps, config.batch_size, mesh.devices.size, silent=silent)
-    with stop.in_loop(), bar as progress:
+    with stop.in_loop(), profiler, bar as progress:
         pending = None
         for step in range(first, num_steps + 1):
             last = step == num_steps
@@ -250,7 +275,7 @@ def _train(
             waited = time.perf_counter() - waited
             if step == 0 and distributed.is_first():
                 pictures.save_training_batch(workdir / "training_batch.png", batch, experiment)
-            state, metrics = compiled.result()(state, sharding.shard_batch(batch, mesh))
+            state, metrics = train_step(state, sharding.shard_batch(batch, mesh))
             # One step behind, so that the device is never waited for.
             if pending is not None:
                 _check_finite(pending, step, checkpoints)
@@ -279,19 +304,3 @@ def _check_finite(metrics: dict, step: int, checkpoints: Checkpoints) -> None:
         f"{'none yet' if checkpoints.latest is None else f'step {checkpoints.latest}'}; lower "
         f"optimizer.learning_rate"
     )
-
-
-class _Profiler:
-    """Profiles some steps into the workdir, once the first ones have warmed up."""
-
-    def __init__(self, folder: pathlib.Path, first: int, count: int):
-        self._folder, self._start, self._stop = folder, first + 10, first + 10 + count
-
-    def before(self, step: int) -> None:
-        if self._start == self._stop:
-            return
-        if step == self._start:
-            jax.profiler.start_trace(str(self._folder))
-        elif step == self._stop:
-            jax.profiler.stop_trace()
-            logger.info("profile of %d steps: %s", step - self._start, self._folder)

@@ -16,7 +16,7 @@ if [ "$(cat "$marker" 2>/dev/null)" != "$wanted" ]; then
   echo "Installing into .venv (once; about 2 GB on disk)"
   if command -v uv >/dev/null; then
     [ -x .venv/bin/python ] || uv venv --quiet --python "$PYTHON" .venv
-    uv pip install --quiet --python .venv/bin/python -c requirements.txt -e "$package"
+    uv pip install --quiet --python .venv/bin/python -c requirements.txt -e "$package" || exit 1
   else
     if ! [ -x .venv/bin/python ] && ! "$PYTHON" -m venv .venv; then
       rm -rf .venv
@@ -24,7 +24,7 @@ if [ "$(cat "$marker" 2>/dev/null)" != "$wanted" ]; then
       exit 2
     fi
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-      -c requirements.txt -e "$package"
+      -c requirements.txt -e "$package" || exit 1
   fi
   echo "$wanted" >"$marker"
 fi

@@ -3,13 +3,13 @@
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=16
-#SBATCH --gpus-per-task=1
+#SBATCH --gpus-per-node=1
 #SBATCH --time=24:00:00
 #SBATCH --signal=TERM@120
 #SBATCH --requeue
 #SBATCH --output=slurm-%j.log
-# SLURM: one process a GPU. More GPUs on a node: raise --ntasks-per-node, not --gpus-per-task, since
-# JAX gives each task of a step one GPU.
+# SLURM: one process a GPU. More GPUs on a node: raise --gpus-per-node and --ntasks-per-node alike, and
+# bind none to a task, since JAX gives each task the GPU of its number on the node.
 #
 #   sbatch launch/slurm.sh --config=configs/mpii.py --workdir=SHARED/mpii --config.data.manual_dir=DIR
 #
@@ -22,7 +22,8 @@
 # with 75 and is queued again. DRY_RUN=1 prints the command.
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}"
-command=(srun --kill-on-bad-exit=1 .venv/bin/python -m hourglass_jax.main "$@")
+# Without --kill-on-bad-exit: it would kill those that are still saving when the first ends with 75.
+command=(srun --kill-on-bad-exit=0 .venv/bin/python -m hourglass_jax.main "$@")
 if [ -n "${DRY_RUN:-}" ]; then
   echo "${command[*]}"
   exit

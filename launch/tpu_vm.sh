@@ -57,7 +57,9 @@ archive=$(mktemp -d)/hourglass_jax.tar.gz
 do_it git archive --format=tar.gz --output="$archive" HEAD
 on_all scp "$archive" NODE:hourglass_jax.tar.gz
 install='mkdir -p hourglass_jax && tar xzf hourglass_jax.tar.gz -C hourglass_jax && cd hourglass_jax'
-install+=' && { EXTRAS=tpu; source launch/environment.sh; }'
+# The images' own Python is 3.10.
+install+=' && { command -v python3.11 || sudo apt-get install -y python3.11-venv; } >/dev/null'
+install+=' && { EXTRAS=tpu; PYTHON=python3.11; source launch/environment.sh; }'
 run="cd hourglass_jax && source launch/again.sh && again .venv/bin/python -m hourglass_jax.main"
 on_all ssh NODE --command="${SETUP:-true} && $install"
 on_all ssh NODE --command="$run $(printf '%q ' "$@")"

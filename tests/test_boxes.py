@@ -42,6 +42,7 @@ def test_files(tmp_path, name, text):
     assert boxes.of("c.jpg") == []  # nobody was found there
     assert boxes.of("a.jpg") == boxes.of("in/a.jpg")  # of a folder that is the input
     boxes.check(["a.jpg", "c.jpg"])
+    assert boxes.of("a.mp4") == []  # another file of the same name
     with pytest.raises(UserError, match="lists none of the pictures"):
         boxes.check(["c.jpg"])
 
@@ -65,6 +66,8 @@ def test_numbers_of_coco(tmp_path):
         ("a.csv", "image,x,y,height\n", "lacks the column 'width'"),
         ("a.csv", "image,x,y,width,height\na.jpg,1,2,3,wide\n", "a box is"),
         ("a.csv", "", "lacks the column 'image'"),
+        ("a.csv", "image,x,y,width,height\na.jpg,1,2,0,4\n", "the last two above 0"),
+        ("a.json", '{"a.jpg": [[1, 2, NaN, 4]]}', "the last two above 0"),
     ],
 )
 def test_mistakes_are_one_sentence(tmp_path, name, text, says):
@@ -78,3 +81,28 @@ def test_a_flag_or_file_that_is_none(tmp_path):
         Boxes.from_flags("1,2,3", None)
     with pytest.raises(UserError, match="cannot be read"):
         Boxes.from_flags(None, str(tmp_path / "gone.json"))
+
+
+def test_pictures_of_one_name_in_several_folders(tmp_path):
+    (tmp_path / "a.json").write_text('{"a/img.jpg": [[1, 2, 3, 4]], "b/img.jpg": [[5, 6, 7, 8]]}')
+    boxes = Boxes.from_flags(None, str(tmp_path / "a.json"))
+    boxes.check(["a/img.jpg", "b/img.jpg", "c/img.jpg"])
+    assert boxes.of("c/img.jpg") == []
+    (tmp_path / "a.json").write_text('{"a/img.jpg": [[1, 2, 3, 4]]}')
+    boxes = Boxes.from_flags(None, str(tmp_path / "a.json"))
+    with pytest.raises(UserError, match=r"has a/img\.jpg, and not c/img\.jpg"):
+        boxes.check(["a/img.jpg", "c/img.jpg"])
+
+
+def test_columns_as_people_write_them(tmp_path):
+    (tmp_path / "a.csv").write_text("image; x; y; width ; height\na.jpg; 1;2; 3;4\n")
+    assert Boxes.from_flags(None, str(tmp_path / "a.csv")).of("a.jpg") == [[1, 2, 3, 4]]
+
+
+def test_annotations_of_coco(tmp_path):
+    content = {
+        "images": [{"id": 7, "file_name": "a.jpg"}],
+        "annotations": [{"image_id": 7, "bbox": [1, 2, 3, 4], "keypoints": []}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert Boxes.from_flags(None, str(tmp_path / "a.json")).of("a.jpg") == [[1, 2, 3, 4]]

@@ -1,7 +1,10 @@
 """Two processes of four devices against one of eight, and what happens when one of them dies."""
 
+import contextlib
 import json
 import os
+import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +22,7 @@ from hourglass_jax.errors import UserError
 FIELDS = {
     "batch_size": 8,
     "sync_batch_norm": True,
-    "num_steps": 4,
+    "num_steps": 20,
     "log_every_steps": 1,
     "data.num_train": 20,
     "data.num_validation": 11,
@@ -31,13 +34,44 @@ FIELDS = {
     "model.input_size": 64,
     "model.dtype": "float64",
     "optimizer.name": "adam",
-    "eval.every_steps": 4,
+    "eval.every_steps": 20,
     "eval.batch_size": 8,
-    "checkpoint.every_steps": 2,
+    "checkpoint.every_steps": 5,
 }
 
 
-def start(records, workdir, process=0, processes=1, port=0, **fields):
+# What tells two processes on this machine of each other, by who starts them: the environment, given
+# a process's number and a free port from 61440 on.
+SCHEDULERS = {
+    "variables": lambda i, port: {
+        "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+        "JAX_NUM_PROCESSES": "2",
+        "JAX_PROCESS_ID": str(i),
+    },
+    # JAX makes the port of the job's number.
+    "SLURM": lambda i, port: {
+        "SLURM_JOB_ID": str(port - 61440),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_STEP_NUM_NODES": "1",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": str(i),
+        "SLURM_LOCALID": str(i),
+    },
+    "Open MPI 4": lambda i, port: {
+        "OMPI_MCA_orte_hnp_uri": f"{(port - 61440) * 2**12}.0;tcp://127.0.0.1:1",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_COMM_WORLD_RANK": str(i),
+        "OMPI_COMM_WORLD_LOCAL_RANK": str(i),
+    },
+    "Open MPI 5": lambda i, port: {
+        "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_COMM_WORLD_RANK": str(i),
+    },
+}
+
+
+def start(records, workdir, told=None, processes=1, **fields):
     fields = FIELDS | {"data.data_dir": records} | fields
     command = [
         *(sys.executable, "-m", "hourglass_jax.main", "--config=configs/synthetic.py"),
@@ -50,12 +84,7 @@ def start(records, workdir, process=0, processes=1, port=0, **fields):
         "JAX_ENABLE_X64": "1",
         "XLA_FLAGS": f"{flags} --xla_backend_optimization_level=0",
     }
-    if processes > 1:
-        environment |= {
-            "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
-            "JAX_NUM_PROCESSES": str(processes),
-            "JAX_PROCESS_ID": str(process),
-        }
+    environment |= told or {}
     return subprocess.Popen(
         command,
         cwd=ROOT,
@@ -66,11 +95,17 @@ def start(records, workdir, process=0, processes=1, port=0, **fields):
     )
 
 
-def start_two(records, workdir, **fields):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    return [start(records, workdir, i, 2, port, **fields) for i in range(2)]
+def start_two(records, workdir, scheduler="variables", **fields):
+    tell, port = SCHEDULERS[scheduler], free_port()
+    return [start(records, workdir, tell(i, port), 2, **fields) for i in range(2)]
+
+
+def free_port():
+    for port in random.sample(range(61440, 65536), 100):
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("localhost", port))
+            return port
+    pytest.fail("no port is free")
 
 
 def end(*processes):
@@ -106,6 +141,32 @@ def test_two_processes_train_and_evaluate_as_one(alone, tmp_path):
     assert results[0]["metrics"] == pytest.approx(results[1]["metrics"], abs=0.02)
     both = [np.load(d / "predictions.npz") for d in (tmp_path, reference)]
     assert both[0]["ids"].tolist() == both[1]["ids"].tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", [name for name in SCHEDULERS if name != "variables"])
+def test_they_find_each_other_under_every_scheduler(alone, tmp_path, scheduler):
+    records, reference = alone
+    end(*start_two(records, tmp_path, scheduler, num_steps=2))
+    expected = losses(reference)
+    assert losses(tmp_path) == pytest.approx({i: expected[i] for i in (1, 2)}, rel=1e-6)
+
+
+@pytest.mark.slow
+def test_in_float32_each_step_from_the_same_state_is_the_same(alone, tmp_path):
+    fields = {"model.dtype": "float32", "checkpoint.every_steps": 1, "checkpoint.keep": 9}
+    records, reference = alone[0], tmp_path / "one"
+    end(start(records, reference, num_steps=4, **fields))
+    for step in (0, 3):
+        workdir = tmp_path / f"from{step}"
+        shutil.copytree(reference, workdir)
+        (workdir / "evaluation.json").unlink()
+        for folder in (workdir / "checkpoints").iterdir():
+            if int(folder.name) > step:
+                shutil.rmtree(folder)
+        end(*start_two(records, workdir, num_steps=step + 1, **fields))
+        expected = losses(reference)[step + 1]
+        assert losses(workdir)[step + 1] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.slow
@@ -149,6 +210,7 @@ EXPLICIT = {
     "JAX_PROCESS_ID": "3",
 }
 OPEN_MPI = {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3"}
+ONE_OF_FOUR = {"JAX_COORDINATOR_ADDRESS": "host:1", "JAX_NUM_PROCESSES": "4"}
 SLURM = {"SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NTASKS": "2"}
 TOLD = {
     "coordinator_address": "host:1",
@@ -168,6 +230,9 @@ TOLD = {
         (SLURM, {}),
         ({"SLURM_JOB_ID": "1", "SLURM_NTASKS": "2"}, None),  # in the batch script itself
         ({**SLURM, "SLURM_NTASKS": "1"}, None),
+        ({**SLURM, "SLURM_STEP_NUM_TASKS": "1"}, None),  # in a shell by salloc
+        ({**ONE_OF_FOUR, "JOB_COMPLETION_INDEX": "3"}, TOLD),
+        ({"JOB_COMPLETION_INDEX": "0"}, None),
         ({"TPU_WORKER_HOSTNAMES": "a,b", "TPU_WORKER_ID": "1"}, {}),
         ({"TPU_WORKER_HOSTNAMES": "a"}, None),
         ({"MEGASCALE_COORDINATOR_ADDRESS": "a:1", "TPU_WORKER_HOSTNAMES": "a"}, {}),
@@ -185,6 +250,7 @@ def test_the_environment_tells_of_other_processes(environment, expected):
         ({**EXPLICIT, "JAX_PROCESS_ID": "4"}, "JAX_PROCESS_ID=4 is none of"),
         ({**EXPLICIT, "JAX_PROCESS_ID": "x"}, "JAX_PROCESS_ID='x' must be a whole number"),
         (OPEN_MPI, "nothing tells where process 0 is"),
+        ({"JOB_COMPLETION_INDEX": "1"}, "process 1 of several, and nothing tells where process 0"),
     ],
 )
 def test_half_of_it_is_refused(environment, told):

@@ -18,7 +18,7 @@ def cut_short(folder):
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("part", ["state", "metadata"])
+@pytest.mark.parametrize("part", ["state", "metadata", "metrics", ""], ids=lambda p: p or "all")
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     finished, records, tmp_path, part, caplog
 ):
@@ -40,7 +40,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(
     workdir = unfinished(finished, tmp_path / "run")
     for folder in (workdir / "checkpoints").iterdir():
         cut_short(folder / part)
-    with pytest.raises(UserError, match=r"checkpoints/6 cannot be read.*from the beginning"):
+    with pytest.raises(UserError, match=r"checkpoints/6 cannot be read.*before it"):
         train.train_and_evaluate(small_synthetic(records), workdir)
     assert (workdir / "checkpoints/6").is_dir() and (workdir / "damaged-8").is_dir()
 

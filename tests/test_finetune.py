@@ -61,6 +61,16 @@ def test_joints_of_the_same_name_keep_their_weights():
     assert any(line.startswith("stack1 ") and "new" in line for line in table.splitlines())
 
 
+def test_of_other_widths_no_joint_is_said_to_keep_its_weights():
+    new, old = make(0, features=10, num_stacks=2), make(1, num_stacks=2)
+    found, table = finetune.warm_start(new, LSP, old, MPII, "runs/a")
+    assert "joints" not in table
+    # Nor do biases come alone.
+    for part in ("kernel", "bias"):
+        heatmaps = (tree["params"]["stack0"]["heatmaps"][part] for tree in (found, new))
+        np.testing.assert_array_equal(*heatmaps)
+
+
 def test_nothing_in_common_is_an_error():
     old = make(1, features=10, stem_features=6, num_stacks=1)
     with pytest.raises(UserError, match=r"config\.init_from=runs/a: nothing in it"):

@@ -46,6 +46,40 @@ def test_gpus_and_slurm_run_the_command_with_its_flags():
     assert told.startswith("srun") and f"{MAIN} --config=configs/mpii.py" in told
 
 
+@pytest.mark.parametrize(("status", "requeued"), [(75, True), (1, False)])
+def test_slurm_queues_the_job_again_after_75(tmp_path, status, requeued):
+    for name, script in (("srun", f"exit {status}"), ("scontrol", f"echo $* > {tmp_path}/told")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    result = subprocess.run(
+        ["bash", LAUNCH / "slurm.sh"],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"},
+    )
+    assert result.returncode == status
+    assert (tmp_path / "told").exists() == requeued
+    if requeued:
+        assert (tmp_path / "told").read_text() == "requeue 7\n"
+
+
+def test_an_installation_that_fails_is_not_taken_for_done(tmp_path):
+    """Sourced where errors do not end the shell, as over ssh."""
+    shutil.copytree(LAUNCH, tmp_path / "launch")
+    for name in ("requirements.txt", "pyproject.toml"):
+        (tmp_path / name).write_text("")
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    for path in (python, tmp_path / "uv"):
+        path.write_text("#!/bin/sh\nexit 1\n")
+        path.chmod(0o755)
+    command = "true && { EXTRAS=tpu; source launch/environment.sh; } && echo installed"
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode != 0 and "installed" not in result.stdout
+    assert not list((tmp_path / ".venv").glob("installed*"))
+
+
 @pytest.mark.parametrize("slices", [1, 2])
 def test_tpu_vms_are_made_filled_and_run(slices):
     told = dry(

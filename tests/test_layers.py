@@ -105,3 +105,11 @@ def test_a_product_and_a_convolution_of_one_pixel_are_the_same():
     np.testing.assert_allclose(
         layers._multiply(x, kernel), layers._convolve(x, kernel), rtol=1e-5, atol=1e-6
     )
+
+
+def test_means_by_products_are_means():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(3, 0.3, (4, 64, 64, 5)), jnp.float32)
+    for found, values in zip(layers._means_by_product(x, x**2), (x, x**2), strict=True):
+        expected = np.asarray(values, np.float64).mean((0, 1, 2))
+        np.testing.assert_allclose(found, expected, rtol=2e-6)

@@ -19,14 +19,15 @@ LAYERS = (
     ("main", "predict", "interop"),
     ("train", "estimator"),
     ("watch", "calibrate"),
-    ("evaluate", "log", "stopping"),
-    ("pictures", "report"),
+    ("evaluate", "stopping"),
+    ("pictures", "report", "log"),
     ("predictions",),
     ("experiment",),
     ("data", "config", "steps", "checkpoint", "finetune", "visualize"),
     ("model", "losses", "optimizer", "sharding"),
     ("layers",),
-    ("pose", "progress", "distributed", "startup", "photo", "boxes", "command"),
+    ("pose", "photo", "boxes", "progress", "profiler"),
+    ("distributed", "startup", "command", "same_run"),
     ("errors",),
 )
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))

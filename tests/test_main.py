@@ -45,6 +45,7 @@ MISTAKES = [
     ((SYNTHETIC, "--config.data.dataset=imagenet"), ["imagenet", "synthetic_people"]),
     ((SYNTHETIC, "--config.augment.scale=0.9"), ["augment.scale=0.9"]),
     ((SYNTHETIC, "--workdir=gs://bucket/run"), ["gs://bucket/run", "mount"]),
+    ((SYNTHETIC, "--workdir=README.md/run"), ["README.md/run", "choose another folder"]),
     ((SYNTHETIC, "--mode=fly"), ["fly"]),
     ((SYNTHETIC, "surplus"), ["surplus"]),
     (("--config=configs/lsp.py", "--config.data.manual_dir=/nowhere"), ["/nowhere", "joints.mat"]),

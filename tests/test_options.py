@@ -34,9 +34,10 @@ def test_averaged_parameters_are_what_is_evaluated(records, tmp_path):
 
 
 @pytest.mark.slow
-def test_steps_are_profiled_on_request(records, tmp_path):
+@pytest.mark.parametrize("num_steps", [14, 3])
+def test_steps_are_profiled_on_request(records, tmp_path, num_steps):
     config = small_synthetic(records)
-    config.update({"num_steps": 14, "profile_steps": 2})
+    config.update({"num_steps": num_steps, "profile_steps": 2})
     config.eval.every_steps = config.checkpoint.every_steps = 14
     train.train_and_evaluate(config, tmp_path)
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
@@ -201,11 +202,20 @@ def test_a_folder(finished, folder, tmp_path, capsys):
     names = ("a.jpg", "a.png.jpg", "deeper/b.jpg", "one.jpg")
     assert drawn == {f"{kind}/{name}" for kind in ("overlays", "heatmaps") for name in names}
     assert np.load(output / "heatmaps/a.npz")["heatmaps"].shape == (1, 16, 16, 16)
-    # What it wrote is not taken for input, where the folder holds both.
+    # A step's folder is one wherever it lies.
+    step = tmp_path / "best"
+    shutil.copytree(finished[0] / "checkpoints/8", step)
+    flags = [f"--checkpoint={step}", f"--output={tmp_path / 'beside'}"]
+    assert predict.main([*flags, f"--input={folder}/*.png"]) == 0
+    # What it drew is not taken for input, where the folder holds both.
+    shutil.rmtree(tmp_path / "beside")
     inside = [f"--checkpoint={finished[0]}", f"--input={tmp_path}", f"--output={output}"]
     assert predict.main(inside) == 1
     people = json.loads((output / "predictions.json").read_text())
     assert {p["image_id"].partition("/")[0] for p in people} == {"in"}
+    inside = [f"--checkpoint={step}", f"--input={tmp_path}/in", f"--output={tmp_path}/in"]
+    assert predict.main(inside) == predict.main(inside) == 1
+    assert len(json.loads((tmp_path / "in/predictions.json").read_text())) == 4
     # A pattern finds the same, and a step's folder is a checkpoint as well.
     (step,) = [p for p in (finished[0] / "checkpoints").iterdir() if p.name == "8"]
     (tmp_path / "boxes.json").write_text('{"a.png": [[1, 2, 30, 40], [5, 5, 20, 20]]}')
@@ -239,6 +249,30 @@ def test_a_video(finished, tmp_path, picture):
     assert frames == 11 and capture.get(cv2.CAP_PROP_FPS) == 25
 
 
+PEAK = """
+import resource, sys
+from hourglass_jax import predict
+assert predict.main(sys.argv[1:]) == 0
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_a_video(finished, tmp_path, picture):
+    large = cv2.resize(picture, (1280, 720))
+
+    def peak(frames):
+        video = tmp_path / f"{frames}.mp4"
+        write_video(video, large, frames)
+        flags = [f"--checkpoint={finished[0]}", f"--input={video}", f"--output={tmp_path}/out"]
+        command = [sys.executable, "-c", PEAK, *flags]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return int(done.stdout.splitlines()[-1])
+
+    peak(10)  # compiles
+    assert peak(300) < 1.05 * peak(100)
+
+
 def test_mistakes_are_one_sentence(finished, folder, tmp_path):
     (tmp_path / "others.json").write_text('{"z.jpg": [[1, 2, 3, 4]]}')
     good = {
@@ -255,6 +289,8 @@ def test_mistakes_are_one_sentence(finished, folder, tmp_path):
         ({"scales": "large"}, "--scales=large"),
         ({"boxes": tmp_path / "others.json"}, "lists none of the pictures"),
         ({"num_stacks": 2}, "this network has 1"),
+        ({"num_stacks": "two"}, "num_stacks.*two.*--help"),
+        ({"box": "1,2,-3,4"}, "the last two above 0"),
     ):
         with pytest.raises(UserError, match=says):
             predict.main([f"--{name}={value}" for name, value in (good | change).items()])

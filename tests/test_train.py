@@ -9,7 +9,7 @@ import pytest
 from conftest import small_synthetic
 from short_run import assert_same_run, lines_of, start, wait_for_step
 
-from hourglass_jax import train
+from hourglass_jax import same_run, train
 from hourglass_jax.checkpoint import Checkpoints
 from hourglass_jax.errors import UserError
 from hourglass_jax.experiment import Experiment
@@ -93,7 +93,7 @@ def test_a_workdir_of_another_skeleton_is_refused(finished, records):
         Checkpoints(finished[0], "PCKh@0.5") as checkpoints,
         pytest.raises(UserError, match="skeleton"),
     ):
-        checkpoints.check_belongs(checkpoints.latest, metadata)
+        same_run.check(finished[0], checkpoints.metadata(checkpoints.latest), metadata)
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(25, marks=pytest.mark.slow)])

@@ -9,7 +9,6 @@ B any number, and takes the normalisation's mean from them itself. It returns
 - joints: [B, K, 2], x and y in px of the picture, and scores [B, K], those of the last stack.
 """
 
-import argparse
 import logging
 import pathlib
 import sys
@@ -132,7 +131,7 @@ def export(trained: Trained, outputs: str, path: pathlib.Path) -> float | None:
 
 def main(argv: list[str]) -> None:
     """Runs the command."""
-    parser = argparse.ArgumentParser(
+    parser = command.Arguments(
         prog="python -m hourglass_jax.interop.export",
         description="Writes a trained network as one file that runs without this package.",
     )

@@ -28,14 +28,15 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
+        import ml_dtypes  # noqa: F401  # makes bfloat16 known to NumPy
         import safetensors.numpy
     except ImportError:
         raise _missing(path, "safetensors") from None
     try:
         tensors = safetensors.numpy.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
+        return {name: np.asarray(value, np.float32) for name, value in tensors.items()}
+    except Exception as error:  # of the file, or of a type of numbers that NumPy does not have
         raise UserError(f"{path} cannot be read ({_short(error)}); is it complete?") from None
-    return {name: np.asarray(value, np.float32) for name, value in tensors.items()}
 
 
 def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:

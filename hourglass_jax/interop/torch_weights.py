@@ -8,7 +8,6 @@ ours is then looked up under the name that the family gives it, so that a tensor
 or of another shape is an error and not a network that predicts nonsense.
 """
 
-import argparse
 import dataclasses
 import logging
 import pathlib
@@ -78,17 +77,21 @@ def from_state_dict(
     picture = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
     needed = flatten_dict(jax.eval_shape(model.init, jax.random.key(0), picture))
 
-    variables, known = {}, set()
-    for (collection, *path, leaf), like in needed.items():
+    names, known = {}, set()
+    for collection, *path, leaf in needed:
         module = prefix + family.name(*path)
-        name = f"{module}.{_LEAVES[leaf]}"
-        variables[collection, *path, leaf] = _convert(state_dict, name, like)
-        known |= {name, *(prefix + unused for unused in family.unused(*path))}
+        names[collection, *path, leaf] = f"{module}.{_LEAVES[leaf]}"
+        known |= {prefix + unused for unused in family.unused(*path)}
         if collection == "batch_stats":
             known.add(f"{module}.num_batches_tracked")
+    known.update(names.values())
     for name in state_dict:
         if name not in known:
-            raise UserError(f"Tensor {name!r} of the state dict has no place in {model}.")
+            raise UserError(
+                f"Tensor {name!r} has no place in this network, which by the other names has "
+                f"{model.num_stacks} stacks of order {model.order} and {model.features} features."
+            )
+    variables = {path: _convert(state_dict, names[path], like) for path, like in needed.items()}
     return model, unflatten_dict(variables), family.normalisation
 
 
@@ -191,7 +194,7 @@ def _skeleton(num_joints: int, joints: Sequence[str] | None) -> Skeleton:
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
+    parser = command.Arguments(
         prog="python -m hourglass_jax.interop.torch_weights",
         description="Turns a published PyTorch network into a checkpoint for predict, evaluation "
         "and fine-tuning.",

@@ -291,6 +291,14 @@ def test_names_the_tensor_that_is_unexpected(tiny_princeton, name):
     check_complaint(tiny_princeton, "no place", name)
 
 
+def test_names_what_is_unexpected_before_what_is_missing(tiny_princeton):
+    renamed = {name.replace("features.", "featurez."): x for name, x in tiny_princeton.items()}
+    renamed["features.0.1.conv.bias"] = tiny_princeton["features.0.1.conv.bias"]
+    with pytest.raises(UserError, match="'featurez") as error:
+        from_state_dict(renamed)
+    assert "\n" not in str(error.value)
+
+
 def test_a_skip_where_widths_agree_is_unexpected_in_bearpaw(tiny_bearpaw):
     tiny_bearpaw["layer3.0.downsample.0.weight"] = np.zeros((16, 16, 1, 1), np.float32)
     check_complaint(tiny_bearpaw, "no place", "layer3.0.downsample.0.weight")
