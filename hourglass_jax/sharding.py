@@ -16,9 +16,13 @@ WHOLE, SPLIT = P(), P(AXIS)  # how state and batches lie on the mesh
 
 # What XLA is told when it compiles a step, by platform or kind of device.
 _OPTIONS = {
-    # Its library for CPUs, YNNPACK, is quick at sums but slower than XLA's own kernels at
-    # convolutions and products: with it for sums alone a step takes two thirds of the time.
-    "cpu": {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"},
+    "cpu": {
+        # Its library for CPUs, YNNPACK, is quick at sums but slower than XLA's own kernels at
+        # convolutions and products: with it for sums alone a step takes two thirds of the time.
+        "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
+        # Would take away the barriers that keep what is recomputed from being kept instead.
+        "xla_disable_hlo_passes": "cse_barrier_expander",
+    },
     # v5e: half of the fast memory for operations, a sixteenth by default. The rest holds what is
     # read ahead, which moves bytes that are then read once more.
     "TPU v5 lite": {"xla_tpu_scoped_vmem_limit_kib": "65536"},

@@ -182,7 +182,7 @@ def test_when_one_process_dies_the_other_ends_and_both_can_go_on(alone, tmp_path
     records, _ = alone
     processes = start_two(records, tmp_path, num_steps=10_000)
     for process in processes:
-        wait_for_step(process, tmp_path, 5)
+        wait_for_step(process, tmp_path, 12)
     processes[victim].kill()
     died = time.monotonic()
     output, _ = processes[1 - victim].communicate(timeout=120)
@@ -198,7 +198,7 @@ def test_a_signal_to_one_stops_both_at_one_step(alone, tmp_path):
     records, _ = alone
     processes = start_two(records, tmp_path, num_steps=10_000)
     for process in processes:
-        wait_for_step(process, tmp_path, 5)
+        wait_for_step(process, tmp_path, 12)
     processes[1].send_signal(signal.SIGTERM)
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [75, 75], outputs

@@ -235,3 +235,36 @@ def test_arrays_end_to_end_have_the_same_means():
     )(leaves)
     for mean, shares in zip(means, leaves, strict=True):
         np.testing.assert_allclose(mean, shares.mean(0), rtol=1e-6)
+
+
+def temporary_memory(accumulate=1, **fields):
+    model = StackedHourglass(num_joints=3, features=8, order=2, stem_features=4, **fields)
+    mesh, optimizer = sharding.make_mesh(jax.devices()[:1]), optax.adam(1e-2)
+    state = steps.state_shapes(steps.variable_shapes(model), optimizer, mesh)
+    step = steps.make_train_step(model, optimizer, mesh, accumulate=accumulate)
+    compiled = step.lower(state, steps.batch_shapes(16, 64, 3, mesh)).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+
+def test_recomputing_and_parts_lower_the_memory_of_a_step():
+    plain = temporary_memory(num_stacks=2)
+    assert temporary_memory(num_stacks=2, remat=True) < 0.85 * plain
+    assert temporary_memory(num_stacks=2, accumulate=4) < 0.6 * plain
+
+
+def test_a_step_is_compiled_for_what_the_state_and_batch_are():
+    model, mesh, optimizer = make_model(), sharding.make_mesh(), optax.adam(1e-2)
+    variables = steps.init_variables(model, 0)
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(
+        lambda x: x.shape, steps.variable_shapes(model)
+    )
+    state = sharding.replicate(steps.create_train_state(variables, optimizer), mesh)
+    like = steps.state_shapes(variables, optimizer, mesh)
+    batch = sharding.shard_batch(make_batch(), mesh)
+    shapes = steps.batch_shapes(*batch["image"].shape[:2], batch["weights"].shape[1], mesh)
+
+    def described(tree):
+        return jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), tree)
+
+    assert described(state) == described(like)
+    assert described(batch) == described(shapes)

@@ -44,6 +44,8 @@ def prepare(builder: records.PoseBuilder, manual_dir: str) -> None:
             ),
             file_format="tfrecord",
         )
+        if not builder.info.splits:  # another process made them since the builder looked
+            builder.info.read_from_directory(builder.data_path)
     except (OSError, RuntimeError, tf.errors.OpError) as error:
         # TensorFlow writes the files, and TFDS wraps what it says of the disk.
         disk = error

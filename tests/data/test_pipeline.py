@@ -110,3 +110,13 @@ def test_truth_goes_to_the_crop_and_back_exactly(experiment):
         np.testing.assert_allclose(back, joints_source, atol=1e-3)
         inside = (joints_crop > 0) & (joints_crop < 63)
         assert inside.all(-1)[batch["labelled"][i]].all()
+
+
+def test_records_that_another_process_made_in_the_meantime_are_found(tmp_path):
+    config = small_synthetic(tmp_path, train=8, validation=2)
+    from hourglass_jax.experiment import Experiment
+
+    late, first = Experiment.from_config(config), Experiment.from_config(config)
+    first.prepare()
+    late.prepare()
+    assert next(late.training_batches())["image"].shape[0] == config.batch_size
