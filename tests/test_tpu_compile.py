@@ -1,0 +1,40 @@
+"""What the benchmark of the TPU step counts; compiling for one takes libtpu, which is not here."""
+
+import importlib.util
+
+import pytest
+from conftest import ROOT
+
+from hourglass_jax import PRESETS, StackedHourglass
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    path = ROOT / "benchmarks/tpu_compile.py"
+    spec = importlib.util.spec_from_file_location("tpu_compile", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("stacks", "billions"), [(1, 5.15), (2, 8.33)])
+def test_the_least_operations_are_those_of_the_convolutions(benchmark, stacks, billions):
+    """The published networks' multiplications and additions for a picture, forward."""
+    model = StackedHourglass(**PRESETS[f"paper_{stacks}"])
+    flops, moved = benchmark.least(model, 256)
+    # Forward and two gradients, 2 FLOPs each; the picture itself has none.
+    picture = 128 * 128 * 7 * 7 * 3 * 64
+    assert flops == pytest.approx(6e9 * billions - 2 * picture, rel=2e-3)
+    # Float32: the first convolution alone reads a picture and writes 64 channels, twice.
+    assert moved > 2 * 4 * (256 * 256 * 3 + 128 * 128 * 64)
+
+
+def test_collectives_are_counted_with_what_they_move(benchmark):
+    text = """
+  %all-reduce.1 = (f32[3,4]{1,0}, bf16[8]{0:T(256)}) all-reduce(%a, %b), to_apply=%add
+  %all-reduce-start = f32[10]{0} all-reduce-start(%c), to_apply=%add
+  %all-reduce-done = f32[10]{0} all-reduce-done(%all-reduce-start)
+  %gather = f32[] all-gather(%d)
+  %add = f32[100]{0} add(%e, %f)
+"""
+    assert benchmark.collectives(text) == (3, 4 * 12 + 2 * 8 + 4 * 10 + 4)
