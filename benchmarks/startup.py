@@ -3,7 +3,7 @@
     python benchmarks/startup.py [--times=3]
 
 Cold (nothing compiled before) and warm (the first start's programs kept), alternating, with records
-already made; `import hourglass_jax` and `--help` beside them. Prints medians, spreads and one JSON
+already made; the import of the network and `--help` beside them. Prints medians, spreads and a JSON
 line.
 """
 
@@ -88,7 +88,7 @@ def main():
             cache = folder / f"cache{i}"
             results["cold"].append(first_step(folder, 2 * i, cache))
             results["warm"].append(first_step(folder, 2 * i + 1, cache))
-            results["import"].append(timed("-c", "import hourglass_jax"))
+            results["import"].append(timed("-c", "from hourglass_jax import StackedHourglass"))
             results["help"].append(timed("-m", "hourglass_jax.main", "--help"))
     for what, seconds in results.items():
         spread = f"{min(seconds):.1f} to {max(seconds):.1f}"
