@@ -63,22 +63,15 @@ def shared_data():
     return folder
 
 
-def write_lsp(folder: pathlib.Path, *, official: int = 2000, extended: int = 3, distinct: int = 4):
-    """Writes a data set in LSP's published layout: noise pictures, joints in a known place.
-
-    Pictures beyond the first `distinct` are links to them, since there have to be 2,000.
-    """
+def write_lsp(folder: pathlib.Path, *, official: int = 2000, extended: int = 3):
+    """Writes a data set in LSP's published layout: noise pictures, joints in a known place."""
     rng = np.random.default_rng(0)
     for name, count, digits in (("lsp", official, 4), ("lspet", extended, 5)):
         images = folder / name / "images"
         images.mkdir(parents=True)
-        for i in range(min(distinct, count)):
-            noise = rng.integers(0, 256, (60 + i, 50, 3), dtype=np.uint8)
+        for i in range(count):
+            noise = rng.integers(0, 256, (60 + i % 4, 50, 3), dtype=np.uint8)
             Image.fromarray(noise).save(images / f"im{i + 1:0{digits}d}.jpg")
-        for i in range(distinct, count):
-            (images / f"im{i + 1:0{digits}d}.jpg").hardlink_to(
-                images / f"im{i % distinct + 1:0{digits}d}.jpg"
-            )
     # x, y count from 1; the third row is 1 where occluded in one file, where labelled in the other.
     xy = rng.uniform(5, 45, (official, 14, 2))
     occluded = rng.random((official, 14)) < 0.2

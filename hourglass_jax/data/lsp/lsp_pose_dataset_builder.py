@@ -1,5 +1,6 @@
 """Leeds Sports Pose and its extended training set, as published."""
 
+import itertools
 import pathlib
 
 import numpy as np
@@ -10,6 +11,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from hourglass_jax.data import records
+from hourglass_jax.data.lsp import alike
 from hourglass_jax.errors import UserError
 from hourglass_jax.pose import geometry
 from hourglass_jax.pose.skeleton import LSP
@@ -25,7 +27,9 @@ class LspPose(records.PoseBuilder):
     training and 1001-2000 for test, and up to 10,000 more for training (CVPR 2011).
 
     A seeded tenth of the training people is held out as `validation`, so that nothing is chosen on
-    the test pictures. The person's box is the square around all labelled joints times 1.25.
+    the test pictures. Of people in near-duplicates of one picture either all are held out or none,
+    and one of them is enough to validate on; who is alike to a test person is not trained on.
+    The person's box is the square around all labelled joints times 1.25.
     """
 
     SKELETON = LSP
@@ -63,13 +67,10 @@ class LspPose(records.PoseBuilder):
         if extended:
             train = train + _read_lspet(root / "lspet")
         self.announce(len(train) + len(test))
-        order = np.random.default_rng(0).permutation(len(train))
-        held_out = set(order[: round(len(train) * HELD_OUT)].tolist())
+        seen, held_out = _split([*test, *train], len(test))
         return {
-            "train": self._generate_examples(
-                [person for i, person in enumerate(train) if i not in held_out]
-            ),
-            "validation": self._generate_examples([train[i] for i in sorted(held_out)]),
+            "train": self._generate_examples(seen),
+            "validation": self._generate_examples(held_out),
             "test": self._generate_examples(test),
         }
 
@@ -94,6 +95,24 @@ class LspPose(records.PoseBuilder):
                     id=f"{path.parent.parent.name}/{path.name}",
                 ),
             )
+
+
+def _split(people: list[tuple], tested: int) -> tuple[list[tuple], list[tuple]]:
+    """Returns whom to train on and whom to hold out, of people of whom the first are tested."""
+
+    def thumbnails(path, joints, labelled, visible):
+        return alike.thumbnails(
+            _read_jpeg(path), *geometry.box_around(joints, labelled, BOX_MARGIN)
+        )
+
+    first = alike.groups(itertools.starmap(thumbnails, people))
+    drawn = np.random.default_rng(0).permutation(range(tested, len(people)))
+    held_out = {first[i] for i in drawn[: round(len(drawn) * HELD_OUT)]}
+    free = [i for i in range(tested, len(people)) if first[i] >= tested]
+    return (
+        [people[i] for i in free if first[i] not in held_out],
+        [people[i] for i in free if first[i] in held_out and first[i] == i],
+    )
 
 
 def _read_lsp(folder: pathlib.Path) -> list[tuple]:
