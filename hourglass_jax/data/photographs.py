@@ -54,6 +54,13 @@ class Person:
     picture_size: tuple[int, int] | None = None
 
 
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Folder:
     """Photographs in a folder, by their names within it."""
 
@@ -224,8 +231,7 @@ def _in_threads(function: Callable, arguments: Iterable[tuple]) -> Iterator:
 
     Decoding, resizing and encoding release Python's lock, so threads use every core.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = min(cores, 16)
+    workers = min(cores(), 16)
     arguments = iter(arguments)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         pending = collections.deque(

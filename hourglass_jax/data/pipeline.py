@@ -9,14 +9,16 @@ import dataclasses
 import pathlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from hourglass_jax.data import augment, records
+from hourglass_jax.data import augment, photographs, records
 from hourglass_jax.errors import RunError, UserError
+
+_PART = 8  # records that are made into examples in one call, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,18 +114,18 @@ def training_batches(
     def is_ours(index, serialized):
         return index % rows.batch_size // rows.local == rows.process
 
-    def example(index, serialized):
-        record = builder.info.features.deserialize_example(
-            serialized, decoders={"image": tfds.decode.SkipDecoding()}
-        )
+    def with_draws(index, serialized):
         # The index counts on over epochs, so that each showing of a person is augmented anew.
-        return augment.training_example(record, tf.stack([seed, index]), crop, augmentation)
+        draws = tf.random.stateless_uniform([augment.DRAWS], [seed, index], dtype=tf.float64)
+        return serialized, draws
+
+    def examples(serialized, draws):
+        return augment.training_examples(_parse(builder, serialized), draws, crop, augmentation)
 
     epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
     stream = epochs.flat_map(epoch_of).skip(first % count).enumerate(first)
-    stream = stream.filter(is_ours).map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    stream = stream.batch(rows.local, drop_remainder=True).prefetch(4)
-    return _read(stream, builder, builder.TRAIN)
+    stream = stream.filter(is_ours).map(with_draws)
+    return _read(_batches(stream, examples, rows), builder, builder.TRAIN)
 
 
 def evaluation_batches(
@@ -139,19 +141,34 @@ def evaluation_batches(
     def is_ours(index, serialized):
         return index % rows.batch_size // rows.local == rows.process
 
-    def example(index, serialized):
-        record = builder.info.features.deserialize_example(
-            serialized, decoders={"image": tfds.decode.SkipDecoding()}
-        )
+    def examples(index, serialized):
         real = index < info.num_examples
-        return {**augment.evaluation_example(record, crop), "real": real}
+        return {**augment.evaluation_examples(_parse(builder, serialized), crop), "real": real}
 
     stream = tf.data.TFRecordDataset(sorted(str(path) for path in info.filepaths))
     # Filled up with people from the beginning, whose rows are then not counted.
     stream = stream.repeat().take(batches * rows.batch_size).enumerate().filter(is_ours)
-    stream = stream.map(example, num_parallel_calls=tf.data.AUTOTUNE)
-    stream = stream.batch(rows.local, drop_remainder=True).prefetch(2)
-    return _read(stream, builder, split)
+    return _read(_batches(stream, examples, rows), builder, split)
+
+
+def _parse(builder: records.PoseBuilder, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Returns the records in [B] strings, `image` still a JPEG."""
+    features = builder.info.features
+    parsed = tf.io.parse_example(serialized, features.tf_example_spec)
+    types = features.get_serialized_info()
+    return {name: tf.cast(value, types[name].tf_dtype) for name, value in parsed.items()}
+
+
+def _batches(stream: tf.data.Dataset, examples: Callable, rows: Rows) -> tf.data.Dataset:
+    """Makes examples of what the stream yields, and batches of [parts, of a part, ...] of them.
+
+    A part is made in one call, at most `_PART` records, and as many calls run at once as there are
+    cores: calls for single records would take as long as the work in them.
+    """
+    part = max(n for n in range(1, _PART + 1) if rows.local % n == 0)
+    stream = stream.batch(part, drop_remainder=True)
+    stream = stream.map(examples, num_parallel_calls=photographs.cores())
+    return stream.batch(rows.local // part, drop_remainder=True).prefetch(2)
 
 
 def _read(
@@ -174,7 +191,8 @@ def _read(
 
     def batches():
         try:
-            yield from stream.with_options(_options()).as_numpy_iterator()
+            for batch in stream.with_options(_options()).as_numpy_iterator():
+                yield {name: value.reshape(-1, *value.shape[2:]) for name, value in batch.items()}
         except failure as error:
             message = " ".join(error.message.split())[:300]
             raise RunError(f"the records of {split!r} are damaged ({message}); {advice}") from None
@@ -185,6 +203,5 @@ def _read(
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
-    # A batch or two made ahead are enough; autotuning would fill memory with more.
-    options.autotune.ram_budget = 1 << 30
+    options.autotune.enabled = False  # every stage says how much it does at once
     return options

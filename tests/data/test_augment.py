@@ -34,6 +34,17 @@ def make_record(joints=None, labelled=None, image=None):
     }
 
 
+def training_example(record, draws, crop, augmentation):
+    """One record's example, as a part of one."""
+    part = {name: tf.convert_to_tensor(value)[None] for name, value in record.items()}
+    made = augment.training_examples(part, draws[None], crop, augmentation)
+    return {name: value[0] for name, value in made.items()}
+
+
+def draws_of(*seed):
+    return tf.random.stateless_uniform([augment.DRAWS], seed, dtype=tf.float64)
+
+
 def blob(center):
     """A picture with one smooth bright spot, whose centre can be measured."""
     y, x = np.mgrid[:90, :80]
@@ -53,11 +64,12 @@ def test_crop_map_is_that_of_geometry(flip):
     record = make_record()
     options = {"scale": 1.2, "rotation": 0.4, "translate": (0.05, -0.02), "flip": flip}
     expected = geometry.crop_map(record["center_record"].astype(float), 70.0, 64, **options)
-    actual = augment._crop_map(record, 64, **options)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-9)
+    part = {name: np.asarray(value)[None] for name, value in record.items()}
+    actual = augment._crop_map(part, 64, **options)
+    np.testing.assert_allclose(actual[0], expected, rtol=0, atol=1e-9)
     points = np.random.default_rng(1).uniform(0, 80, (5, 2))
     np.testing.assert_allclose(
-        augment.apply(actual, tf.constant(points)), geometry.apply(expected, points), atol=1e-9
+        augment.apply(actual, points[None])[0], geometry.apply(expected, points), atol=1e-9
     )
 
 
@@ -68,7 +80,7 @@ def test_the_picture_moves_as_its_joints_do(seed):
     joints = np.tile(spot, (14, 1))
     calm = augment.Augmentation(0.25, 40.0, 0.7, 0.1, 0.5, 0.0)
     record = make_record(joints, image=blob(spot))
-    example = augment.training_example(record, tf.constant([seed, 3]), CROP, calm)
+    example = training_example(record, draws_of(seed, 3), CROP, calm)
     position, _ = heatmap.decode(example["heatmaps"].numpy(), "refined")
     joints_crop = geometry.heatmap_to_crop(np.asarray(position), 4)
     np.testing.assert_allclose(measured(example["image"].numpy()), joints_crop[0], atol=0.1)
@@ -80,12 +92,12 @@ def test_heatmaps_are_those_of_pose():
     joints_crop = rng.uniform(-8, 72, (14, 2)).astype(np.float32)
     for zero_target in (False, True):
         crop = augment.Crop(64, 1.75, CROP.flip_order, zero_target)
-        maps, weights = augment.render_heatmaps(tf.constant(joints_crop), labelled, crop)
+        maps, weights = augment.render_heatmaps(joints_crop[None], labelled[None], crop)
         expected, expected_weights = heatmap.encode(
             geometry.crop_to_heatmap(joints_crop, 4), labelled, 16, 1.75, zero_target=zero_target
         )
-        np.testing.assert_allclose(maps, expected, atol=1e-6)
-        np.testing.assert_array_equal(weights, expected_weights)
+        np.testing.assert_allclose(maps[0], expected, atol=1e-6)
+        np.testing.assert_array_equal(weights[0], expected_weights)
     assert expected_weights.mean() > 0 and not labelled.all()
 
 
@@ -95,8 +107,8 @@ def test_a_flip_exchanges_left_and_right():
     labelled[LSP.index("left_wrist")] = False
     image = np.random.default_rng(0).integers(0, 256, (90, 80, 3), dtype=np.uint8)
     record = make_record(image=image, labelled=labelled)
-    plain = augment.training_example(record, tf.constant([0, 0]), CROP, NONE)
-    mirrored = augment.training_example(record, tf.constant([0, 0]), CROP, flip)
+    plain = training_example(record, draws_of(0, 0), CROP, NONE)
+    mirrored = training_example(record, draws_of(0, 0), CROP, flip)
     expected = np.asarray(heatmap.flip_heatmaps(plain["heatmaps"].numpy(), LSP.flip_order))
     np.testing.assert_allclose(mirrored["heatmaps"], expected, atol=1e-5)
     np.testing.assert_array_equal(mirrored["weights"], plain["weights"].numpy()[LSP.flip_order])
@@ -108,18 +120,19 @@ def test_a_flip_exchanges_left_and_right():
 def test_without_augmentation_training_and_evaluation_see_the_same():
     image = np.random.default_rng(0).integers(0, 256, (90, 80, 3), dtype=np.uint8)
     record = make_record(image=image)
-    training = augment.training_example(record, tf.constant([5, 6]), CROP, NONE)
-    evaluation = augment.evaluation_example(record, CROP)
-    np.testing.assert_array_equal(training["image"], evaluation["image"])
+    training = training_example(record, draws_of(5, 6), CROP, NONE)
+    part = {name: np.asarray(value)[None] for name, value in record.items()}
+    evaluation = augment.evaluation_examples(part, CROP)
+    np.testing.assert_array_equal(training["image"], evaluation["image"][0])
 
 
 def test_examples_are_functions_of_record_and_seed_inside_tf_data_too():
     record = make_record(image=np.random.default_rng(0).integers(0, 256, (90, 80, 3), np.uint8))
-    first = augment.training_example(record, tf.constant([1, 2]), CROP, ALL)
-    again = augment.training_example(record, tf.constant([1, 2]), CROP, ALL)
-    other = augment.training_example(record, tf.constant([1, 3]), CROP, ALL)
+    first = training_example(record, draws_of(1, 2), CROP, ALL)
+    again = training_example(record, draws_of(1, 2), CROP, ALL)
+    other = training_example(record, draws_of(1, 3), CROP, ALL)
     stream = tf.data.Dataset.from_tensors(record).map(
-        lambda r: augment.training_example(r, tf.constant([1, 2]), CROP, ALL)
+        lambda r: training_example(r, draws_of(1, 2), CROP, ALL)
     )
     streamed = next(stream.as_numpy_iterator())
     for key in first:
@@ -133,9 +146,8 @@ def test_augmentation_stays_in_its_limits_and_uses_them():
     record["joints_record"][1] += (10, 0)
     scales, angles, shifts, mirrored, gains = [], [], [], [], []
     for i in range(400):
-        seed = tf.constant([7, i])
-        draws = tf.random.stateless_uniform([9], seed, dtype=tf.float64).numpy()
-        example = augment.training_example(record, seed, CROP, ALL)
+        draws = draws_of(7, i).numpy()
+        example = training_example(record, draws, CROP, ALL)
         position, _ = heatmap.decode(example["heatmaps"].numpy(), "refined")
         joints = geometry.heatmap_to_crop(np.asarray(position, float), 4)
         flip = draws[5] < 0.5

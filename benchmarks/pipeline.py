@@ -1,0 +1,246 @@
+"""How fast is the way from pictures to training batches, a core?
+
+    python benchmarks/pipeline.py [--rounds=5] [--pictures=DIR]
+
+People of MPII's sizes in JPEGs of MPII's size, 1280x720, augmented alike and with the same 16
+heatmaps at 256 px: by this project's stream from its records, and by what a data set for PyTorch
+does to each picture (OpenCV decodes all of it, warps, flips and colours it; NumPy draws the
+heatmaps). One thread against one, and two against one. First both make the same examples from the
+same draws, and have to agree. Prints images/s, ratios round by round, and a JSON line.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from hourglass_jax import startup
+from hourglass_jax.pose import geometry, heatmap
+from hourglass_jax.pose.skeleton import MPII
+
+SIDE, SIGMA, BATCH, PICTURES = 256, 1.0, 16, 60
+LIMITS = {  # those of configs/mpii.py
+    "scale": 0.25,
+    "rotation": 30.0,
+    "rotation_probability": 0.6,
+    "translate": 0.0,
+    "flip": 0.5,
+    "colour": 0.2,
+}
+
+
+def write_people(folder: pathlib.Path, real: pathlib.Path | None) -> list[dict]:
+    """Writes pictures of the weight of MPII's, about 100 kB, and returns the people in them."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    found = sorted(real.glob("*.jpg")) if real else []
+    people = []
+    for i in range(PICTURES):
+        path = folder / f"{i}.jpg"
+        if i < len(found):
+            path.write_bytes(found[i].read_bytes())
+        else:  # noise at three sizes: as heavy to decode as a photograph
+            image = sum(
+                share * cv2.resize(rng.uniform(0, 255, (h, 16 * h // 9, 3)), (1280, 720))
+                for h, share in ((9, 0.7), (45, 0.22), (240, 0.08))
+            )
+            cv2.imwrite(str(path), image.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 85])
+        height, width = cv2.imread(str(path)).shape[:2]
+        size = 250 * np.clip(rng.lognormal(1.05, 0.4), 1, 7)  # MPII's scale is 3 in the middle
+        center = rng.uniform(0.3, 0.7, 2) * (width, height)
+        joints = center + rng.uniform(-0.4, 0.4, (16, 2)) * size
+        labelled = rng.random(16) < 0.94
+        people.append({
+            "path": path, "center": center, "size": size, "joints": joints, "labelled": labelled
+        })  # fmt: skip
+    return people
+
+
+def as_pytorch_does(person: dict, draws: np.ndarray) -> dict:
+    """What `augment.training_example` makes of a record, made of the whole picture."""
+    import cv2
+
+    spread = 2 * draws - 1
+    rotated = draws[2] < LIMITS["rotation_probability"]
+    flip = draws[5] < LIMITS["flip"]
+    to_crop = geometry.crop_map(
+        person["center"],
+        person["size"],
+        SIDE,
+        scale=1 + spread[0] * LIMITS["scale"],
+        rotation=np.radians(LIMITS["rotation"]) * spread[1] * rotated,
+        translate=tuple(spread[3:5] * LIMITS["translate"]),
+    )
+    content = np.frombuffer(person["path"].read_bytes(), np.uint8)
+    image = cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    image = cv2.warpAffine(image, to_crop, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
+    joints, labelled = geometry.apply(to_crop, person["joints"]), person["labelled"]
+    if flip:
+        image = np.ascontiguousarray(image[:, ::-1])
+        joints = np.stack([SIDE - 1 - joints[:, 0], joints[:, 1]], axis=1)[MPII.flip_order]
+        labelled = labelled[MPII.flip_order]
+    gain = (1 + spread[6:9] * LIMITS["colour"]).astype(np.float32)
+    image = np.clip(image * gain, 0, 255).round().astype(np.uint8)
+    joints_heatmap = geometry.crop_to_heatmap(joints, 4).astype(np.float32)
+    heatmaps, weights = heatmap.encode(joints_heatmap, labelled, SIDE // 4, SIGMA)
+    return {"image": image, "heatmaps": heatmaps, "weights": weights}
+
+
+def baseline(people: list[dict]):
+    rng = np.random.default_rng(0)
+    while True:
+        chosen = rng.integers(len(people), size=BATCH)
+        rows = [as_pytorch_does(people[i], rng.random(9)) for i in chosen]
+        yield {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def builder_of(people: list[dict], folder: pathlib.Path):
+    """Returns the project's builder of these people's records, prepared."""
+    import tensorflow_datasets as tfds
+
+    from hourglass_jax.data import photographs, pipeline, records
+
+    class BenchmarkPose(records.PoseBuilder, skip_registration=True):
+        VERSION, pkg_dir_path = tfds.core.Version("1.0.0"), folder  # TFDS asks where it is from
+        SKELETON = MPII
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for i, person in enumerate(people):
+                image = photographs.read_image(person["path"].read_bytes(), str(person["path"]))
+                yield i, self.record(
+                    image=image, joints_source=person["joints"], labelled=person["labelled"],
+                    visible=person["labelled"], center=person["center"], size=person["size"],
+                    reference=1.0, id=str(i),
+                )  # fmt: skip
+
+    builder = BenchmarkPose(data_dir=folder)
+    pipeline.prepare(builder, str(folder))
+    return builder
+
+
+def stream(people, folder):
+    from hourglass_jax.data import augment, pipeline
+
+    return pipeline.training_batches(
+        builder_of(people, folder),
+        augment.Crop(SIDE, SIGMA, tuple(MPII.flip_order.tolist())),
+        augment.Augmentation(**LIMITS),
+        pipeline.Rows(BATCH),
+        seed=0,
+        shuffle_buffer=1000,
+    )
+
+
+def check(people, folder):
+    """Both ways make the same of the same draws, but for a record's sides being whole pixels."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    from hourglass_jax.data import augment
+
+    builder = builder_of(people, folder)
+    crop = augment.Crop(SIDE, SIGMA, tuple(MPII.flip_order.tolist()))
+    raw = builder.as_dataset(split="train", decoders={"image": tfds.decode.SkipDecoding()})
+    picture, maps = [], []
+    for record in raw:
+        person = people[int(record["id"].numpy())]
+        seed = tf.constant([0, int(record["id"].numpy())])
+        draws = tf.random.stateless_uniform([9], seed, dtype=tf.float64).numpy()
+        ours = augment.training_examples(
+            {name: value[None] for name, value in record.items()},
+            draws[None],
+            crop,
+            augment.Augmentation(**LIMITS),
+        )
+        theirs = as_pytorch_does(person, draws)
+        np.testing.assert_array_equal(ours["weights"], theirs["weights"][None])
+        maps.append(np.abs(ours["heatmaps"].numpy() - theirs["heatmaps"]).max())
+        picture.append(np.abs(ours["image"][0].numpy() - theirs["image"].astype(float)).mean())
+    print(
+        f"the same examples: heatmaps differ by {max(maps):.0e} at most, pictures by "
+        f"{statistics.median(picture):.1f} of 255 a pixel, as records hold smaller ones"
+    )
+    assert max(maps) < 0.1 and statistics.median(picture) < 8
+
+
+def work(batches, seconds: float) -> None:
+    """Answers each line with images/s."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    for _ in range(20):
+        next(batches)
+    print(0.0, file=answers)
+    for _ in sys.stdin:
+        for _ in range(8):  # what was made ahead while nobody asked
+            next(batches)
+        start, count = time.perf_counter(), 0
+        while (passed := time.perf_counter() - start) < seconds:
+            next(batches)
+            count += BATCH
+        print(count / passed, file=answers)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of a measurement")
+    parser.add_argument("--pictures", type=pathlib.Path, help="real ones to use as well")
+    for hidden in ("--worker", "--folder"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    parser.add_argument("--cores", type=int, default=1, help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    if flags.worker:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: flags.cores])
+        import cv2
+
+        cv2.setNumThreads(1)
+        startup.keep_memory()
+        folder = pathlib.Path(flags.folder)
+        people = list(np.load(folder / "people.npy", allow_pickle=True))
+        made = baseline(people) if flags.worker == "baseline" else stream(people, folder)
+        return work(made, flags.seconds)
+
+    from alternate import Worker, spread
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        people = write_people(folder, flags.pictures)
+        np.save(folder / "people.npy", people, allow_pickle=True)
+        check(people, folder)
+        rates = {"baseline, 1 core": [], "ours, 1 core": [], "ours, 2 cores": []}
+        workers = {}
+        for way in rates:
+            kind, cores = way.split(", ")
+            workers[way] = Worker(
+                [sys.executable, __file__, f"--worker={kind}", f"--cores={cores[0]}",
+                 f"--folder={folder}", f"--seconds={flags.seconds}"], dict(os.environ),
+            )  # fmt: skip
+        for _ in range(flags.rounds):
+            for way, worker in workers.items():
+                rates[way].append(worker.measure())
+        for worker in workers.values():
+            worker.close()
+    base, one, two = rates.values()
+    ratio = [a / b for a, b in zip(one, base, strict=True)]
+    scaling = [a / b for a, b in zip(two, one, strict=True)]
+    for way, values in rates.items():
+        print(f"{way:20} {spread(values)} images/s")
+    print(f"{'ours to baseline':20} {spread(ratio)}")
+    print(f"{'two cores to one':20} {spread(scaling)}")
+    medians = {way: round(statistics.median(values), 1) for way, values in rates.items()}
+    medians |= {"ratio": statistics.median(ratio), "scaling": statistics.median(scaling)}
+    print(json.dumps(medians))
+
+
+if __name__ == "__main__":
+    main()
