@@ -1,6 +1,6 @@
 """The network that comes with the package, `lsp-small`: Leeds Sports Pose for a CPU.
 
-    python -m hourglass_jax.main --config=configs/lsp_small.py --config.data.manual_dir=DIR
+python -m hourglass_jax.main --config=configs/lsp_small.py --config.data.manual_dir=DIR
 
 """
 

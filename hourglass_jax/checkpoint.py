@@ -26,6 +26,8 @@ from hourglass_jax.pose.skeleton import Skeleton
 
 logger = logging.getLogger(__name__)
 FORMAT = 1
+# Networks that come with the package, each one step's folder.
+MODELS = pathlib.Path(__file__).parent / "models"
 
 
 class DamagedError(UserError):
@@ -241,7 +243,8 @@ def load(path: str | pathlib.Path, flag: str = "--checkpoint") -> Trained:
     """Reads a checkpoint by itself, its averaged variables where it has them.
 
     Args:
-      path: a workdir (its best step), its folder of checkpoints, or one step's folder.
+      path: a workdir (its best step), its folder of checkpoints, one step's folder, or the name of
+        a network that comes with the package.
       flag: that named the path, for messages.
 
     Raises:
@@ -268,6 +271,9 @@ def load(path: str | pathlib.Path, flag: str = "--checkpoint") -> Trained:
 
 def _locate(path: pathlib.Path, flag: str) -> pathlib.Path:
     """Returns a step's folder: the one that is named, or that of a workdir's best step."""
+    ours = sorted(folder.name for folder in MODELS.glob("*") if folder.is_dir())
+    if str(path) in ours and not path.exists():
+        return MODELS / path
     full = path.resolve()
     if (full / "state").is_dir() and (full / "metadata").is_dir():
         return full
@@ -277,6 +283,6 @@ def _locate(path: pathlib.Path, flag: str) -> pathlib.Path:
             return checkpoints.folder / str(checkpoints.best)
     what = "holds no checkpoint" if path.exists() else "does not exist"
     raise UserError(
-        f"{flag}={path} {what}; give a run's workdir, such as runs/synthetic, or one step's "
-        f"folder in its checkpoints/"
+        f"{flag}={path} {what}; give a run's workdir, such as runs/synthetic, one step's folder in "
+        f"its checkpoints/, or a network that comes with the package: {', '.join(ours)}"
     )

@@ -1,6 +1,7 @@
 """A trained network behind one call: pictures and boxes in, poses out."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 from PIL import Image
 
-from hourglass_jax import photo
+from hourglass_jax import photo, sharding
 from hourglass_jax.errors import UserError
 from hourglass_jax.model import Normalisation, StackedHourglass
 from hourglass_jax.pose import cutout, geometry, heatmap
@@ -106,13 +107,16 @@ class PoseEstimator:
         model = model.clone(num_stacks=stacks)
 
         def heatmaps_of(variables, pictures):
-            found = model.apply(variables, pictures, train=False)[:, -1]
             if not flip_test:
-                return found
-            mirrored = model.apply(variables, jnp.flip(pictures, axis=-2), train=False)[:, -1]
+                return model.apply(variables, pictures, train=False)[:, -1]
+            # One batch of twice the size: a network to compile, not two.
+            both = jnp.concatenate([pictures, jnp.flip(pictures, axis=-2)])
+            found, mirrored = jnp.split(model.apply(variables, both, train=False)[:, -1], 2)
             return (found + heatmap.flip_heatmaps(mirrored, skeleton.flip_order)) / 2
 
-        @jax.jit
+        options = sharding.compiler_options(jax.devices()[0])
+
+        @functools.partial(jax.jit, compiler_options=options)
         def predict(variables, crops: UInt8[Array, "scales batch side side 3"]):
             found = [
                 _to_scale_one(heatmaps_of(variables, normalisation(crops[i])), scale)
@@ -128,7 +132,8 @@ class PoseEstimator:
         """Makes an estimator of a checkpoint alone.
 
         Args:
-          path: a workdir (its best step), or one step's folder.
+          path: a workdir (its best step), one step's folder, or the name of a network that comes
+            with the package, as "lsp-small".
           **options: those of `PoseEstimator` that are no part of a checkpoint: `flip_test`,
             `decode`, `scales`, `num_stacks`, `batch_size`.
 

@@ -32,7 +32,8 @@ _LARGEST = 1600
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = command.Arguments(prog="python -m hourglass_jax.predict", description=__doc__)
     add = parser.add_argument
-    add("--checkpoint", required=True, help="a run's workdir, or one step's folder in it")
+    where = "a run's workdir, one step's folder in it, or a network of the package's"
+    add("--checkpoint", default="lsp-small", help=f"{where}; default: lsp-small")
     add("--input", required=True, help='a picture, a video, a folder, or a pattern as "*.jpg"')
     add("--output", required=True, help="folder for overlays, predictions.json and .csv")
     group = parser.add_mutually_exclusive_group()

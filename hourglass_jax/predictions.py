@@ -90,19 +90,18 @@ def predict_split(
     for batch in itertools.islice(batches, -(-expected // rows.batch_size)):
         images = sharding.shard_batch({"image": batch["image"]}, experiment.mesh)["image"]
         joints_heatmap, scores = map(sharding.local_rows, eval_step(variables, images))
-        joints_record = geometry.heatmap_to_crop(
+        joints_crop = geometry.heatmap_to_crop(
             joints_heatmap.astype(np.float64), experiment.crop.stride
         )
-        for i in range(rows.local):
-            to_source = batch["record_to_source"][i].astype(np.float64)
-            from_crop = geometry.compose(to_source, geometry.invert(batch["record_to_crop"][i]))
-            columns["joints"].append(geometry.apply(from_crop, joints_record[i]))
-            columns["scores"].append(scores[i, -1])
-            columns["truth"].append(geometry.apply(to_source, batch["joints_record"][i]))
-            columns["ids"].append(batch["id"][i].ljust(_ID_BYTES, b"\0"))
-            for name in ("labelled", "visible", "reference", "real"):
-                columns[name].append(batch[name][i])
-    everybody = {name: _in_order(np.array(values), rows) for name, values in columns.items()}
+        to_source = batch["record_to_source"].astype(np.float64)
+        from_crop = geometry.compose(to_source, geometry.invert(batch["record_to_crop"]))
+        columns["joints"].append(geometry.apply(from_crop[:, None], joints_crop))
+        columns["scores"].append(scores[:, -1])
+        columns["truth"].append(geometry.apply(to_source, batch["joints_record"]))
+        columns["ids"].append(batch["id"].astype(f"S{_ID_BYTES}"))
+        for name in ("labelled", "visible", "reference", "real"):
+            columns[name].append(batch[name])
+    everybody = {name: _in_order(np.concatenate(values), rows) for name, values in columns.items()}
     real = np.flatnonzero(everybody.pop("real"))[:expected]
     everybody = {name: values[real] for name, values in everybody.items()}
     everybody["ids"] = np.array([name.decode() for name in everybody["ids"]])

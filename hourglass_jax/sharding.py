@@ -29,9 +29,9 @@ _OPTIONS = {
 }
 
 
-def compiler_options(mesh: Mesh) -> dict[str, str] | None:
-    """Returns what to tell XLA when it compiles a step for the mesh."""
-    device = mesh.devices.flat[0]
+def compiler_options(target: Mesh | jax.Device) -> dict[str, str] | None:
+    """Returns what to tell XLA when it compiles for a mesh, or for a device."""
+    device = target.devices.flat[0] if isinstance(target, Mesh) else target
     return _OPTIONS.get(device.platform) or _OPTIONS.get(device.device_kind)
 
 

@@ -264,7 +264,8 @@ def make_eval_step(
     """Returns `step(variables, images) -> (joints_heatmap [B, S, K, 2], scores [B, S, K])`.
 
     With `flip_test` the heatmaps are the mean over the picture and its mirror image. With
-    `batch_statistics` BatchNorm normalises as in training, by each device's share of the batch.
+    `batch_statistics` BatchNorm normalises as in training, by each device's share of the batch, and
+    of its mirror images.
     """
 
     def predict(variables, pictures):
@@ -274,10 +275,12 @@ def make_eval_step(
 
     def step(variables, images):
         pictures = normalisation(images)
-        heatmaps = predict(variables, pictures)
-        if flip_test:
-            mirrored = predict(variables, jnp.flip(pictures, axis=-2))
-            heatmaps = (heatmaps + heatmap.flip_heatmaps(mirrored, flip_order)) / 2
+        if not flip_test:
+            return heatmap.decode(predict(variables, pictures), decoder)
+        # One batch of twice the size: a network to compile, not two.
+        both = predict(variables, jnp.concatenate([pictures, jnp.flip(pictures, axis=-2)]))
+        heatmaps, mirrored = jnp.split(both, 2)
+        heatmaps = (heatmaps + heatmap.flip_heatmaps(mirrored, flip_order)) / 2
         return heatmap.decode(heatmaps, decoder)
 
     sharded = jax.shard_map(

@@ -68,16 +68,19 @@ def crop_map(
     return affine
 
 
-def invert(affine: Affine) -> Affine:
-    """Returns the map back."""
-    linear = np.linalg.inv(affine[:, :2])
-    return np.concatenate([linear, -linear @ affine[:, 2:]], axis=1)
+def invert(affine: Float[np.ndarray, "*batch 2 3"]) -> Float[np.ndarray, "*batch 2 3"]:
+    """Returns the maps back."""
+    linear = np.linalg.inv(affine[..., :2])
+    return np.concatenate([linear, -linear @ affine[..., 2:]], axis=-1)
 
 
-def compose(outer: Affine, inner: Affine) -> Affine:
-    """Returns the map that applies `inner` first and `outer` second."""
-    linear = outer[:, :2] @ inner[:, :2]
-    return np.concatenate([linear, outer[:, :2] @ inner[:, 2:] + outer[:, 2:]], axis=1)
+def compose(
+    outer: Float[np.ndarray, "*batch 2 3"], inner: Float[np.ndarray, "*batch 2 3"]
+) -> Float[np.ndarray, "*batch 2 3"]:
+    """Returns the maps that apply `inner` first and `outer` second."""
+    linear = outer[..., :2]
+    offset = linear @ inner[..., 2:] + outer[..., 2:]
+    return np.concatenate([linear @ inner[..., :2], offset], axis=-1)
 
 
 def apply(affine: Float[np.ndarray, "*batch 2 3"], points: Points) -> Points:

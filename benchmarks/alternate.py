@@ -1,0 +1,177 @@
+"""What predict.py and train_step.py share: programs measured in turn, each in its own process.
+
+A worker makes its network and then waits to be asked for a measurement, while the others are
+measured. So whatever slows the machine down falls on all alike, and each has its own allocator.
+OpenMP's threads sleep when theirs is not the turn; OMP_WAIT_POLICY=PASSIVE would slow PyTorch down.
+
+Nothing else should run on the cores: PyTorch's threads spin while they wait for each other, and
+where one has no core to run on it can take ten times as long.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+
+# What glibc is told so that memory freed stays with the process, instead of being handed back to
+# the system and cleared, page by page, for the next step.
+KEEP_MEMORY = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "100000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+JOINTS, FEATURES, SIDE = 16, 256, 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One of the programs that are compared.
+
+    Attributes:
+      name: in the table.
+      make: called in the worker with the flags, returns what is timed. It must import what it
+        needs: PyTorch's workers have no JAX, and ours no PyTorch.
+      torch: whether it needs PyTorch's interpreter.
+      kept: whether memory is kept: PyTorch's by the environment, ours by `startup.keep_memory`.
+    """
+
+    name: str
+    make: Callable[[argparse.Namespace], Callable[[], object]]
+    torch: bool = False
+    kept: bool = False
+
+
+class Worker:
+    """A process that answers each line with a measurement, and ends when its parent does."""
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str]):
+        self._name = " ".join(command)
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, it lives as long as the worker
+        self._process = subprocess.Popen(
+            command, env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+        )  # fmt: skip
+        self._answer()  # ready, with everything compiled
+
+    def measure(self) -> float:
+        """Returns what the worker measures, images a second."""
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> float:
+        if not (line := self._process.stdout.readline()):
+            self._errors.seek(0)
+            sys.exit(f"{self._errors.read()[-3000:]}\n{self._name} ended")
+        return float(line)
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def _serve(run: Callable[[], object], batch: int, seconds: float) -> None:
+    """The worker's side: images a second, for each line."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print is no answer
+    run()
+    run()
+    print(0.0, file=answers)
+    for _ in sys.stdin:
+        run()  # wakes the threads, and brings weights back into the cache
+        start, count = time.perf_counter(), 0
+        while (passed := time.perf_counter() - start) < seconds:
+            run()
+            count += 1
+        print(count * batch / passed, file=answers)
+
+
+def spread(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):7.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def _compare(script: str, variants: Sequence[Variant], ours: str, flags) -> dict:
+    """Measures one setting, prints its table and returns its part of the JSON line."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    workers = {}
+    for i, variant in enumerate(variants):
+        python = flags.torch_python if variant.torch else sys.executable
+        kept = KEEP_MEMORY if variant.torch and variant.kept else {}
+        fields = {"worker": i, "threads": flags.threads, "seconds": flags.seconds}
+        fields |= {"stacks": flags.stacks, "batch": flags.batch}
+        command = [python, script, *(f"--{name}={value}" for name, value in fields.items())]
+        workers[variant.name] = Worker(command, environment | kept)
+    rates = {name: [] for name in workers}
+    for _ in range(flags.rounds):
+        for name, worker in workers.items():
+            rates[name].append(worker.measure())
+    for worker in workers.values():
+        worker.close()
+
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    best = max((v.name for v in variants if "eager" in v.name), key=medians.get)
+    # Round by round, so that what slows a round down falls out of it.
+    ratios = {
+        v.name: [a / b for a, b in zip(rates[v.name], rates[best], strict=True)]
+        for v in variants
+        if not v.torch
+    }
+    print(f"\n{flags.stacks} stacks, batch {flags.batch}: images/s, and times {best}")
+    for name, values in rates.items():
+        ratio = f"   {spread(ratios[name])}" if name in ratios else ""
+        print(f"  {name:28} {spread(values)}{ratio}", flush=True)
+    return {
+        "stacks": flags.stacks,
+        "batch": flags.batch,
+        "images_per_second": {name: round(median, 3) for name, median in medians.items()},
+        "best_eager": best,
+        "ratio": round(statistics.median(ratios[ours]), 3),
+        "ratio_min": round(min(ratios[ours]), 3),
+        "ratio_max": round(max(ratios[ours]), 3),
+    }
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def main(doc: str, script: str, variants: Sequence[Variant], *, ours: str, batch: str) -> None:
+    """Compares the variants, or is one of them; `ours` names the one that the ratio is of."""
+    parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
+    add = parser.add_argument
+    add("--stacks", type=_numbers, default="1,2,8")
+    add("--batch", type=_numbers, default=batch)
+    add("--rounds", type=int, default=5)
+    add("--seconds", type=float, default=2.0, help="of a measurement, at least")
+    add("--threads", type=int, default=2)
+    add("--only", default="", help="variants whose names hold one of these words, by commas")
+    add("--torch-python", default=sys.executable, help="an interpreter that has PyTorch")
+    add("--worker", type=int, help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    if flags.worker is not None:
+        (flags.stacks,), (flags.batch,) = flags.stacks, flags.batch
+        flags.kept = variants[flags.worker].kept
+        _serve(variants[flags.worker].make(flags), flags.batch, flags.seconds)
+        return
+
+    if subprocess.run([flags.torch_python, "-c", "import torch"], capture_output=True).returncode:
+        parser.error(
+            f"{flags.torch_python} has no PyTorch, which this compares with: install "
+            "torch==2.13.0 into some environment, and name its interpreter by --torch-python"
+        )
+    if hasattr(os, "sched_setaffinity"):  # XLA takes a thread for each core that it may use
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: flags.threads])
+    words = flags.only.split(",")
+    kept = [v for v in variants if any(word in v.name for word in words)]
+    results = []
+    for stacks in flags.stacks:
+        for size in flags.batch:
+            setting = argparse.Namespace(**{**vars(flags), "stacks": stacks, "batch": size})
+            results.append(_compare(script, kept, ours, setting))
+    print(json.dumps(results))

@@ -1,0 +1,76 @@
+"""How much does an evaluation add to the network's own forward passes?
+
+    python benchmarks/evaluate.py [--rounds=5]
+
+The 500 drawn validation people of configs/synthetic.py with the flip test, from their records to
+the figures (reading, decoding of pictures and heatmaps, and metrics included, compilation left
+out), against two forward passes a person of the bare jitted network at the same batch size.
+Alternates both; prints seconds, their ratio round by round, and a JSON line.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "configs")]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+
+    import jax
+    import jax.numpy as jnp
+    import synthetic
+    from alternate import spread
+
+    from hourglass_jax import sharding, startup, steps
+    from hourglass_jax.evaluate import all_figures
+    from hourglass_jax.experiment import Experiment
+    from hourglass_jax.predictions import make_eval_step, predict_split
+
+    startup.keep_compiled()
+    startup.keep_memory()
+    config = synthetic.get_config()
+    config.data.num_train = 50
+    with tempfile.TemporaryDirectory() as folder:
+        config.data.data_dir = folder
+        experiment = Experiment.from_config(config)
+        experiment.prepare()
+        size, people = config.eval.batch_size, config.data.num_validation
+        variables = steps.init_variables(experiment.model, config.seed)
+        variables = sharding.replicate(variables, experiment.mesh)
+        eval_step = make_eval_step(experiment)
+        options = sharding.compiler_options(experiment.mesh)
+        network = jax.jit(experiment.model.apply, compiler_options=options)
+        pictures = jnp.zeros((size, config.model.input_size, config.model.input_size, 3))
+
+        def evaluate():
+            all_figures(experiment, predict_split(experiment, eval_step, variables, "validation"))
+
+        def forward():
+            for _ in range(2 * -(-people // size)):
+                network(variables, pictures).block_until_ready()
+
+        times = {evaluate: [], forward: []}
+        for i in range(rounds + 1):
+            for what, seconds in times.items():
+                start = time.perf_counter()
+                what()
+                if i:  # the first compiles
+                    seconds.append(time.perf_counter() - start)
+    ratio = [a / b for a, b in zip(times[evaluate], times[forward], strict=True)]
+    print(f"evaluation of {people}: {spread(times[evaluate])} s")
+    print(f"forward passes:    {spread(times[forward])} s")
+    print(f"ratio:             {spread(ratio)}")
+    print(json.dumps({"ratio": statistics.median(ratio)}))
+
+
+if __name__ == "__main__":
+    main()

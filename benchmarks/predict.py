@@ -1,0 +1,100 @@
+"""How many images a second the network takes on CPUs, ours and PyTorch's.
+
+    python benchmarks/predict.py [--torch-python=PYTHON] [--stacks=1,2,8] [--batch=1,8]
+
+256 px, 256 features, random weights: the bare model, and `PoseEstimator` from picture to joints
+with a single forward pass, against the same network in PyTorch, channels_last, eager and by
+`torch.compile` with frozen weights. Each with glibc as it is and told to keep memory, on two
+threads. Prints medians, spreads, ratios to PyTorch's better eager figure, and a JSON line.
+"""
+
+import pathlib
+import sys
+
+import alternate
+import numpy as np
+from alternate import FEATURES, SIDE, Variant
+
+
+def _network(flags):
+    sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+    from hourglass_jax import startup, steps
+    from hourglass_jax.model import StackedHourglass
+
+    startup.keep_compiled()
+    if flags.kept:
+        startup.keep_memory()
+    model = StackedHourglass(num_stacks=flags.stacks, features=FEATURES)
+    return model, steps.init_variables(model, seed=0)
+
+
+def model(flags):
+    network, variables = _network(flags)
+    import jax
+
+    from hourglass_jax import sharding
+
+    options = sharding.compiler_options(sharding.make_mesh())
+    predict = jax.jit(lambda v, x: network.apply(v, x, train=False), compiler_options=options)
+    variables, pictures = jax.device_put((variables, _pictures(flags)))
+    return lambda: predict(variables, pictures).block_until_ready()
+
+
+def estimator(flags):
+    network, variables = _network(flags)
+    from hourglass_jax import PoseEstimator
+    from hourglass_jax.pose.skeleton import MPII
+
+    estimate = PoseEstimator(
+        network, variables, MPII, flip_test=False, batch_size=flags.batch, input_size=SIDE
+    ).estimate
+    photo = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
+    people = [(photo, np.array([100.0 * i, 100, 200, 500])) for i in range(flags.batch)]
+    return lambda: estimate(people)
+
+
+def _pictures(flags):
+    shape = (flags.batch, SIDE, SIDE, 3)
+    return np.random.default_rng(0).random(shape, np.float32)
+
+
+def eager(flags, compiled=False):
+    import torch
+    from torch_hourglass import StackedHourglass
+
+    torch.set_num_threads(flags.threads)
+    network = StackedHourglass(flags.stacks, features=FEATURES).eval()
+    network = network.to(memory_format=torch.channels_last)
+    if compiled:
+        import torch._inductor.config
+
+        torch._inductor.config.freezing = True
+        network = torch.compile(network, dynamic=False)
+    # [B, 3, H, W] whose channels lie innermost, as the array's do.
+    pictures = torch.from_numpy(_pictures(flags)).permute(0, 3, 1, 2)
+
+    @torch.inference_mode()
+    def run():
+        return network(pictures)
+
+    return run
+
+
+def frozen(flags):
+    return eager(flags, compiled=True)
+
+
+OURS = "ours, memory kept"
+VARIANTS = (
+    Variant("ours", model),
+    Variant(OURS, model, kept=True),
+    Variant("PoseEstimator", estimator),
+    Variant("PoseEstimator, memory kept", estimator, kept=True),
+    Variant("PyTorch eager", eager, torch=True),
+    Variant("PyTorch eager, memory kept", eager, torch=True, kept=True),
+    Variant("PyTorch compiled", frozen, torch=True),
+    Variant("PyTorch compiled, memory kept", frozen, torch=True, kept=True),
+)
+
+if __name__ == "__main__":
+    alternate.main(__doc__, __file__, VARIANTS, ours=OURS, batch="1,8")

@@ -1,0 +1,79 @@
+"""Makes a trained network small enough to come with the package.
+
+    python -m hourglass_jax.interop.package --checkpoint=runs/lsp_small --output=FOLDER
+
+Keeps the variables that are evaluated, parameters in half precision, and what is needed to predict
+from them or to train on from them; no optimizer, and no folders of the machine that trained it.
+"""
+
+import pathlib
+import sys
+import tempfile
+
+import jax
+import numpy as np
+
+from hourglass_jax import checkpoint, command
+from hourglass_jax.checkpoint import Checkpoints
+from hourglass_jax.errors import UserError
+from hourglass_jax.steps import TrainState
+
+
+def package(source: pathlib.Path, output: pathlib.Path) -> int:
+    """Writes a checkpoint's network to `output`, one step's folder, and returns its bytes.
+
+    Raises:
+      UserError: there is no checkpoint, `output` exists, or half precision cannot hold a number.
+    """
+    if output.exists():
+        raise UserError(f"--output={output} exists; choose another folder")
+    trained = checkpoint.load(source)
+    # BatchNorm's statistics stay as they are: variances can be any size, and there are few.
+    halves = {**trained.variables, "params": jax.tree.map(_half, trained.variables["params"])}
+    metadata = checkpoint.read_metadata(trained.where)
+    step = metadata.pop("step")
+    metadata["config"]["ema_decay"] = 0.0  # the averages are what is kept
+    for name in metadata["config"]["data"]:
+        if name.endswith("_dir") or name.endswith("_json"):
+            metadata["config"]["data"][name] = ""
+    state = TrainState(step=np.int32(step), opt_state=(), **halves)
+    with tempfile.TemporaryDirectory() as folder:
+        with Checkpoints(pathlib.Path(folder), None) as checkpoints:
+            checkpoints.save(state, metadata, None)
+        # Across file systems, where a rename would not do.
+        _copy(checkpoints.folder / str(step), output)
+    return sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+
+
+def _half(x: jax.Array) -> np.ndarray:
+    half = np.asarray(x).astype(np.float16)
+    if not np.isfinite(half).all():
+        raise UserError("a number of the network is beyond what half precision can hold")
+    return half
+
+
+def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
+    for path in sorted(source.rglob("*")):
+        # The note of success names the folder that was written to; readers do not ask for it.
+        if path.is_file() and path.name != "commit_success.txt":
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command and returns its exit status."""
+    parser = command.Arguments(
+        prog="python -m hourglass_jax.interop.package", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument("--checkpoint", required=True, help="a run's workdir, or a step's folder")
+    parser.add_argument("--output", required=True, help="the folder to write, which must not exist")
+    flags = parser.parse_args(argv)
+    size = package(pathlib.Path(flags.checkpoint), pathlib.Path(flags.output))
+    print(f"{flags.output}: {size / 1e6:.2f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    with command.speaking():
+        sys.exit(main(sys.argv[1:]))
