@@ -46,7 +46,8 @@ def package(source: pathlib.Path, output: pathlib.Path) -> int:
 
 
 def _half(x: jax.Array) -> np.ndarray:
-    half = np.asarray(x).astype(np.float16)
+    with np.errstate(over="ignore"):
+        half = np.asarray(x).astype(np.float16)
     if not np.isfinite(half).all():
         raise UserError("a number of the network is beyond what half precision can hold")
     return half

@@ -1,0 +1,70 @@
+"""A packaged network is the one that was evaluated, in half the bytes, and trains on."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hourglass_jax import StackedHourglass, checkpoint
+from hourglass_jax.checkpoint import Checkpoints
+from hourglass_jax.errors import UserError
+from hourglass_jax.interop import package
+from hourglass_jax.pose.skeleton import LSP
+from hourglass_jax.steps import TrainState
+
+MODEL = {"num_stacks": 1, "features": 8, "order": 1, "stem_features": 4}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A workdir whose averaged variables differ from the others, and these averages."""
+    model = StackedHourglass(num_joints=14, **MODEL)
+    variables = model.lazy_init(jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), "float32"))
+    averages = jax.tree.map(lambda x: x + 0.25, variables)
+    # A variance beyond what half precision can hold, as deep layers have them.
+    averages["batch_stats"]["stem"]["bn"]["var"] += 1e6
+    network = {**MODEL, "input_size": 32, "num_residuals": 1, "stem": "paper", "remat": False}
+    config = {
+        "model": {**network, "dtype": "float32"},
+        "data": {"dataset": "lsp", "manual_dir": "/somewhere", "data_dir": "/elsewhere"},
+        "ema_decay": 0.9,
+    }
+    metadata = {"config": config, "skeleton": LSP.to_json(), "normalisation": {"mean": [0.1] * 3}}
+    state = TrainState(step=jnp.int32(7), opt_state={"mu": variables}, ema=averages, **variables)
+    with Checkpoints(tmp_path / "run", None) as checkpoints:
+        checkpoints.save(state, {**metadata, "records": "abc"}, None)
+    return tmp_path / "run", averages
+
+
+def test_averages_are_kept_in_half_precision_and_folders_are_not(run, tmp_path, capsys):
+    workdir, averages = run
+    output = tmp_path / "packaged"
+    assert package.main([f"--checkpoint={workdir}", f"--output={output}"]) == 0
+    assert f"{output}: 0." in capsys.readouterr().out
+    trained = checkpoint.load(output)
+    for (path, kept), whole in zip(
+        jax.tree.leaves_with_path(trained.variables), jax.tree.leaves(averages), strict=True
+    ):
+        assert kept.dtype == np.float32
+        np.testing.assert_allclose(kept, whole, rtol=1e-3, err_msg=jax.tree_util.keystr(path))
+    np.testing.assert_array_equal(
+        trained.variables["batch_stats"]["stem"]["bn"]["var"],
+        averages["batch_stats"]["stem"]["bn"]["var"],
+    )
+    metadata = checkpoint.read_metadata(output)
+    assert metadata["step"] == 7 and metadata["config"]["ema_decay"] == 0
+    assert metadata["config"]["data"] == {"dataset": "lsp", "manual_dir": "", "data_dir": ""}
+    assert trained.normalisation.mean == (0.1, 0.1, 0.1)
+    for path in output.rglob("*"):
+        assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes()
+
+
+def test_what_cannot_be_packaged_is_refused(run, tmp_path):
+    workdir, _ = run
+    with pytest.raises(UserError, match="run exists; choose another folder"):
+        package.package(workdir, workdir)
+    with pytest.raises(UserError, match="does not exist"):
+        package.package(tmp_path / "gone", tmp_path / "output")
+    assert not (tmp_path / "output").exists()
+    with pytest.raises(UserError, match="beyond what half precision can hold"):
+        package._half(np.array([1e6], np.float32))
