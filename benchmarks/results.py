@@ -27,11 +27,12 @@ def main():
 
     import jax
 
-    from hourglass_jax import PoseEstimator, startup
+    from hourglass_jax import PoseEstimator, checkpoint, startup
 
     startup.keep_compiled()
     startup.keep_memory()
     results = [json.loads((workdir / "evaluation.json").read_text()) for workdir in flags.workdirs]
+    networks = [checkpoint.load(workdir).variables["params"] for workdir in flags.workdirs]
     estimators = [PoseEstimator.from_checkpoint(workdir) for workdir in flags.workdirs]
     picture = np.random.default_rng(0).integers(0, 256, (160, 120, 3), np.uint8)
     people = [(picture, np.array([10.0, 10, 100, 140]))] * 8
@@ -52,9 +53,7 @@ def main():
             "{num_stacks}, {features}, {input_size} px".format(**r["config"]["model"])
             for r in results
         ],
-        "parameters": [
-            f"{sum(x.size for x in jax.tree.leaves(e.variables['params'])):,}" for e in estimators
-        ],
+        "parameters": [f"{sum(x.size for x in jax.tree.leaves(p)):,}" for p in networks],
         "people a second": [f"{statistics.median(rate):.0f}" for rate in rates],
     }
     names = dict.fromkeys(name for r in results for name in r["metrics"])
