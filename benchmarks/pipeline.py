@@ -64,7 +64,7 @@ def write_people(folder: pathlib.Path, real: pathlib.Path | None) -> list[dict]:
 
 
 def as_pytorch_does(person: dict, draws: np.ndarray) -> dict:
-    """What `augment.training_example` makes of a record, made of the whole picture."""
+    """What `augment.training_examples` makes of a record, made of the whole picture."""
     import cv2
 
     spread = 2 * draws - 1
