@@ -26,7 +26,8 @@ def thumbnails(
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     whole = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     to_box = geometry.crop_map(center, size, _SIDE)
-    width = max(1, int(size / _SIDE))  # what a pixel of the copy stands for
+    # What a pixel of the copy stands for; damaged files tell of boxes beyond any picture.
+    width = max(1, int(min(size / _SIDE, max(grey.shape))))
     box = cv2.warpAffine(
         cv2.blur(grey, (width, width)), to_box, (_SIDE, _SIDE), borderMode=cv2.BORDER_REPLICATE
     )
