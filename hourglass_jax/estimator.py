@@ -107,12 +107,12 @@ class PoseEstimator:
         model = model.clone(num_stacks=stacks)
 
         def heatmaps_of(variables, pictures):
-            if not flip_test:
+            def last(pictures):
                 return model.apply(variables, pictures, train=False)[:, -1]
-            # One batch of twice the size: a network to compile, not two.
-            both = jnp.concatenate([pictures, jnp.flip(pictures, axis=-2)])
-            found, mirrored = jnp.split(model.apply(variables, both, train=False)[:, -1], 2)
-            return (found + heatmap.flip_heatmaps(mirrored, skeleton.flip_order)) / 2
+
+            if not flip_test:
+                return last(pictures)
+            return heatmap.flip_tested(last, pictures, skeleton.flip_order)
 
         options = sharding.compiler_options(jax.devices()[0])
 

@@ -268,19 +268,17 @@ def make_eval_step(
     of its mirror images.
     """
 
-    def predict(variables, pictures):
-        if batch_statistics:
-            return model.apply(variables, pictures, train=True, mutable=["batch_stats"])[0]
-        return model.apply(variables, pictures, train=False)
-
     def step(variables, images):
+        def predict(pictures):
+            if batch_statistics:
+                return model.apply(variables, pictures, train=True, mutable=["batch_stats"])[0]
+            return model.apply(variables, pictures, train=False)
+
         pictures = normalisation(images)
-        if not flip_test:
-            return heatmap.decode(predict(variables, pictures), decoder)
-        # One batch of twice the size: a network to compile, not two.
-        both = predict(variables, jnp.concatenate([pictures, jnp.flip(pictures, axis=-2)]))
-        heatmaps, mirrored = jnp.split(both, 2)
-        heatmaps = (heatmaps + heatmap.flip_heatmaps(mirrored, flip_order)) / 2
+        if flip_test:
+            heatmaps = heatmap.flip_tested(predict, pictures, flip_order)
+        else:
+            heatmaps = predict(pictures)
         return heatmap.decode(heatmaps, decoder)
 
     sharded = jax.shard_map(

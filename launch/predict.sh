@@ -5,5 +5,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh
-[ $# -gt 0 ] || set -- --input=docs/people --boxes=docs/people/boxes.json --output=runs/people
+[ $# -gt 0 ] || set -- --input=docs/people --boxes=docs/people_boxes.json --output=runs/people
 exec .venv/bin/python -m hourglass_jax.predict "$@"

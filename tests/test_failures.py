@@ -4,6 +4,7 @@ import resource
 import shutil
 
 import pytest
+import tensorflow as tf
 from conftest import small_synthetic
 from short_run import assert_same_run, lines_of, start, unfinished, wait_for_step
 
@@ -129,6 +130,18 @@ def test_a_record_that_changed_on_disk_is_told(finished, records, tmp_path):
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(RunError, match=f"damaged.*delete {copy}"):
+        train.train_and_evaluate(small_synthetic(copy), tmp_path / "run")
+
+
+def test_a_picture_in_the_records_that_is_none_is_told(finished, records, tmp_path):
+    copy = tmp_path / "records"
+    shutil.copytree(records, copy)
+    (path,) = copy.rglob("*train.tfrecord*")
+    serialized = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in serialized:
+            writer.write(record.replace(b"\xff\xd8\xff", b"\0\0\0"))
+    with pytest.raises(RunError, match=rf"damaged \(a picture .* no JPEG\); delete {copy}"):
         train.train_and_evaluate(small_synthetic(copy), tmp_path / "run")
 
 

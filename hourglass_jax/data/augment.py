@@ -164,6 +164,8 @@ def _sample(side, jpegs, affines, gains=None):
     four, three = np.empty((side, side, 4), np.uint8), np.empty((side, side, 3), np.uint8)
     for i, (jpeg, affine) in enumerate(zip(jpegs, affines, strict=True)):
         picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise ValueError("a picture in them is no JPEG")
         picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA)
         cv2.warpAffine(picture, affine, (side, side), four, cv2.INTER_LINEAR)
         if gains is None:

@@ -7,6 +7,7 @@ its stream at record i * batch_size, and sees what an uninterrupted one would ha
 
 import dataclasses
 import pathlib
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -194,7 +195,9 @@ def _read(
             for batch in stream.with_options(_options()).as_numpy_iterator():
                 yield {name: value.reshape(-1, *value.shape[2:]) for name, value in batch.items()}
         except failure as error:
-            message = " ".join(error.message.split())[:300]
+            # TensorFlow tells a traceback around what Python raised.
+            ours = re.search(r"ValueError: (.*)", error.message)
+            message = ours[1] if ours else " ".join(error.message.split())[:300]
             raise RunError(f"the records of {split!r} are damaged ({message}); {advice}") from None
 
     return batches()

@@ -7,6 +7,7 @@ from them or to train on from them; no optimizer, and no folders of the machine 
 """
 
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -23,7 +24,8 @@ def package(source: pathlib.Path, output: pathlib.Path) -> int:
     """Writes a checkpoint's network to `output`, one step's folder, and returns its bytes.
 
     Raises:
-      UserError: there is no checkpoint, `output` exists, or half precision cannot hold a number.
+      UserError: there is no checkpoint, `output` exists or cannot be written, or half precision
+        cannot hold a number.
     """
     if output.exists():
         raise UserError(f"--output={output} exists; choose another folder")
@@ -33,15 +35,21 @@ def package(source: pathlib.Path, output: pathlib.Path) -> int:
     metadata = checkpoint.read_metadata(trained.where)
     step = metadata.pop("step")
     metadata["config"]["ema_decay"] = 0.0  # the averages are what is kept
-    for name in metadata["config"]["data"]:
-        if name.endswith("_dir") or name.endswith("_json"):
+    if "init_from" in metadata["config"]:
+        metadata["config"]["init_from"] = ""
+    for name in metadata["config"].get("data", {}):  # none where weights were converted
+        if name.endswith(("_dir", "_json")) or name == "detections":
             metadata["config"]["data"][name] = ""
     state = TrainState(step=np.int32(step), opt_state=(), **halves)
     with tempfile.TemporaryDirectory() as folder:
         with Checkpoints(pathlib.Path(folder), None) as checkpoints:
             checkpoints.save(state, metadata, None)
-        # Across file systems, where a rename would not do.
-        _copy(checkpoints.folder / str(step), output)
+        # The notes of success name the folder that was written to; readers do not ask for them.
+        without = shutil.ignore_patterns("commit_success.txt")
+        try:
+            shutil.copytree(checkpoints.folder / str(step), output, ignore=without)
+        except OSError as error:  # or a list of them, each with its text
+            raise UserError(f"--output={output} cannot be written ({error})") from None
     return sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
 
 
@@ -51,15 +59,6 @@ def _half(x: jax.Array) -> np.ndarray:
     if not np.isfinite(half).all():
         raise UserError("a number of the network is beyond what half precision can hold")
     return half
-
-
-def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
-    for path in sorted(source.rglob("*")):
-        # The note of success names the folder that was written to; readers do not ask for it.
-        if path.is_file() and path.name != "commit_success.txt":
-            copy = target / path.relative_to(source)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
 
 
 def main(argv: list[str]) -> int:

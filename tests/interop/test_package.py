@@ -26,7 +26,8 @@ def run(tmp_path):
     network = {**MODEL, "input_size": 32, "num_residuals": 1, "stem": "paper", "remat": False}
     config = {
         "model": {**network, "dtype": "float32"},
-        "data": {"dataset": "lsp", "manual_dir": "/somewhere", "data_dir": "/elsewhere"},
+        "data": {"dataset": "lsp", "manual_dir": "/somewhere", "detections": "/elsewhere"},
+        "init_from": "/before",
         "ema_decay": 0.9,
     }
     metadata = {"config": config, "skeleton": LSP.to_json(), "normalisation": {"mean": [0.1] * 3}}
@@ -53,7 +54,8 @@ def test_averages_are_kept_in_half_precision_and_folders_are_not(run, tmp_path, 
     )
     metadata = checkpoint.read_metadata(output)
     assert metadata["step"] == 7 and metadata["config"]["ema_decay"] == 0
-    assert metadata["config"]["data"] == {"dataset": "lsp", "manual_dir": "", "data_dir": ""}
+    assert metadata["config"]["data"] == {"dataset": "lsp", "manual_dir": "", "detections": ""}
+    assert metadata["config"]["init_from"] == ""
     assert trained.normalisation.mean == (0.1, 0.1, 0.1)
     for path in output.rglob("*"):
         assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes()
@@ -66,5 +68,8 @@ def test_what_cannot_be_packaged_is_refused(run, tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         package.package(tmp_path / "gone", tmp_path / "output")
     assert not (tmp_path / "output").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/output cannot be written"):
+        package.package(workdir, tmp_path / "file/output")
     with pytest.raises(UserError, match="beyond what half precision can hold"):
         package._half(np.array([1e6], np.float32))
