@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from hourglass_jax.errors import UserError
 
 _HERE = pathlib.Path(__file__).parent
+_NAMES = ("records", "photographs", "jpeg", "keypoint_json", "keypoint_csv")
 _SHARED_CODE = [
-    *(_HERE / f"{name}.py" for name in ("records", "photographs", "keypoint_json", "keypoint_csv")),
+    *(_HERE / f"{name}.py" for name in _NAMES),
     *(_HERE.parent / f"pose/{name}.py" for name in ("cutout", "geometry", "skeleton")),
     _HERE.parent / "photo.py",
 ]

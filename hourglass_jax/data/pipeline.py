@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from hourglass_jax.data import augment, photographs, records
 from hourglass_jax.errors import RunError, UserError
 
-_PART = 8  # records that are made into examples in one call, at most
+_PART = 16  # records that are made into examples in one call, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,20 +112,17 @@ def training_batches(
         shards = shards.shuffle(len(files), seed=order[0])
         return tf.data.TFRecordDataset(shards).shuffle(shuffle_buffer, seed=order[1])
 
-    def is_ours(index, serialized):
-        return index % rows.batch_size // rows.local == rows.process
-
-    def with_draws(index, serialized):
-        # The index counts on over epochs, so that each showing of a person is augmented anew.
-        draws = tf.random.stateless_uniform([augment.DRAWS], [seed, index], dtype=tf.float64)
-        return serialized, draws
-
-    def examples(serialized, draws):
-        return augment.training_examples(_parse(builder, serialized), draws, crop, augmentation)
+    def examples(indices, serialized):
+        # Indices count on over epochs, so that each showing of a person is augmented anew.
+        draws = [
+            tf.random.stateless_uniform([augment.DRAWS], [seed, index], dtype=tf.float64)
+            for index in tf.unstack(indices)
+        ]
+        people = _parse(builder, serialized)
+        return augment.training_examples(people, tf.stack(draws), crop, augmentation)
 
     epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
     stream = epochs.flat_map(epoch_of).skip(first % count).enumerate(first)
-    stream = stream.filter(is_ours).map(with_draws)
     return _read(_batches(stream, examples, rows), builder, builder.TRAIN)
 
 
@@ -139,16 +136,13 @@ def evaluation_batches(
     info = builder.info.splits[split]
     batches = -(-info.num_examples // rows.batch_size)
 
-    def is_ours(index, serialized):
-        return index % rows.batch_size // rows.local == rows.process
-
-    def examples(index, serialized):
-        real = index < info.num_examples
+    def examples(indices, serialized):
+        real = indices < info.num_examples
         return {**augment.evaluation_examples(_parse(builder, serialized), crop), "real": real}
 
     stream = tf.data.TFRecordDataset(sorted(str(path) for path in info.filepaths))
     # Filled up with people from the beginning, whose rows are then not counted.
-    stream = stream.repeat().take(batches * rows.batch_size).enumerate().filter(is_ours)
+    stream = stream.repeat().take(batches * rows.batch_size).enumerate()
     return _read(_batches(stream, examples, rows), builder, split)
 
 
@@ -161,15 +155,28 @@ def _parse(builder: records.PoseBuilder, serialized: tf.Tensor) -> dict[str, tf.
 
 
 def _batches(stream: tf.data.Dataset, examples: Callable, rows: Rows) -> tf.data.Dataset:
-    """Makes examples of what the stream yields, and batches of [parts, of a part, ...] of them.
+    """Makes this process's batches of the stream's (index, record).
 
     A part is made in one call, at most `_PART` records, and as many calls run at once as there are
     cores: calls for single records would take as long as the work in them.
     """
+
+    def is_ours(index, serialized):
+        return index % rows.batch_size // rows.local == rows.process
+
+    if rows.processes > 1:
+        stream = stream.filter(is_ours)
     part = max(n for n in range(1, _PART + 1) if rows.local % n == 0)
-    stream = stream.batch(part, drop_remainder=True)
+    # Read ahead, so that no core waits while another reads.
+    stream = stream.batch(part, drop_remainder=True).prefetch(1)
     stream = stream.map(examples, num_parallel_calls=photographs.cores())
-    return stream.batch(rows.local // part, drop_remainder=True).prefetch(2)
+    if part < rows.local:
+        stream = stream.batch(rows.local // part, drop_remainder=True).map(_joined)
+    return stream.prefetch(2)
+
+
+def _joined(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return {name: tf.reshape(part, [-1, *part.shape[2:]]) for name, part in parts.items()}
 
 
 def _read(
@@ -192,8 +199,7 @@ def _read(
 
     def batches():
         try:
-            for batch in stream.with_options(_options()).as_numpy_iterator():
-                yield {name: value.reshape(-1, *value.shape[2:]) for name, value in batch.items()}
+            yield from stream.with_options(_options()).as_numpy_iterator()
         except failure as error:
             # TensorFlow tells a traceback around what Python raised.
             ours = re.search(r"ValueError: (.*)", error.message)
@@ -207,4 +213,5 @@ def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False  # every stage says how much it does at once
+    options.threading.max_intra_op_parallelism = 1
     return options

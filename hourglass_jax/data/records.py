@@ -19,9 +19,8 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
-from PIL import Image
 
-from hourglass_jax.data import fingerprint
+from hourglass_jax.data import fingerprint, jpeg
 from hourglass_jax.errors import UserError
 from hourglass_jax.pose import cutout, geometry
 from hourglass_jax.pose.skeleton import Skeleton
@@ -266,7 +265,7 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         joints_record = geometry.apply(source_to_record, np.asarray(joints_source, np.float64))
         center_record = geometry.apply(source_to_record, np.asarray(center, np.float64)[None])[0]
         return {
-            "image": encode_jpeg(small),
+            "image": io.BytesIO(jpeg.encode(small)),
             "joints_record": np.where(labelled[:, None], joints_record, 0).astype(np.float32),
             "labelled": labelled,
             "visible": visible & labelled,
@@ -276,11 +275,3 @@ class PoseBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             "record_to_source": record_to_source.astype(np.float32),
             "id": id,
         }
-
-
-def encode_jpeg(image: UInt8[np.ndarray, "height width 3"]) -> io.BytesIO:
-    """Encodes RGB as a JPEG without chroma subsampling, which would blur edges by a pixel."""
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, format="jpeg", quality=92, subsampling=0)
-    stream.seek(0)
-    return stream

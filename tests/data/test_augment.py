@@ -1,14 +1,12 @@
 """The pipeline's ops are pose/'s formulas, and do to a picture what they do to its joints."""
 
-import io
-
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
-from hourglass_jax.data import augment
-from hourglass_jax.data.records import Limits, encode_jpeg
+from hourglass_jax.data import augment, jpeg
+from hourglass_jax.data.records import Limits
 from hourglass_jax.pose import geometry, heatmap
 from hourglass_jax.pose.skeleton import LSP
 
@@ -22,7 +20,7 @@ def make_record(joints=None, labelled=None, image=None):
     joints = rng.uniform(10, 70, (14, 2)) if joints is None else joints
     image = np.full((90, 80, 3), 128, np.uint8) if image is None else image
     return {
-        "image": encode_jpeg(image).read(),
+        "image": jpeg.encode(image),
         "joints_record": np.asarray(joints, np.float32),
         "labelled": np.ones(14, bool) if labelled is None else labelled,
         "visible": np.ones(14, bool),
@@ -188,7 +186,35 @@ def test_records_hold_what_the_largest_augmentation_shows():
     assert reach - 5 < furthest <= reach
 
 
-def test_jpegs_keep_the_picture():
-    image = blob((40.0, 40.0))
-    decoded = np.asarray(Image.open(io.BytesIO(encode_jpeg(image).read())))
-    assert abs(decoded.astype(int) - image).max() <= 6
+def test_a_crop_shows_what_the_whole_picture_gives():
+    """Only a window of the picture is decoded, and nothing of the crop may miss."""
+    noise = np.random.default_rng(0).integers(0, 256, (250, 300, 3)).astype(np.uint8)
+    content = jpeg.encode(noise)
+    whole = cv2.cvtColor(cv2.imdecode(np.frombuffer(content, np.uint8), 1), cv2.COLOR_BGR2RGB)
+    record = {
+        **make_record(),
+        "image": content,
+        "center_record": np.array([140, 120], np.float32),
+    }
+    for seed in range(20):
+        draws = np.random.default_rng(seed).uniform(size=augment.DRAWS)
+        draws[6:] = 0.5  # colours as they are
+        part = {name: tf.convert_to_tensor(value)[None] for name, value in record.items()}
+        affine = _affine_of(part, draws)
+        expected = cv2.warpAffine(whole, affine, (64, 64), flags=cv2.INTER_LINEAR)
+        found = training_example(record, draws, CROP, ALL)["image"].numpy()
+        # The corner of the window is subtracted in floating point.
+        assert abs(found.astype(int) - expected).max() <= 2
+
+
+def _affine_of(part, draws):
+    spread = 2 * draws - 1
+    rotated = draws[2] < ALL.rotation_probability
+    return augment._crop_map(
+        part,
+        64,
+        scale=[1 + spread[0] * ALL.scale],
+        rotation=[np.radians(spread[1] * ALL.rotation) * rotated],
+        translate=[spread[3:5] * ALL.translate],
+        flip=[draws[5] < ALL.flip],
+    )[0].numpy()

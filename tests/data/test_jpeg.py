@@ -1,0 +1,93 @@
+"""Windows of JPEGs: the very pixels that decoding all of it gives, at every edge."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from hourglass_jax.data import jpeg
+
+
+def picture(height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    coarse = rng.uniform(0, 255, (4, 5, 3)).astype(np.float32)
+    smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(smooth + rng.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def whole(content):
+    return np.asarray(Image.open(io.BytesIO(content)))[..., ::-1]
+
+
+@pytest.mark.parametrize("size", [(8, 8), (1, 1), (7, 200), (200, 7), (64, 96), (101, 83)])
+def test_a_window_has_the_pixels_of_the_whole(size):
+    content = jpeg.encode(picture(*size))
+    rng = np.random.default_rng(1)
+    everything = whole(content)
+    for _ in range(50):
+        top, bottom = np.sort(rng.uniform(-20, size[0] + 20, 2))
+        left, right = np.sort(rng.uniform(-20, size[1] + 20, 2))
+        part, (x, y) = jpeg.decode(content, left, top, right, bottom)
+        height, width = part.shape[:2]
+        np.testing.assert_array_equal(part, everything[y : y + height, x : x + width])
+        # Nothing that the window touches is left out, and little beyond it comes along.
+        for low, high, first, side, all_of_it in (
+            (left, right, x, width, size[1]),
+            (top, bottom, y, height, size[0]),
+        ):
+            low, high = np.clip([low, high], 0, all_of_it)
+            assert high <= low or (first <= low and high <= first + side)
+            assert side <= high - low + 16
+
+
+def test_more_than_eight_blocks_turn_their_markers_anew():
+    content = jpeg.encode(picture(160, 176))
+    for left in range(0, 72, 8):
+        part, first = jpeg.decode(content, left, 24, left + 72, 136)
+        assert first == (left, 24) and part.shape == (112, 72, 3)
+        np.testing.assert_array_equal(part, whole(content)[24:136, left : left + 72])
+
+
+def test_any_program_reads_them():
+    smooth = cv2.GaussianBlur(picture(90, 70), (0, 0), 3)
+    assert abs(whole(jpeg.encode(smooth))[..., ::-1].astype(int) - smooth).max() <= 6
+
+
+def test_colours_keep_their_resolution():
+    stripes = np.zeros((32, 32, 3), np.uint8)
+    stripes[:, ::2], stripes[:, 1::2] = (200, 40, 40), (40, 40, 200)
+    assert abs(whole(jpeg.encode(stripes))[..., ::-1].astype(int) - stripes).max() < 25
+
+
+@pytest.mark.parametrize("options", [{}, {"restart_marker_rows": 1}, {"progressive": True}])
+def test_other_jpegs_are_decoded_whole(options):
+    stream = io.BytesIO()
+    Image.fromarray(picture(40, 48)).save(stream, format="jpeg", **options)
+    part, first = jpeg.decode(stream.getvalue(), 10, 10, 20, 20)
+    assert first == (0, 0)
+    np.testing.assert_array_equal(part, whole(stream.getvalue()))
+
+
+def test_too_many_blocks_for_the_table_are_decoded_whole():
+    image = np.zeros((1448, 1456, 3), np.uint8)
+    part, first = jpeg.decode(jpeg.encode(image), 10, 10, 20, 20)
+    assert first == (0, 0) and part.shape == image.shape
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"no picture at all", bytes(1000)])
+def test_what_is_no_jpeg_is_said(content):
+    with pytest.raises(ValueError, match="no JPEG"):
+        jpeg.decode(content, 0, 0, 8, 8)
+
+
+def test_one_that_is_cut_short_is_said_or_shown():
+    content = jpeg.encode(picture(64, 64))
+    for length in (10, 200, 700, len(content) - 40):
+        try:
+            part, _ = jpeg.decode(content[:length], 0, 0, 64, 64)
+        except ValueError as error:
+            assert "no JPEG" in str(error)
+        else:
+            assert part.shape == (64, 64, 3)
