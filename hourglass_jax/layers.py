@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from hourglass_jax import winograd
+
 # Of BatchNorm's running statistics, a step. Flax calls it "momentum": 0.1 in Torch's terms.
 DECAY = 0.9
 EPSILON = 1e-5
@@ -44,7 +46,12 @@ class Conv(nn.Module):
         kernel = self.param("kernel", uniform, kernel_shape, stored)
         bias = self.param("bias", uniform, (self.features,), stored)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = _pointwise(x, kernel) if self.size == 1 else _convolve(x, kernel, self.stride)
+        if self.size == 1:
+            y = _pointwise(x, kernel)
+        elif winograd.pays(x, kernel, self.stride):
+            y = jax.lax.platform_dependent(x, kernel, cpu=winograd.convolve, default=_convolve)
+        else:
+            y = _convolve(x, kernel, self.stride)
         return y + bias.reshape(1, 1, 1, -1) if add_bias else (y, bias)
 
 

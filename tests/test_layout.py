@@ -26,6 +26,7 @@ LAYERS = (
     ("data", "config", "steps", "checkpoint", "finetune", "visualize"),
     ("model", "losses", "optimizer", "sharding"),
     ("layers",),
+    ("winograd",),
     ("pose", "photo", "boxes", "progress", "profiler"),
     ("distributed", "startup", "command", "same_run"),
     ("errors",),
