@@ -16,12 +16,10 @@ _TO_TILE = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 _TO_KERNEL = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
 _FROM_PRODUCT = ((1, 1, 1, 0), (0, 1, -1, -1))
 
-# Pictures of more pixels are convolved one by one, as 16 numbers for each 4 leave the cache.
-_LARGE = 64 * 64
-
-
-# Smaller pictures, or fewer channels, and what is saved goes into the sums.
+# Of smaller pictures, or fewer channels, the sums take what the products save.
 _PIXELS, _CHANNELS = 32 * 32, 128
+# Pictures of as many pixels are convolved one by one, as their tiles would leave the cache.
+_LARGE = 64 * 64
 
 
 def pays(x: Array, kernel: Array, stride: int) -> bool:
@@ -41,9 +39,9 @@ def pays(x: Array, kernel: Array, stride: int) -> bool:
 def convolve(
     x: Float[Array, "batch height width channels"], kernel: Float[Array, "3 3 channels features"]
 ) -> Float[Array, "batch height width features"]:
-    """Convolves with stride 1, zeros around; height and width are even.
+    """Convolves with stride 1 and zeros around; height and width must be even.
 
-    Rounding errors are a few times those of a plain convolution.
+    Rounding errors are a few times those of a plain convolution. Has no forward-mode derivative.
     """
     grid = _transform(_TO_KERNEL, [[kernel[i, j] for j in range(3)] for i in range(3)])
     return _by_picture(functools.partial(_convolve, _stacked(grid)), x)
@@ -137,9 +135,6 @@ def _combine(factors, arrays):
     total = None
     for factor, array in zip(factors, arrays, strict=True):
         if factor:
-            term = array if abs(factor) == 1 else abs(factor) * array
-            if total is None:
-                total = term if factor > 0 else -term
-            else:
-                total = total + term if factor > 0 else total - term
+            term = array if factor == 1 else -array if factor == -1 else factor * array
+            total = term if total is None else total + term
     return total
