@@ -5,21 +5,19 @@ the kernel and the products are moved to and from another basis by sums (Lavin a
 "Fast Algorithms for Convolutional Neural Networks", 4.1). What is left are 16 matrix products.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 # B^T, G and A^T of the paper: for a row of a tile, of the kernel, and of the products.
 _TO_TILE = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
-_TO_KERNEL = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
+_TO_KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 _FROM_PRODUCT = ((1, 1, 1, 0), (0, 1, -1, -1))
 
-# Of smaller pictures, or fewer channels, the sums take what the products save.
-_PIXELS, _CHANNELS = 32 * 32, 128
-# Pictures of as many pixels are convolved one by one, as their tiles would leave the cache.
-_LARGE = 64 * 64
+# Of smaller pictures, or fewer channels, the sums take what the products save, or compiling them
+# takes longer than they are worth.
+_PIXELS, _CHANNELS = 64 * 64, 128
 
 
 def pays(x: Array, kernel: Array, stride: int) -> bool:
@@ -43,8 +41,10 @@ def convolve(
 
     Rounding errors are a few times those of a plain convolution. Has no forward-mode derivative.
     """
-    grid = _transform(_TO_KERNEL, [[kernel[i, j] for j in range(3)] for i in range(3)])
-    return _by_picture(functools.partial(_convolve, _stacked(grid)), x)
+    channels = kernel.shape[2:]
+    kernel = (_to_kernel(x.dtype) @ kernel.reshape(9, -1)).reshape(16, *channels)
+    # One by one, as a batch's tiles, four numbers for each of its own, would leave the cache.
+    return jax.lax.map(lambda picture: _convolve(picture[None], kernel)[0], x)
 
 
 def _forward(x, kernel):
@@ -59,7 +59,7 @@ def _backward(kept, d_y):
 convolve.defvjp(_forward, _backward)
 
 
-def _convolve(kernel, x):
+def _convolve(x, kernel):
     batch, height, width, _ = x.shape
     products = jax.lax.dot_general(_tiles_of(x), kernel, (((2,), (1,)), ((0,), (0,))))
     products = products.reshape(4, 4, batch, height // 2, width // 2, -1)
@@ -71,31 +71,20 @@ def _convolve(kernel, x):
 def _kernel_gradient(x, d_y):
     def products(x, d_y):
         # A tile's share of each pixel's gradient; its pixels lie 2 apart, as tiles do.
-        d_tiles = _transform(_transposed(_FROM_PRODUCT), _grid(d_y, 2))
+        d_tiles = _transform(tuple(zip(*_FROM_PRODUCT, strict=True)), _grid(d_y, 2))
         d_tiles = _stacked(d_tiles).reshape(16, -1, d_y.shape[-1])
         return jax.lax.dot_general(_tiles_of(x), d_tiles, (((1,), (1,)), ((0,), (0,))))
 
-    if x.shape[1] * x.shape[2] < _LARGE:
-        total = products(x, d_y)
-    else:
-        start = jnp.zeros((16, x.shape[-1], d_y.shape[-1]), x.dtype)
-        total, _ = jax.lax.scan(
-            lambda sum_, each: (sum_ + products(each[0][None], each[1][None]), None),
-            start,
-            (x, d_y),
-        )
-    grid = [[total[4 * i + j] for j in range(4)] for i in range(4)]
-    return jnp.stack([jnp.stack(row) for row in _transform(_transposed(_TO_KERNEL), grid)])
+    def add(total, pair):
+        return total + products(*(each[None] for each in pair)), None
+
+    start = jnp.zeros((16, x.shape[-1], d_y.shape[-1]), x.dtype)
+    total, _ = jax.lax.scan(add, start, (x, d_y))
+    return (_to_kernel(x.dtype).T @ total.reshape(16, -1)).reshape(3, 3, *total.shape[1:])
 
 
-def _transposed(matrix):
-    return tuple(zip(*matrix, strict=True))
-
-
-def _by_picture(function, x):
-    if x.shape[1] * x.shape[2] < _LARGE:
-        return function(x)
-    return jax.lax.map(lambda picture: function(picture[None])[0], x)
+def _to_kernel(dtype):
+    return jnp.asarray(np.kron(_TO_KERNEL, _TO_KERNEL), dtype)  # of rows and columns at once
 
 
 def _tiles_of(x):

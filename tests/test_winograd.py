@@ -17,7 +17,6 @@ def arrays(batch, height, width, channels, features, dtype=np.float64):
     return x, kernel, rng.normal(size=(batch, height, width, features)).astype(dtype)
 
 
-# Pictures one by one, and all at once.
 @pytest.mark.parametrize("size", [(64, 66), (6, 4), (2, 2)])
 def test_values_and_gradients_are_those_of_the_sum(size):
     with jax.enable_x64(True):
@@ -41,9 +40,8 @@ def test_rounding_errors_are_small():
     ("shape", "features", "size", "stride", "dtype", "pays"),
     [
         ((1, 64, 64, 128), 128, 3, 1, jnp.float32, True),
-        ((1, 32, 32, 128), 128, 3, 1, jnp.float32, True),
-        ((1, 33, 32, 128), 128, 3, 1, jnp.float32, False),
-        ((8, 16, 16, 128), 128, 3, 1, jnp.float32, False),
+        ((8, 32, 32, 128), 128, 3, 1, jnp.float32, False),
+        ((1, 65, 64, 128), 128, 3, 1, jnp.float32, False),
         ((1, 64, 64, 64), 128, 3, 1, jnp.float32, False),
         ((1, 64, 64, 128), 64, 3, 1, jnp.float32, False),
         ((1, 64, 64, 128), 128, 3, 2, jnp.float32, False),
@@ -61,7 +59,7 @@ def test_where_it_pays(shape, features, size, stride, dtype, pays):
 
 def lowered(platform):
     conv = Conv(128, size=3)
-    x = jax.ShapeDtypeStruct((1, 32, 32, 128), jnp.float32)
+    x = jax.ShapeDtypeStruct((1, 64, 64, 128), jnp.float32)
     kernel = jax.ShapeDtypeStruct((3, 3, 128, 128), jnp.float32)
     bias = jax.ShapeDtypeStruct((128,), jnp.float32)
 
