@@ -32,8 +32,8 @@ for kind in ("GPU", "TPU"):
 
 logger = logging.getLogger(__name__)
 
-# Of the square that a record may show: half a byte for a JPEG's pixel, and borders cut off most.
-_BYTES_PER_PIXEL = 0.1
+# Of the square that a record may show: half a byte a pixel, and borders cut off two thirds.
+_BYTES_PER_PIXEL = 0.16
 _LARGEST_BOX = 1e6  # px; beyond any picture, and damaged files say such things
 
 
