@@ -23,9 +23,9 @@ def test_values_and_gradients_are_those_of_the_sum(size):
         x, kernel, d_y = arrays(2, *size, 5, 3)
         found, pull_back = jax.vjp(winograd.convolve, x, kernel)
         expected, pull_plainly = jax.vjp(layers._convolve, x, kernel)
-        np.testing.assert_allclose(found, expected, atol=1e-12)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
         for one, other in zip(pull_back(d_y), pull_plainly(d_y), strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-9)
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-11)
 
 
 def test_rounding_errors_are_small():
@@ -70,15 +70,18 @@ def lowered(platform):
     return step.trace(kernel, bias, x).lower(lowering_platforms=(platform,)).as_text()
 
 
-@pytest.mark.parametrize(
-    ("platform", "convolutions", "products"), [("cpu", 0, 2), ("tpu", 2, 0), ("cuda", 2, 0)]
-)
-def test_other_platforms_keep_their_convolution(platform, convolutions, products):
+@pytest.mark.parametrize("platform", ["cpu", "tpu", "cuda"])
+def test_other_platforms_keep_their_convolution(platform):
     """The gradients by kernel and by picture: nothing but them is left of the step."""
     text = lowered(platform)
-    assert text.count("stablehlo.convolution") >= convolutions
-    assert (text.count("stablehlo.convolution") > 0) == (convolutions > 0)
-    assert (text.count("stablehlo.dot_general") >= products) and (products or not text.count("dot"))
+    convolutions, products = (
+        text.count(f"stablehlo.{op}") for op in ("convolution", "dot_general")
+    )
+    if platform == "cpu":
+        # Each gradient: a product for the kernel's basis, and one for the 16 of the tiles.
+        assert (convolutions, products) == (0, 4)
+    else:
+        assert (convolutions, products) == (2, 0)
 
 
 def test_every_device_convolves_its_pictures():
@@ -89,4 +92,4 @@ def test_every_device_convolves_its_pictures():
         jax.shard_map(winograd.convolve, mesh=mesh, in_specs=(split, whole), out_specs=split)
     )
     assert "all-gather" not in convolve.lower(x, kernel).compile().as_text()
-    np.testing.assert_allclose(convolve(x, kernel), layers._convolve(x, kernel), atol=1e-4)
+    np.testing.assert_allclose(convolve(x, kernel), layers._convolve(x, kernel), rtol=0, atol=2e-5)

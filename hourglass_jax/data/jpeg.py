@@ -17,8 +17,9 @@ from PIL import Image
 _BLOCK = 8  # px
 _FRAME, _TABLE, _SCAN = 0xC0, 0xEC, 0xDA  # segments: size, table (APP12), the last before the codes
 _NAME = b"blocks\0"
-_RESTART = 0xD0  # the first of eight markers that take turns
 _END = 0xD9
+# The restart markers, which take turns; a table has room for fewer blocks.
+_TURNS = np.tile(np.arange(0xD0, 0xD8, dtype=np.uint8), 2**12)
 
 
 def encode(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
@@ -93,9 +94,6 @@ def _window(jpeg, left, top, right, bottom):
     window[markers] = _TURNS[: len(markers)]
     window[-1] = _END
     return window, (_BLOCK * x0, _BLOCK * y0)
-
-
-_TURNS = _RESTART + np.arange(2**16, dtype=np.uint8) % 8
 
 
 def _segments(jpeg):

@@ -213,5 +213,4 @@ def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
     options.autotune.enabled = False  # every stage says how much it does at once
-    options.threading.max_intra_op_parallelism = 1
     return options
