@@ -6,6 +6,7 @@ its stream at record i * batch_size, and sees what an uninterrupted one would ha
 """
 
 import dataclasses
+import functools
 import pathlib
 import re
 import shutil
@@ -133,6 +134,11 @@ def evaluation_batches(
 
     Every process yields the same number of batches, so that none waits for another for ever.
     """
+    return _read(_evaluation_stream(builder, split, crop, rows), builder, split)
+
+
+@functools.lru_cache(maxsize=4)  # building it takes as long as 50 people
+def _evaluation_stream(builder, split, crop, rows):
     info = builder.info.splits[split]
     batches = -(-info.num_examples // rows.batch_size)
 
@@ -143,7 +149,7 @@ def evaluation_batches(
     stream = tf.data.TFRecordDataset(sorted(str(path) for path in info.filepaths))
     # Filled up with people from the beginning, whose rows are then not counted.
     stream = stream.repeat().take(batches * rows.batch_size).enumerate()
-    return _read(_batches(stream, examples, rows), builder, split)
+    return _batches(stream, examples, rows)
 
 
 def _parse(builder: records.PoseBuilder, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
