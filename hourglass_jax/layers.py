@@ -51,7 +51,7 @@ class Conv(nn.Module):
         elif winograd.pays(x, kernel, self.stride):
             y = jax.lax.platform_dependent(x, kernel, cpu=winograd.convolve, default=_convolve)
         else:
-            y = _convolve(x, kernel, self.stride)
+            y = _computed(_convolve(_computed(x), kernel, self.stride))
         return y + bias.reshape(1, 1, 1, -1) if add_bias else (y, bias)
 
 
@@ -81,6 +81,12 @@ def _convolve(x, kernel, stride=1):
         padding=[(margin, margin)] * 2,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
+
+
+def _computed(x):
+    # On CPUs an array to be transposed for the kernel's gradient must not be computed there once
+    # more: that and the transposition in one loop take three times as long as both by themselves.
+    return jax.lax.platform_dependent(x, cpu=jax.lax.optimization_barrier, default=lambda x: x)
 
 
 def _pointwise(x, kernel):
@@ -183,8 +189,12 @@ def _norm_relu_backward(axis_name, kept, gradients):
 _norm_relu.defvjp(_norm_relu_forward, _norm_relu_backward)
 
 
+_LARGE = 2**20
+
+
 def _means(x, y, axis_name):
-    means = jax.lax.platform_dependent(x, y, cpu=_means_by_product, default=_means_by_sum)
+    on_cpus = _means_by_sum if x.size >= _LARGE else _means_by_product
+    means = jax.lax.platform_dependent(x, y, cpu=on_cpus, default=_means_by_sum)
     return means if axis_name is None else jax.lax.pmean(means, axis_name)
 
 
@@ -193,8 +203,9 @@ def _means_by_sum(*arrays):
 
 
 def _means_by_product(*arrays):
-    # As quick as a sum. XLA takes milliseconds for each sum when it reads a program that was kept,
-    # and with sums alone as long as for compiling it. Two rows: one is a kernel to be compiled.
+    # XLA takes milliseconds for each sum when it reads a program that was kept, and with sums alone
+    # as long as for compiling it; a product takes twice the time of a sum, which is little for
+    # small arrays. Two rows: one is a kernel to be compiled.
     count = arrays[0].size // arrays[0].shape[-1]
     ones = jnp.full((2, count), 1 / count, arrays[0].dtype)
     return tuple((ones @ x.reshape(count, -1))[0] for x in arrays)
@@ -205,12 +216,41 @@ def pool(x):
     return jax.lax.platform_dependent(x, cpu=_pool_by_slices, default=_pool_by_window)
 
 
+@jax.custom_jvp
 def _pool_by_slices(x):
-    # The gradient of slices costs CPUs far less than a window's.
+    return jnp.maximum(*_columns(x))
+
+
+@_pool_by_slices.defjvp
+def _pool_derivative(primals, tangents):
+    # By the first of equal pixels, as a window's. Derivatives of slices are made of padded arrays.
+    (x,), (d_x,) = primals, tangents
+    (top, bottom), (left, right) = _rows(x), _columns(x)
+    d_x = _pixels(d_x)
+    row = (top >= bottom)[:, :, None] == (_position(d_x.shape, 2) == 0)
+    column = (left >= right)[:, :, None, :, None] == (_position(d_x.shape, 4) == 0)
+    return _pool_by_slices(x), jnp.where(row & column, d_x, 0).sum((2, 4))
+
+
+def _pixels(x):
+    """Returns [batch, newheight, 2, newwidth, 2, channels]."""
     batch, height, width, channels = x.shape
-    rows = x.reshape(batch, height // 2, 2, width // 2, 2 * channels)
-    x = jnp.maximum(rows[:, :, 0], rows[:, :, 1])
-    return jnp.maximum(x[..., :channels], x[..., channels:])
+    return x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+
+
+def _rows(x):
+    """The upper and the lower pixels, each [batch, newheight, newwidth, 2, channels]."""
+    return _pixels(x)[:, :, 0], _pixels(x)[:, :, 1]
+
+
+def _columns(x):
+    """The larger of two rows' pixels: left and right, [batch, newheight, newwidth, channels]."""
+    larger = jnp.maximum(*_rows(x))
+    return larger[:, :, :, 0], larger[:, :, :, 1]
+
+
+def _position(shape, axis):
+    return jax.lax.broadcasted_iota(jnp.int32, shape, axis)
 
 
 def _pool_by_window(x):

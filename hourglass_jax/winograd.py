@@ -17,7 +17,10 @@ _FROM_PRODUCT = ((1, 1, 1, 0), (0, 1, -1, -1))
 
 # Of smaller pictures, or fewer channels, the sums take what the products save, or compiling them
 # takes longer than they are worth.
-_PIXELS, _CHANNELS = 64 * 64, 128
+_PIXELS, _CHANNELS = 32 * 32, 128
+# At a time. The tiles have four numbers for each of the pictures', and those of more would leave
+# the cache; those of fewer make small products.
+_TOGETHER = 64 * 64
 
 
 def pays(x: Array, kernel: Array, stride: int) -> bool:
@@ -43,8 +46,8 @@ def convolve(
     """
     channels = kernel.shape[2:]
     kernel = (_to_kernel(x.dtype) @ kernel.reshape(9, -1)).reshape(16, *channels)
-    # One by one, as a batch's tiles, four numbers for each of its own, would leave the cache.
-    return jax.lax.map(lambda picture: _convolve(picture[None], kernel)[0], x)
+    y = jax.lax.map(lambda part: _convolve(part, kernel), _parts(x))
+    return y.reshape(*x.shape[:3], -1)
 
 
 def _forward(x, kernel):
@@ -59,28 +62,36 @@ def _backward(kept, d_y):
 convolve.defvjp(_forward, _backward)
 
 
+def _parts(x):
+    """Returns [parts, pictures, height, width, channels]."""
+    batch, height, width, _ = x.shape
+    most = max(1, _TOGETHER // (height * width))
+    pictures = max(n for n in range(1, most + 1) if batch % n == 0)
+    return x.reshape(-1, pictures, *x.shape[1:])
+
+
 def _convolve(x, kernel):
     batch, height, width, _ = x.shape
-    products = jax.lax.dot_general(_tiles_of(x), kernel, (((2,), (1,)), ((0,), (0,))))
-    products = products.reshape(4, 4, batch, height // 2, width // 2, -1)
-    y = _transform(_FROM_PRODUCT, [[products[i, j] for j in range(4)] for i in range(4)])
+    # Sixteen products and not a batch of them, for which the tiles would have to be put together.
+    products = [tiles @ channels for tiles, channels in zip(_tiles_of(x), kernel, strict=True)]
+    products = [y.reshape(batch, height // 2, width // 2, -1) for y in products]
+    y = _transform(_FROM_PRODUCT, [products[i : i + 4] for i in range(0, 16, 4)])
     rows = jnp.stack([jnp.stack(row, axis=3) for row in y], axis=2)
     return rows.reshape(batch, height, width, -1)
 
 
 def _kernel_gradient(x, d_y):
-    def products(x, d_y):
+    def add(totals, part):
+        x, d_y = part
         # A tile's share of each pixel's gradient; its pixels lie 2 apart, as tiles do.
-        d_tiles = _transform(tuple(zip(*_FROM_PRODUCT, strict=True)), _grid(d_y, 2))
-        d_tiles = _stacked(d_tiles).reshape(16, -1, d_y.shape[-1])
-        return jax.lax.dot_general(_tiles_of(x), d_tiles, (((1,), (1,)), ((0,), (0,))))
+        d_tiles = _flat(_transform(tuple(zip(*_FROM_PRODUCT, strict=True)), _grid(d_y, 2)))
+        pairs = zip(totals, _tiles_of(x), d_tiles, strict=True)
+        return [total + tiles.T @ d_product for total, tiles, d_product in pairs], None
 
-    def add(total, pair):
-        return total + products(*(each[None] for each in pair)), None
-
-    start = jnp.zeros((16, x.shape[-1], d_y.shape[-1]), x.dtype)
-    total, _ = jax.lax.scan(add, start, (x, d_y))
-    return (_to_kernel(x.dtype).T @ total.reshape(16, -1)).reshape(3, 3, *total.shape[1:])
+    start = [jnp.zeros((x.shape[-1], d_y.shape[-1]), x.dtype)] * 16
+    totals, _ = jax.lax.scan(add, start, (_parts(x), _parts(d_y)))
+    d_kernel = _to_kernel(x.dtype).T @ jnp.stack(totals).reshape(16, -1)
+    return d_kernel.reshape(3, 3, x.shape[-1], -1)
 
 
 def _to_kernel(dtype):
@@ -88,9 +99,9 @@ def _to_kernel(dtype):
 
 
 def _tiles_of(x):
-    """Returns the 16 transformed numbers of each 4x4 tile, [16, tiles, channels]."""
+    """Returns the 16 transformed numbers of each 4x4 tile, 16 arrays [tiles, channels]."""
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    return _stacked(_transform(_TO_TILE, _grid(padded, 4))).reshape(16, -1, x.shape[-1])
+    return _flat(_transform(_TO_TILE, _grid(padded, 4)))
 
 
 def _grid(x, size):
@@ -116,8 +127,8 @@ def _transform(matrix, grid):
     return [[_combine(row, line) for row in matrix] for line in zip(*columns, strict=True)]
 
 
-def _stacked(grid):
-    return jnp.stack([array for row in grid for array in row])
+def _flat(grid):
+    return [array.reshape(-1, array.shape[-1]) for row in grid for array in row]
 
 
 def _combine(factors, arrays):

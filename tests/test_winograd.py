@@ -40,7 +40,8 @@ def test_rounding_errors_are_small():
     ("shape", "features", "size", "stride", "dtype", "pays"),
     [
         ((1, 64, 64, 128), 128, 3, 1, jnp.float32, True),
-        ((8, 32, 32, 128), 128, 3, 1, jnp.float32, False),
+        ((8, 32, 32, 128), 128, 3, 1, jnp.float32, True),
+        ((8, 16, 16, 128), 128, 3, 1, jnp.float32, False),
         ((1, 65, 64, 128), 128, 3, 1, jnp.float32, False),
         ((1, 64, 64, 64), 128, 3, 1, jnp.float32, False),
         ((1, 64, 64, 128), 64, 3, 1, jnp.float32, False),
@@ -78,8 +79,8 @@ def test_other_platforms_keep_their_convolution(platform):
         text.count(f"stablehlo.{op}") for op in ("convolution", "dot_general")
     )
     if platform == "cpu":
-        # Each gradient: a product for the kernel's basis, and one for the 16 of the tiles.
-        assert (convolutions, products) == (0, 4)
+        # Each gradient: a product for the kernel's basis, and the 16 of the tiles.
+        assert (convolutions, products) == (0, 34)
     else:
         assert (convolutions, products) == (2, 0)
 
