@@ -57,9 +57,11 @@ def decode(
     """
     try:
         window, first = _window(jpeg, left, top, right, bottom)
+        picture = cv2.imdecode(window, cv2.IMREAD_COLOR)
     except (IndexError, KeyError, ValueError):  # of another kind, or damaged
-        window, first = np.frombuffer(jpeg, np.uint8), (0, 0)
-    picture = cv2.imdecode(window, cv2.IMREAD_COLOR) if window.size else None
+        picture = None
+    if picture is None and jpeg:
+        picture, first = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), (0, 0)
     if picture is None:
         raise ValueError("a picture in them is no JPEG")
     return picture, first
@@ -91,6 +93,8 @@ def _window(jpeg, left, top, right, bottom):
     # Each row of blocks has moved. Its markers take turns anew; the last one is the picture's end.
     moved = len(header) - stops + np.cumsum(stops - starts)
     markers = (ends + (moved + 1)[:, None]).ravel()
+    if (window[markers - 1] != 0xFF).any() or (window[markers] & 0xF0 != 0xD0).any():
+        raise ValueError("the table does not tell where the blocks are")
     window[markers] = _TURNS[: len(markers)]
     window[-1] = _END
     return window, (_BLOCK * x0, _BLOCK * y0)

@@ -70,6 +70,28 @@ def test_other_jpegs_are_decoded_whole(options):
     np.testing.assert_array_equal(part, whole(stream.getvalue()))
 
 
+def test_a_wrong_table_is_passed_over():
+    content = jpeg.encode(picture(96, 128))
+    everything = whole(content)
+    table = content.index(b"blocks\0") + 7
+    for place in range(table, table + 2 * 12 * 16, 5):
+        damaged = bytearray(content)
+        damaged[place] ^= 4
+        part, (x, y) = jpeg.decode(bytes(damaged), 40, 30, 90, 70)
+        height, width = part.shape[:2]
+        np.testing.assert_array_equal(part, everything[y : y + height, x : x + width])
+
+
+def test_a_table_of_another_program_is_passed_over():
+    stream = io.BytesIO()
+    Image.fromarray(picture(40, 48)).save(stream, format="jpeg")
+    content = stream.getvalue()
+    content = content[:2] + b"\xff\xec\x01\x02Ducky" + bytes(251) + content[2:]
+    part, first = jpeg.decode(content, 10, 10, 20, 20)
+    assert first == (0, 0)
+    np.testing.assert_array_equal(part, whole(content))
+
+
 def test_too_many_blocks_for_the_table_are_decoded_whole():
     image = np.zeros((1448, 1456, 3), np.uint8)
     part, first = jpeg.decode(jpeg.encode(image), 10, 10, 20, 20)
