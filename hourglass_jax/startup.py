@@ -21,7 +21,10 @@ def keep_compiled() -> None:
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    except RuntimeError:  # a user without a home
+        return
     jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(home) / "hourglass_jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
@@ -36,13 +39,13 @@ def keep_memory() -> None:
 
     To be called before JAX starts its CPU client, which reads one of the settings only then.
     """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(libc, "mallopt"):  # another C library
+        return
     # In the calling thread memory comes from the main heap, which can be told to keep it; the
     # client's own threads have heaps that are unmapped whatever one says.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    if sys.platform != "linux" or jax.default_backend() != "cpu":
-        return
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, "mallopt"):  # another C library
+    if jax.default_backend() != "cpu":
         return
     libc.mallopt(_MMAP_MAX, 0)
     libc.mallopt(_TRIM_THRESHOLD, -1)  # never
@@ -51,13 +54,20 @@ def keep_memory() -> None:
 
 
 def _ask_for_huge_pages(libc: ctypes.CDLL) -> None:
-    # Of addresses that the heap will grow into: reserving them takes no memory.
+    # Of addresses that the heap will grow into. Reserving them takes no memory, but where addresses
+    # are limited, or every one counts as memory, it would leave none for others.
+    import resource  # not on Windows
+
+    overcommit = pathlib.Path("/proc/sys/vm/overcommit_memory")
+    limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+    if overcommit.read_text().strip() == "2" or limits != [resource.RLIM_INFINITY] * 2:
+        return
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]
     libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     reserved = libc.malloc(size)
-    if reserved:  # not where a limit is set on addresses
+    if reserved:
         begin = -(-reserved // _HUGE_PAGE) * _HUGE_PAGE
         libc.madvise(begin, reserved + size - begin, _HUGE_PAGES)
         libc.free(reserved)
