@@ -46,7 +46,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", uniform, kernel_shape, stored)
         bias = self.param("bias", uniform, (self.features,), stored)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        if self.size == 1:
+        if self.size == self.stride == 1:
             y = _pointwise(x, kernel)
         elif winograd.pays(x, kernel, self.stride):
             y = jax.lax.platform_dependent(x, kernel, cpu=winograd.convolve, default=_convolve)
@@ -218,17 +218,17 @@ def pool(x):
 
 @jax.custom_jvp
 def _pool_by_slices(x):
-    return jnp.maximum(*_columns(x))
+    return jnp.maximum(*_rows(x))
 
 
 @_pool_by_slices.defjvp
 def _pool_derivative(primals, tangents):
     # By the first of equal pixels, as a window's. Derivatives of slices are made of padded arrays.
     (x,), (d_x,) = primals, tangents
-    (top, bottom), (left, right) = _rows(x), _columns(x)
+    (left, right), (top, bottom) = _columns(x), _rows(x)
     d_x = _pixels(d_x)
-    row = (top >= bottom)[:, :, None] == (_position(d_x.shape, 2) == 0)
-    column = (left >= right)[:, :, None, :, None] == (_position(d_x.shape, 4) == 0)
+    column = (left >= right)[..., None, :] == (_position(d_x.shape, 4) == 0)
+    row = (top >= bottom)[:, :, None, :, None] == (_position(d_x.shape, 2) == 0)
     return _pool_by_slices(x), jnp.where(row & column, d_x, 0).sum((2, 4))
 
 
@@ -238,15 +238,15 @@ def _pixels(x):
     return x.reshape(batch, height // 2, 2, width // 2, 2, channels)
 
 
-def _rows(x):
-    """The upper and the lower pixels, each [batch, newheight, newwidth, 2, channels]."""
-    return _pixels(x)[:, :, 0], _pixels(x)[:, :, 1]
-
-
 def _columns(x):
-    """The larger of two rows' pixels: left and right, [batch, newheight, newwidth, channels]."""
-    larger = jnp.maximum(*_rows(x))
-    return larger[:, :, :, 0], larger[:, :, :, 1]
+    """The left and the right pixels, each [batch, newheight, 2, newwidth, channels]."""
+    return _pixels(x)[..., 0, :], _pixels(x)[..., 1, :]
+
+
+def _rows(x):
+    """The larger of each two: upper and lower, each [batch, newheight, newwidth, channels]."""
+    larger = jnp.maximum(*_columns(x))
+    return larger[:, :, 0], larger[:, :, 1]
 
 
 def _position(shape, axis):
