@@ -2,10 +2,11 @@
 
     python benchmarks/predict.py [--torch-python=PYTHON] [--stacks=1,2,8] [--batch=1,8]
 
-256 px, 256 features, random weights: the bare model, and `PoseEstimator` from picture to joints
-with a single forward pass, against the same network in PyTorch, channels_last, eager and by
-`torch.compile` with frozen weights. Each with glibc as it is and told to keep memory, on two
-threads. Prints medians, spreads, ratios to PyTorch's better eager figure, and a JSON line.
+256 px, 256 features, random weights: the bare model by `forward`, and by `apply` as one batch;
+`PoseEstimator` from picture to joints with a single forward pass; the same network in PyTorch,
+channels_last, eager and by `torch.compile` with frozen weights. Each with glibc as it is and told
+to keep memory, on two threads. Prints medians, spreads, ratios to PyTorch's better eager figure,
+and a JSON line.
 """
 
 import pathlib
@@ -28,16 +29,25 @@ def _network(flags):
     return model, steps.init_variables(model, seed=0)
 
 
-def model(flags):
+def model(flags, together=False):
     network, variables = _network(flags)
     import jax
 
-    from hourglass_jax import sharding
+    from hourglass_jax import forward, sharding
+
+    def heatmaps(variables, pictures):
+        if together:
+            return network.apply(variables, pictures, train=False)
+        return forward(network, variables, pictures)
 
     options = sharding.compiler_options(sharding.make_mesh())
-    predict = jax.jit(lambda v, x: network.apply(v, x, train=False), compiler_options=options)
+    predict = jax.jit(heatmaps, compiler_options=options)
     variables, pictures = jax.device_put((variables, _pictures(flags)))
     return lambda: predict(variables, pictures).block_until_ready()
+
+
+def batch(flags):
+    return model(flags, together=True)
 
 
 def estimator(flags):
@@ -88,6 +98,7 @@ OURS = "ours, memory kept"
 VARIANTS = (
     Variant("ours", model),
     Variant(OURS, model, kept=True),
+    Variant("ours, as one batch, memory kept", batch, kept=True),
     Variant("PoseEstimator", estimator),
     Variant("PoseEstimator, memory kept", estimator, kept=True),
     Variant("PyTorch eager", eager, torch=True),

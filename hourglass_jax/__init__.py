@@ -7,7 +7,14 @@ if TYPE_CHECKING:  # what follows, for type checkers and editors
     from hourglass_jax.errors import RunError, UserError
     from hourglass_jax.estimator import PoseEstimator, Poses
     from hourglass_jax.losses import heatmap_loss
-    from hourglass_jax.model import PRESETS, Hourglass, Normalisation, Residual, StackedHourglass
+    from hourglass_jax.model import (
+        PRESETS,
+        Hourglass,
+        Normalisation,
+        Residual,
+        StackedHourglass,
+        forward,
+    )
     from hourglass_jax.pose.heatmap import decode, encode, flip_heatmaps
     from hourglass_jax.pose.metrics import pck, pckh, pckh_auc
     from hourglass_jax.pose.skeleton import COCO, FLIC, LSP, MPII, Skeleton
@@ -26,7 +33,10 @@ _PUBLIC = {
     "errors": ("RunError", "UserError"),
     "estimator": ("PoseEstimator", "Poses"),
     "losses": ("heatmap_loss",),
-    "model": ("PRESETS", "Hourglass", "Normalisation", "Residual", "StackedHourglass"),
+    "model": (
+        *("PRESETS", "Hourglass", "Normalisation", "Residual", "StackedHourglass"),
+        "forward",
+    ),
     "pose.heatmap": ("decode", "encode", "flip_heatmaps"),
     "pose.metrics": ("pck", "pckh", "pckh_auc"),
     "pose.skeleton": ("COCO", "FLIC", "LSP", "MPII", "Skeleton"),

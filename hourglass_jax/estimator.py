@@ -16,7 +16,7 @@ from PIL import Image
 
 from hourglass_jax import photo, sharding
 from hourglass_jax.errors import UserError
-from hourglass_jax.model import Normalisation, StackedHourglass
+from hourglass_jax.model import Normalisation, StackedHourglass, forward
 from hourglass_jax.pose import cutout, geometry, heatmap
 from hourglass_jax.pose.skeleton import Skeleton
 
@@ -108,7 +108,7 @@ class PoseEstimator:
 
         def heatmaps_of(variables, pictures):
             def last(pictures):
-                return model.apply(variables, pictures, train=False)[:, -1]
+                return forward(model, variables, pictures)[:, -1]
 
             if not flip_test:
                 return last(pictures)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from hourglass_jax import losses
 from hourglass_jax.layers import DECAY
-from hourglass_jax.model import Normalisation, StackedHourglass
+from hourglass_jax.model import Normalisation, StackedHourglass, forward
 from hourglass_jax.optimizer import plateau_factor
 from hourglass_jax.pose import heatmap
 from hourglass_jax.sharding import AXIS, SPLIT, WHOLE, compiler_options, with_sharding
@@ -274,7 +274,7 @@ def make_eval_step(
         def predict(pictures):
             if batch_statistics:
                 return model.apply(variables, pictures, train=True, mutable=["batch_stats"])[0]
-            return model.apply(variables, pictures, train=False)
+            return forward(model, variables, pictures)
 
         pictures = normalisation(images)
         if flip_test:

@@ -11,7 +11,7 @@ import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from hourglass_jax import losses
-from hourglass_jax.model import Normalisation, Residual, StackedHourglass
+from hourglass_jax.model import Normalisation, Residual, StackedHourglass, forward
 
 small = functools.partial(StackedHourglass, num_joints=3, features=16, order=2, stem_features=8)
 tiny = functools.partial(small, order=1)  # where a test compiles it
@@ -274,3 +274,16 @@ def test_normalisation_takes_the_mean_from_pictures_in_0_to_1():
     np.testing.assert_allclose(found, images / 255.0 - np.array(mean), atol=1e-6)
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(Normalisation()(images), images / 255.0, atol=1e-7)
+
+
+def test_the_forward_pass_takes_pictures_one_by_one_on_cpus_alone():
+    model, variables = tiny(num_stacks=2), awake(2)
+    rng = np.random.default_rng(0)
+    images = jnp.asarray(rng.random((3, 16, 24, 3)), jnp.float32)
+    passes = functools.partial(forward, model), functools.partial(model.apply, train=False)
+    found, expected = (jit(each)(variables, images) for each in passes)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    for platform, loops in (("cpu", 1), ("tpu", 0), ("cuda", 0)):
+        traced = jax.jit(passes[0]).trace(variables, images)
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert text.count("stablehlo.while") == loops
