@@ -100,10 +100,10 @@ def _compare(script: str, variants: Sequence[Variant], ours: str, flags) -> dict
     """Measures one setting, prints its table and returns its part of the JSON line."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
     workers = {}
-    for i, variant in enumerate(variants):
+    for variant in variants:
         python = flags.torch_python if variant.torch else sys.executable
         kept = KEEP_MEMORY if variant.torch and variant.kept else {}
-        fields = {"worker": i, "threads": flags.threads, "seconds": flags.seconds}
+        fields = {"worker": variant.name, "threads": flags.threads, "seconds": flags.seconds}
         fields |= {"stacks": flags.stacks, "batch": flags.batch}
         command = [python, script, *(f"--{name}={value}" for name, value in fields.items())]
         workers[variant.name] = Worker(command, environment | kept)
@@ -152,12 +152,13 @@ def main(doc: str, script: str, variants: Sequence[Variant], *, ours: str, batch
     add("--threads", type=int, default=2)
     add("--only", default="", help="variants whose names hold one of these words, by commas")
     add("--torch-python", default=sys.executable, help="an interpreter that has PyTorch")
-    add("--worker", type=int, help=argparse.SUPPRESS)
+    add("--worker", help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.worker is not None:
         (flags.stacks,), (flags.batch,) = flags.stacks, flags.batch
-        flags.kept = variants[flags.worker].kept
-        _serve(variants[flags.worker].make(flags), flags.batch, flags.seconds)
+        (variant,) = (v for v in variants if v.name == flags.worker)
+        flags.kept = variant.kept
+        _serve(variant.make(flags), flags.batch, flags.seconds)
         return
 
     if subprocess.run([flags.torch_python, "-c", "import torch"], capture_output=True).returncode:
