@@ -244,7 +244,8 @@ def forward(
     def one_by_one(variables, pictures):
         return jax.lax.map(lambda picture: together(variables, picture[None])[0], pictures)
 
-    large = height // 4 * (width // 4) * model.features >= _FILLS_CACHE
+    features = getattr(model, "features", 0)  # anything with `apply` will do
+    large = height // 4 * (width // 4) * features >= _FILLS_CACHE
     on_cpus = one_by_one if large else together
     return jax.lax.platform_dependent(variables, pictures, cpu=on_cpus, default=together)
 
