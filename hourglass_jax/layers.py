@@ -189,7 +189,7 @@ def _norm_relu_backward(axis_name, kept, gradients):
 _norm_relu.defvjp(_norm_relu_forward, _norm_relu_backward)
 
 
-_LARGE = 2**20
+_LARGE = 2**20  # numbers in an array, from which on a mean is a sum on CPUs as well
 
 
 def _means(x, y, axis_name):

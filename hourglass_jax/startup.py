@@ -58,9 +58,12 @@ def _ask_for_huge_pages(libc: ctypes.CDLL) -> None:
     # are limited, or every one counts as memory, it would leave none for others.
     import resource  # not on Windows
 
-    overcommit = pathlib.Path("/proc/sys/vm/overcommit_memory")
+    try:
+        overcommit = pathlib.Path("/proc/sys/vm/overcommit_memory").read_text().strip()
+    except OSError:  # a sandbox, which may count either way
+        return
     limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
-    if overcommit.read_text().strip() == "2" or limits != [resource.RLIM_INFINITY] * 2:
+    if overcommit == "2" or limits != [resource.RLIM_INFINITY] * 2:
         return
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     libc.free.argtypes = [ctypes.c_void_p]

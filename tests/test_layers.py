@@ -107,6 +107,13 @@ def test_a_product_and_a_convolution_of_one_pixel_are_the_same():
     )
 
 
+def test_a_convolution_of_one_pixel_keeps_its_stride():
+    conv, x = layers.Conv(2, stride=2), jnp.arange(16.0).reshape(1, 4, 4, 1)
+    variables = {"params": {"kernel": jnp.ones((1, 1, 1, 2)), "bias": jnp.zeros(2)}}
+    expected = jnp.repeat(x[:, ::2, ::2], 2, axis=-1)
+    np.testing.assert_array_equal(conv.apply(variables, x), expected)
+
+
 def test_means_by_products_are_means():
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(3, 0.3, (4, 64, 64, 5)), jnp.float32)

@@ -17,10 +17,13 @@ def arrays(batch, height, width, channels, features, dtype=np.float64):
     return x, kernel, rng.normal(size=(batch, height, width, features)).astype(dtype)
 
 
-@pytest.mark.parametrize("size", [(64, 66), (6, 4), (2, 2)])
-def test_values_and_gradients_are_those_of_the_sum(size):
+# One picture a part, all in one, and two parts of three.
+@pytest.mark.parametrize(
+    ("batch", "size"), [(2, (64, 66)), (2, (6, 4)), (2, (2, 2)), (6, (36, 32))]
+)
+def test_values_and_gradients_are_those_of_the_sum(batch, size):
     with jax.enable_x64(True):
-        x, kernel, d_y = arrays(2, *size, 5, 3)
+        x, kernel, d_y = arrays(batch, *size, 5, 3)
         found, pull_back = jax.vjp(winograd.convolve, x, kernel)
         expected, pull_plainly = jax.vjp(layers._convolve, x, kernel)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
