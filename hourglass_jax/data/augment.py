@@ -61,6 +61,8 @@ class Augmentation:
         return cls(**{field.name: config[field.name] for field in dataclasses.fields(cls)})
 
 
+_ALIGNMENT = 64  # bytes
+
 # Random numbers that an example takes, uniform in 0 to 1.
 DRAWS = 9
 
@@ -150,7 +152,10 @@ def _warp(
     jpegs: tf.Tensor, affine: tf.Tensor, crop_size: int, gain: tf.Tensor | None = None
 ) -> tf.Tensor:
     """Samples the pictures bilinearly, black beyond their borders, then scales the channels."""
-    values = [jpegs, affine] if gain is None else [jpegs, affine, gain]
+    # As bytes of one array, which Python sees where they are; strings would be copied for it.
+    lengths = tf.strings.length(jpegs)
+    content = tf.io.decode_raw(jpegs, tf.uint8, fixed_length=tf.reduce_max(lengths) + 1)
+    values = [content, lengths, affine] + ([] if gain is None else [gain])
 
     def sample(*values):
         return _sample(crop_size, *values)
@@ -159,13 +164,15 @@ def _warp(
     return tf.ensure_shape(images, [None, crop_size, crop_size, 3])
 
 
-def _sample(side, jpegs, affines, gains=None):
+def _sample(side, contents, lengths, affines, gains=None):
     # OpenCV lets go of Python's lock in each of these calls, so that threads do not wait for each
     # other. It warps four channels in half the time that it takes for three.
-    images = np.empty((len(jpegs), side, side, 3), np.uint8)
+    images = _aligned((len(contents), side, side, 3))
     four, three = np.empty((side, side, 4), np.uint8), np.empty((side, side, 3), np.uint8)
-    for i, (content, window) in enumerate(zip(jpegs, _windows(affines, side), strict=True)):
-        picture, (left, top) = jpeg.decode(content, *window)
+    if gains is not None:
+        gains = gains[:, None] * np.eye(3)
+    for i, window in enumerate(_windows(affines, side)):
+        picture, (left, top) = jpeg.decode(contents[i, : lengths[i]].data, *window)
         affine = affines[i].copy()  # TensorFlow's memory
         affine[:, 2] += affine[:, 0] * left + affine[:, 1] * top
         picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA)
@@ -174,8 +181,15 @@ def _sample(side, jpegs, affines, gains=None):
             cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, images[i])
         else:
             cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, three)
-            cv2.transform(three, np.diag(gains[i]), images[i])
+            cv2.transform(three, gains[i], images[i])
     return images
+
+
+def _aligned(shape):
+    """Returns bytes where TensorFlow takes an array as it is; it copies what begins elsewhere."""
+    memory = np.empty(math.prod(shape) + _ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % _ALIGNMENT
+    return memory[first : first + math.prod(shape)].reshape(shape)
 
 
 def _windows(affines, side):

@@ -73,8 +73,8 @@ def test_other_jpegs_are_decoded_whole(options):
 def test_a_wrong_table_is_passed_over():
     content = jpeg.encode(picture(96, 128))
     everything = whole(content)
-    table = content.index(b"blocks\0") + 7
-    for place in range(table, table + 2 * 12 * 16, 5):
+    table = content.index(b"block ends\0") + 11
+    for place in range(table, table + 4 * 12 + 2 * 12 * 16, 5):
         damaged = bytearray(content)
         damaged[place] ^= 4
         part, (x, y) = jpeg.decode(bytes(damaged), 40, 30, 90, 70)
