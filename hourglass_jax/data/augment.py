@@ -61,10 +61,10 @@ class Augmentation:
         return cls(**{field.name: config[field.name] for field in dataclasses.fields(cls)})
 
 
-_ALIGNMENT = 64  # bytes
-
 # Random numbers that an example takes, uniform in 0 to 1.
 DRAWS = 9
+# Bytes: TensorFlow takes an array that begins at a multiple as it is, and copies any other.
+_ALIGNMENT = 64
 
 
 def training_examples(
@@ -152,7 +152,8 @@ def _warp(
     jpegs: tf.Tensor, affine: tf.Tensor, crop_size: int, gain: tf.Tensor | None = None
 ) -> tf.Tensor:
     """Samples the pictures bilinearly, black beyond their borders, then scales the channels."""
-    # As bytes of one array, which Python sees where they are; strings would be copied for it.
+    # Bytes [B, L] of one array, which Python sees where they are; it would copy strings. L is one
+    # more than the longest, as it may not be zero.
     lengths = tf.strings.length(jpegs)
     content = tf.io.decode_raw(jpegs, tf.uint8, fixed_length=tf.reduce_max(lengths) + 1)
     values = [content, lengths, affine] + ([] if gain is None else [gain])
@@ -186,7 +187,7 @@ def _sample(side, contents, lengths, affines, gains=None):
 
 
 def _aligned(shape):
-    """Returns bytes where TensorFlow takes an array as it is; it copies what begins elsewhere."""
+    """Returns uint8 [shape], not yet written, that TensorFlow takes without a copy."""
     memory = np.empty(math.prod(shape) + _ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % _ALIGNMENT
     return memory[first : first + math.prod(shape)].reshape(shape)

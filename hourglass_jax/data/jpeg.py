@@ -8,6 +8,7 @@ half of it would blur edges by a pixel.
 """
 
 import io
+import zlib
 
 import cv2
 import numpy as np
@@ -17,10 +18,10 @@ from PIL import Image
 _BLOCK = 8  # px
 _FRAME, _TABLE, _SCAN = 0xC0, 0xEC, 0xDA  # segments: size, table (APP12), the last before the codes
 _NAME = b"block ends\0"
-_RESTART = bytes(range(0xD0, 0xD8))  # the markers between blocks, which take turns
-# As many as a table has room for, each with the byte before it.
-_TURNS = np.tile(np.array([0xFF + 256 * marker for marker in _RESTART], "<u2"), 2**12)
-_END = b"\xd9"
+_CHECKSUM = 4  # bytes
+_END = 0xD9
+# The restart markers, which take turns; a table has room for fewer blocks.
+_TURNS = np.tile(np.arange(0xD0, 0xD8, dtype=np.uint8), 2**12)
 
 
 def encode(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
@@ -38,7 +39,8 @@ def encode(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
     ends = (marked + 2 - begin).reshape(-1, -(-image.shape[1] // _BLOCK))
     rows = np.concatenate([[0], ends[:-1, -1]])
     ends = ends - rows[:, None]
-    table = _NAME + rows.astype("<u4").tobytes() + ends.astype("<u2").tobytes()
+    table = rows.astype("<u4").tobytes() + ends.astype("<u2").tobytes()
+    table = _NAME + zlib.crc32(table).to_bytes(_CHECKSUM, "little") + table
     if len(table) > 65533 or ends.max() >= 2**16:
         return jpeg  # too large for a segment: decoded whole
     scan = segments[_SCAN]
@@ -80,35 +82,33 @@ def _window(jpeg, left, top, right, bottom):
         raise ValueError("a segment of somebody else's")
     height, width = (int.from_bytes(jpeg[frame + i : frame + i + 2], "big") for i in (5, 7))
     rows, columns = -(-height // _BLOCK), -(-width // _BLOCK)
+    view = memoryview(jpeg)
     at = table + 4 + len(_NAME)
+    checksum, at = int.from_bytes(view[at : at + _CHECKSUM], "little"), at + _CHECKSUM
+    content = view[at : at + 4 * rows + 2 * rows * columns]
+    if zlib.crc32(content) != checksum:
+        raise ValueError("the table is damaged")
+    begins = begin + np.frombuffer(content, "<u4", rows).astype(np.int64)
+    ends = np.frombuffer(content, "<u2", offset=4 * rows).reshape(rows, columns)
+    if begins[-1] + ends[-1, -1] != len(jpeg):
+        raise ValueError("cut short, or another program's codes")
+
     x0, x1 = _blocks(left, right, columns)
     y0, y1 = _blocks(top, bottom, rows)
-    # Of the rows that the window touches, to the end of the codes of their last block in it.
-    begins = begin + np.frombuffer(jpeg, "<u4", rows, at)[y0:y1].astype(np.int64)
-    ends = np.frombuffer(jpeg, "<u2", rows * columns, at + 4 * rows)
-    ends = ends.reshape(rows, columns)[y0:y1]
-    starts = begins + ends[:, x0 - 1] if x0 else begins
-    stops = begins + ends[:, x1 - 1]
-
     size = min(_BLOCK * y1, height) - _BLOCK * y0, min(_BLOCK * x1, width) - _BLOCK * x0
-    view = memoryview(jpeg)
     header = bytearray().join([view[:table], view[scan:begin]])
     header[frame + 5 : frame + 9] = b"".join(side.to_bytes(2, "big") for side in size)
+    begins, ends = begins[y0:y1], ends[y0:y1]
+    starts = begins + ends[:, x0 - 1] if x0 else begins
+    stops = begins + ends[:, x1 - 1]
     parts = [view[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
-    window = bytearray().join([header, *parts])
+    window = np.frombuffer(bytearray().join([header, *parts]), np.uint8)
     # Each row of blocks has moved. Its markers take turns anew; the last one is the picture's end.
     # NumPy lets go of Python's lock in each operation on so many, for which threads queue: few.
-    moved = len(header) + np.cumsum(stops - starts) - ends[:, x1 - 1] - 2
+    moved = len(header) + np.cumsum(stops - starts) - ends[:, x1 - 1] - 1
     markers = (ends[:, x0:x1] + moved[:, None]).ravel()
-    pairs = np.ndarray(len(window) - 1, "<u2", window, strides=1)
-    # What is found at the blocks' ends, and before each row but the picture's first.
-    before = np.ndarray(len(jpeg) - 1, "<u2", jpeg, strides=1)[starts[x0 + y0 == 0 :] - 2]
-    found = pairs[markers].tobytes() + before.tobytes()
-    if found[::2].strip(b"\xff") or found[1::2].strip(_RESTART + _END):
-        raise ValueError("the table does not tell where the blocks are")
-    pairs[markers] = _TURNS[: len(markers)]
-    window[-1:] = _END
-    window = np.frombuffer(window, np.uint8)
+    window[markers] = _TURNS[: len(markers)]
+    window[-1] = _END
     return window, (_BLOCK * x0, _BLOCK * y0)
 
 

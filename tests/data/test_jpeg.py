@@ -74,10 +74,11 @@ def test_a_wrong_table_is_passed_over():
     content = jpeg.encode(picture(96, 128))
     everything = whole(content)
     table = content.index(b"block ends\0") + 11
-    for place in range(table, table + 4 * 12 + 2 * 12 * 16, 5):
+    for place in range(table, table + 4 + 4 * 12 + 2 * 12 * 16):
         damaged = bytearray(content)
-        damaged[place] ^= 4
+        damaged[place] ^= 1 << place % 8
         part, (x, y) = jpeg.decode(bytes(damaged), 40, 30, 90, 70)
+        assert (x, y) == (0, 0)
         height, width = part.shape[:2]
         np.testing.assert_array_equal(part, everything[y : y + height, x : x + width])
 
@@ -96,6 +97,25 @@ def test_too_many_blocks_for_the_table_are_decoded_whole():
     image = np.zeros((1448, 1456, 3), np.uint8)
     part, first = jpeg.decode(jpeg.encode(image), 10, 10, 20, 20)
     assert first == (0, 0) and part.shape == image.shape
+
+
+def test_a_row_too_long_for_the_table_is_decoded_whole():
+    image = np.random.default_rng(0).integers(0, 255, (8, 4096, 3), dtype=np.uint8)
+    part, first = jpeg.decode(jpeg.encode(image), 10, 0, 20, 8)
+    assert first == (0, 0) and part.shape == image.shape
+
+
+def test_codes_that_another_program_wrote_below_our_table_are_decoded_whole():
+    content, other = jpeg.encode(picture(96, 128)), io.BytesIO()
+    Image.fromarray(picture(96, 128)).save(other, format="jpeg", quality=92, subsampling=0)
+    table = content.index(b"\xff\xec")
+    scan = table + 2 + int.from_bytes(content[table + 2 : table + 4], "big")
+    other = other.getvalue()
+    at = other.index(b"\xff\xda")
+    mixed = other[:at] + content[table:scan] + other[at:]
+    part, first = jpeg.decode(mixed, 40, 30, 90, 70)
+    assert first == (0, 0)
+    np.testing.assert_array_equal(part, whole(other))
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"no picture at all", bytes(1000)])
