@@ -167,17 +167,20 @@ def _warp(
 
 def _sample(side, contents, lengths, affines, gains=None):
     # OpenCV lets go of Python's lock in each of these calls, so that threads do not wait for each
-    # other. It warps four channels in half the time that it takes for three.
+    # other, and takes it again to allocate what is not given to it. It warps four channels in half
+    # the time that it takes for three.
     images = _aligned((len(contents), side, side, 3))
     four, three = np.empty((side, side, 4), np.uint8), np.empty((side, side, 3), np.uint8)
     if gains is not None:
         gains = gains[:, None] * np.eye(3)
+    maps, lengths = affines.tolist(), lengths.tolist()
     for i, window in enumerate(_windows(affines, side)):
         picture, (left, top) = jpeg.decode(contents[i, : lengths[i]].data, *window)
-        affine = affines[i].copy()  # TensorFlow's memory
-        affine[:, 2] += affine[:, 0] * left + affine[:, 1] * top
-        picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA)
-        cv2.warpAffine(picture, affine, (side, side), four, cv2.INTER_LINEAR)
+        (a, b, c), (d, e, f) = maps[i]
+        affine = np.array([[a, b, c + a * left + b * top], [d, e, f + d * left + e * top]])
+        rgba = np.empty((*picture.shape[:2], 4), np.uint8)
+        cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA, rgba)
+        cv2.warpAffine(rgba, affine, (side, side), four, cv2.INTER_LINEAR)
         if gains is None:
             cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, images[i])
         else:

@@ -2,13 +2,15 @@
 
 Decoding is half of the work in a training example, and a crop shows half of a record. Each block
 of 8 x 8 px is coded on its own here, between restart markers (ITU-T T.81, E.1.4), so that leaving
-out the bytes of some rows and columns of blocks leaves a JPEG. A table of the blocks' lengths, in a
-segment that other programs pass over, tells where they are. Colours keep the picture's resolution:
-half of it would blur edges by a pixel.
+out the bytes of some rows and columns of blocks leaves a JPEG. A table behind the picture's end,
+where other programs do not look, tells where the blocks are; TFRecords have checksums, and it has
+none. Colours keep the picture's resolution: half of it would blur edges by a pixel.
+
+Threads share Python, and wait for each other where they use it: few steps, and short ones.
 """
 
 import io
-import zlib
+import struct
 
 import cv2
 import numpy as np
@@ -16,12 +18,17 @@ from jaxtyping import UInt8
 from PIL import Image
 
 _BLOCK = 8  # px
-_FRAME, _TABLE, _SCAN = 0xC0, 0xEC, 0xDA  # segments: size, table (APP12), the last before the codes
-_NAME = b"block ends\0"
-_CHECKSUM = 4  # bytes
+_FRAME, _SCAN = 0xC0, 0xDA  # segments: size, the last before the codes
+_SIZE = struct.Struct(">HH")  # height and width, behind five bytes of the frame
+# The table: where each row of blocks begins in the JPEG ("<i4"), where in the row its blocks do and
+# the last one ends ("<u2"); at its end, where the frame is, rows, columns, a name.
+_TAIL = struct.Struct("<IHH8s")
+_NAME = b"\0blocks\0"
 _END = 0xD9
-# The restart markers, which take turns; a table has room for fewer blocks.
-_TURNS = np.tile(np.arange(0xD0, 0xD8, dtype=np.uint8), 2**12)
+# The restart markers, which take turns, for a row of the widest picture and more.
+_TURNS = np.tile(np.arange(0xD0, 0xD8, dtype=np.uint8), 2**10 + 1)
+# NumPy keeps Python's lock for so few values; to have it again later, a thread may have to wait.
+_FEW = 500
 
 
 def encode(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
@@ -31,20 +38,18 @@ def encode(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
         stream, format="jpeg", quality=92, subsampling=0, restart_marker_blocks=1
     )
     jpeg = stream.getvalue()
-    segments, begin = _segments(jpeg)
+    frame, begin = _segments(jpeg)
+    rows, columns = (-(-side // _BLOCK) for side in image.shape[:2])
     codes = np.frombuffer(jpeg, np.uint8)
-    marked = begin + np.flatnonzero(codes[begin:-1] == 0xFF)
-    marked = marked[codes[marked + 1] != 0]  # a zero follows a byte of the codes
-    # Where each row of blocks begins in the codes, and where each block ends in its row.
-    ends = (marked + 2 - begin).reshape(-1, -(-image.shape[1] // _BLOCK))
-    rows = np.concatenate([[0], ends[:-1, -1]])
-    ends = ends - rows[:, None]
-    table = rows.astype("<u4").tobytes() + ends.astype("<u2").tobytes()
-    table = _NAME + zlib.crc32(table).to_bytes(_CHECKSUM, "little") + table
-    if len(table) > 65533 or ends.max() >= 2**16:
-        return jpeg  # too large for a segment: decoded whole
-    scan = segments[_SCAN]
-    return jpeg[:scan] + bytes([0xFF, _TABLE, *divmod(len(table) + 2, 256)]) + table + jpeg[scan:]
+    markers = begin + np.flatnonzero(codes[begin:-1] == 0xFF)
+    markers = markers[codes[markers + 1] != 0]  # a zero follows a byte of the codes
+    ends = markers.reshape(rows, columns) + 2
+    begins = np.concatenate([[begin], ends[:-1, -1]])
+    bounds = np.concatenate([begins[:, None], ends], axis=1) - begins[:, None]
+    if bounds.max() >= 2**16:
+        return jpeg  # too long a row for the table: decoded whole
+    table = begins.astype("<i4").tobytes() + bounds.astype("<u2").tobytes()
+    return jpeg + table + _TAIL.pack(frame, rows, columns, _NAME)
 
 
 def decode(
@@ -63,9 +68,9 @@ def decode(
       ValueError: it is no JPEG.
     """
     try:
-        window, first = _window(jpeg, left, top, right, bottom)
+        window, first = _window(memoryview(jpeg), left, top, right, bottom)
         picture = cv2.imdecode(window, cv2.IMREAD_COLOR)
-    except (IndexError, KeyError, ValueError):  # of another kind, or damaged
+    except (IndexError, ValueError, struct.error):  # of another kind, or damaged
         picture = None
     if picture is None and jpeg:
         picture, first = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR), (0, 0)
@@ -76,49 +81,46 @@ def decode(
 
 def _window(jpeg, left, top, right, bottom):
     """Returns a JPEG of the blocks that a window touches, of one at least, and where it begins."""
-    segments, begin = _segments(jpeg)
-    frame, table, scan = (segments[marker] for marker in (_FRAME, _TABLE, _SCAN))
-    if jpeg[table + 4 : table + 4 + len(_NAME)] != _NAME:
-        raise ValueError("a segment of somebody else's")
-    height, width = (int.from_bytes(jpeg[frame + i : frame + i + 2], "big") for i in (5, 7))
-    rows, columns = -(-height // _BLOCK), -(-width // _BLOCK)
-    view = memoryview(jpeg)
-    at = table + 4 + len(_NAME)
-    checksum, at = int.from_bytes(view[at : at + _CHECKSUM], "little"), at + _CHECKSUM
-    content = view[at : at + 4 * rows + 2 * rows * columns]
-    if zlib.crc32(content) != checksum:
-        raise ValueError("the table is damaged")
-    begins = begin + np.frombuffer(content, "<u4", rows).astype(np.int64)
-    ends = np.frombuffer(content, "<u2", offset=4 * rows).reshape(rows, columns)
-    if begins[-1] + ends[-1, -1] != len(jpeg):
-        raise ValueError("cut short, or another program's codes")
+    end = len(jpeg) - _TAIL.size
+    frame, rows, columns, name = _TAIL.unpack_from(jpeg, max(end, 0))
+    if name != _NAME or jpeg[frame + 1] != _FRAME:
+        raise ValueError("another program's")
+    end -= 4 * rows + 2 * rows * (columns + 1)
+    begins = np.frombuffer(jpeg, "<i4", rows, end)
+    bounds = np.frombuffer(jpeg, "<u2", rows * (columns + 1), end + 4 * rows)
+    bounds = bounds.reshape(rows, columns + 1)
+    if begins[-1] + bounds[-1, -1] != end:
+        raise ValueError("damaged, or another program's codes")
+    begin = int(begins[0])
 
     x0, x1 = _blocks(left, right, columns)
     y0, y1 = _blocks(top, bottom, rows)
+    height, width = _SIZE.unpack_from(jpeg, frame + 5)
+    header = bytearray(jpeg[:begin])
     size = min(_BLOCK * y1, height) - _BLOCK * y0, min(_BLOCK * x1, width) - _BLOCK * x0
-    header = bytearray().join([view[:table], view[scan:begin]])
-    header[frame + 5 : frame + 9] = b"".join(side.to_bytes(2, "big") for side in size)
-    begins, ends = begins[y0:y1], ends[y0:y1]
-    starts = begins + ends[:, x0 - 1] if x0 else begins
-    stops = begins + ends[:, x1 - 1]
-    parts = [view[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+    _SIZE.pack_into(header, frame + 5, *size)
+    begins, bounds = begins[y0:y1], bounds[y0:y1]
+    edges = begins[:, None] + bounds[:, x0 : x1 + 1 : x1 - x0]
+    parts = [jpeg[start:stop] for start, stop in edges.tolist()]
     window = np.frombuffer(bytearray().join([header, *parts]), np.uint8)
     # Each row of blocks has moved. Its markers take turns anew; the last one is the picture's end.
-    # NumPy lets go of Python's lock in each operation on so many, for which threads queue: few.
-    moved = len(header) + np.cumsum(stops - starts) - ends[:, x1 - 1] - 1
-    markers = (ends[:, x0:x1] + moved[:, None]).ravel()
-    window[markers] = _TURNS[: len(markers)]
+    moved = (edges[:, 1] - edges[:, 0]).cumsum() - bounds[:, x1] + (begin - 1)
+    few = max(_FEW // (x1 - x0), 1)
+    for y in range(0, y1 - y0, few):
+        markers = (bounds[y : y + few, x0 + 1 : x1 + 1] + moved[y : y + few, None]).ravel()
+        turn = y * (x1 - x0) % 8
+        window[markers] = _TURNS[turn : turn + len(markers)]
     window[-1] = _END
     return window, (_BLOCK * x0, _BLOCK * y0)
 
 
 def _segments(jpeg):
-    """Returns where each segment begins, by its marker, and where the codes do."""
+    """Returns where the frame is and where the codes begin."""
     at, begins = 2, {}
     while _SCAN not in begins:
         begins[jpeg[at + 1]] = at
         at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-    return begins, at
+    return begins[_FRAME], at
 
 
 def _blocks(low, high, count):

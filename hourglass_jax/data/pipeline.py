@@ -155,7 +155,9 @@ def _evaluation_stream(builder, split, crop, rows):
 def _parse(builder: records.PoseBuilder, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     """Returns the records in [B] strings, `image` still a JPEG."""
     features = builder.info.features
-    parsed = tf.io.parse_example(serialized, features.tf_example_spec)
+    # An Example is a SequenceExample without sequences, byte by byte. Parsing these leaves other
+    # threads alone; parse_example wakes them for each few pictures and waits for them.
+    parsed, _, _ = tf.io.parse_sequence_example(serialized, features.tf_example_spec)
     types = features.get_serialized_info()
     return {name: tf.cast(value, types[name].tf_dtype) for name, value in parsed.items()}
 
@@ -163,8 +165,9 @@ def _parse(builder: records.PoseBuilder, serialized: tf.Tensor) -> dict[str, tf.
 def _batches(stream: tf.data.Dataset, examples: Callable, rows: Rows) -> tf.data.Dataset:
     """Makes this process's batches of the stream's (index, record).
 
-    A part is made in one call, at most `_PART` records, and as many calls run at once as there are
-    cores: calls for single records would take as long as the work in them.
+    A part is made in one call, at most `_PART` records: calls for single records would take as long
+    as the work in them. As many calls run at once as there are cores, and one waits, so that no
+    core does while an earlier part, which goes first, is not finished.
     """
 
     def is_ours(index, serialized):
@@ -175,7 +178,7 @@ def _batches(stream: tf.data.Dataset, examples: Callable, rows: Rows) -> tf.data
     part = max(n for n in range(1, _PART + 1) if rows.local % n == 0)
     # Read ahead, so that no core waits while another reads.
     stream = stream.batch(part, drop_remainder=True).prefetch(1)
-    stream = stream.map(examples, num_parallel_calls=photographs.cores())
+    stream = stream.map(examples, num_parallel_calls=photographs.cores() + 1)
     if part < rows.local:
         stream = stream.batch(rows.local // part, drop_remainder=True).map(_joined)
     return stream.prefetch(2)
