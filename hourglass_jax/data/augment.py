@@ -176,7 +176,7 @@ def _sample(side, contents, lengths, affines, gains=None):
     maps, lengths = affines.tolist(), lengths.tolist()
     for i, window in enumerate(_windows(affines, side)):
         picture, (left, top) = jpeg.decode(contents[i, : lengths[i]].data, *window)
-        (a, b, c), (d, e, f) = maps[i]
+        (a, b, c), (d, e, f) = maps[i]  # from the whole picture, which begins at -left, -top
         affine = np.array([[a, b, c + a * left + b * top], [d, e, f + d * left + e * top]])
         rgba = np.empty((*picture.shape[:2], 4), np.uint8)
         cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA, rgba)

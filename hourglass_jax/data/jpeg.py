@@ -3,14 +3,15 @@
 Decoding is half of the work in a training example, and a crop shows half of a record. Each block
 of 8 x 8 px is coded on its own here, between restart markers (ITU-T T.81, E.1.4), so that leaving
 out the bytes of some rows and columns of blocks leaves a JPEG. A table behind the picture's end,
-where other programs do not look, tells where the blocks are; TFRecords have checksums, and it has
-none. Colours keep the picture's resolution: half of it would blur edges by a pixel.
+where other programs do not look, tells where the blocks are. Colours keep the picture's resolution:
+half of it would blur edges by a pixel.
 
 Threads share Python, and wait for each other where they use it: few steps, and short ones.
 """
 
 import io
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -21,8 +22,9 @@ _BLOCK = 8  # px
 _FRAME, _SCAN = 0xC0, 0xDA  # segments: size, the last before the codes
 _SIZE = struct.Struct(">HH")  # height and width, behind five bytes of the frame
 # The table: where each row of blocks begins in the JPEG ("<i4"), where in the row its blocks do and
-# the last one ends ("<u2"); at its end, where the frame is, rows, columns, a name.
-_TAIL = struct.Struct("<IHH8s")
+# the last one ends ("<u2"); at its end, the checksum of these, where the frame is, rows, columns, a
+# name.
+_TAIL = struct.Struct("<IIHH8s")
 _NAME = b"\0blocks\0"
 _END = 0xD9
 # The restart markers, which take turns, for a row of the widest picture and more.
@@ -49,7 +51,7 @@ def encode(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
     if bounds.max() >= 2**16:
         return jpeg  # too long a row for the table: decoded whole
     table = begins.astype("<i4").tobytes() + bounds.astype("<u2").tobytes()
-    return jpeg + table + _TAIL.pack(frame, rows, columns, _NAME)
+    return jpeg + table + _TAIL.pack(zlib.crc32(table), frame, rows, columns, _NAME)
 
 
 def decode(
@@ -82,14 +84,13 @@ def decode(
 def _window(jpeg, left, top, right, bottom):
     """Returns a JPEG of the blocks that a window touches, of one at least, and where it begins."""
     end = len(jpeg) - _TAIL.size
-    frame, rows, columns, name = _TAIL.unpack_from(jpeg, max(end, 0))
+    checksum, frame, rows, columns, name = _TAIL.unpack_from(jpeg, max(end, 0))
     if name != _NAME or jpeg[frame + 1] != _FRAME:
         raise ValueError("another program's")
-    end -= 4 * rows + 2 * rows * (columns + 1)
-    begins = np.frombuffer(jpeg, "<i4", rows, end)
-    bounds = np.frombuffer(jpeg, "<u2", rows * (columns + 1), end + 4 * rows)
-    bounds = bounds.reshape(rows, columns + 1)
-    if begins[-1] + bounds[-1, -1] != end:
+    table = jpeg[end - 4 * rows - 2 * rows * (columns + 1) : end]
+    begins = np.frombuffer(table, "<i4", rows)
+    bounds = np.frombuffer(table, "<u2", offset=4 * rows).reshape(rows, columns + 1)
+    if zlib.crc32(table) != checksum or begins[-1] + bounds[-1, -1] != end - len(table):
         raise ValueError("damaged, or another program's codes")
     begin = int(begins[0])
 

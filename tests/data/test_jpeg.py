@@ -73,9 +73,9 @@ def test_other_jpegs_are_decoded_whole(options):
 def test_a_wrong_table_is_passed_over():
     content = jpeg.encode(picture(96, 128))
     everything = whole(content)
-    for bit in range(8 * 16):  # of the table's end, which says how to read it
+    for place in range(content.rindex(b"\xff\xd9") + 2, len(content)):
         damaged = bytearray(content)
-        damaged[-1 - bit // 8] ^= 1 << bit % 8
+        damaged[place] ^= 1 << place % 8
         part, first = jpeg.decode(damaged, 40, 30, 90, 70)
         assert first == (0, 0)
         np.testing.assert_array_equal(part, everything)
@@ -90,11 +90,18 @@ def test_what_follows_the_table_or_is_missing_of_it_is_passed_over():
 
 
 def test_rows_of_more_blocks_than_are_taken_at_once():
-    image = np.full((8, 9000, 3), 90, np.uint8)
+    image = np.full((24, 9000, 3), 90, np.uint8)
     image[:, 8000:] = 200
-    part, first = jpeg.decode(jpeg.encode(image), 4, 0, 8999, 8)
-    assert first == (0, 0) and part.shape == image.shape
-    np.testing.assert_array_equal(part, whole(jpeg.encode(image)))
+    content = jpeg.encode(image)
+    part, first = jpeg.decode(content, 1000, 8, 8999, 24)
+    assert first == (1000, 8) and part.shape == (16, 8000, 3)
+    np.testing.assert_array_equal(part, whole(content)[8:, 1000:])
+
+
+def test_a_table_may_be_longer_than_a_segment():
+    content = jpeg.encode(np.zeros((1448, 1456, 3), np.uint8))
+    part, first = jpeg.decode(content, 10, 10, 20, 20)
+    assert first == (8, 8) and part.shape == (16, 16, 3)
 
 
 def test_a_row_too_long_for_the_table_is_decoded_whole():
