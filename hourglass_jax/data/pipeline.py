@@ -165,9 +165,8 @@ def _parse(builder: records.PoseBuilder, serialized: tf.Tensor) -> dict[str, tf.
 def _batches(stream: tf.data.Dataset, examples: Callable, rows: Rows) -> tf.data.Dataset:
     """Makes this process's batches of the stream's (index, record).
 
-    A part is made in one call, at most `_PART` records: calls for single records would take as long
-    as the work in them. As many calls run at once as there are cores, and one waits, so that no
-    core does while an earlier part, which goes first, is not finished.
+    A part is made in one call, at most `_PART` records, and as many calls run at once as there are
+    cores: calls for single records would take as long as the work in them.
     """
 
     def is_ours(index, serialized):
@@ -178,7 +177,7 @@ def _batches(stream: tf.data.Dataset, examples: Callable, rows: Rows) -> tf.data
     part = max(n for n in range(1, _PART + 1) if rows.local % n == 0)
     # Read ahead, so that no core waits while another reads.
     stream = stream.batch(part, drop_remainder=True).prefetch(1)
-    stream = stream.map(examples, num_parallel_calls=photographs.cores() + 1)
+    stream = stream.map(examples, num_parallel_calls=photographs.cores())
     if part < rows.local:
         stream = stream.batch(rows.local // part, drop_remainder=True).map(_joined)
     return stream.prefetch(2)
