@@ -16,7 +16,7 @@ import numpy as np
 from alternate import FEATURES, JOINTS, SIDE, Variant
 
 
-def _batch(flags) -> dict[str, np.ndarray]:
+def batch_of(flags) -> dict[str, np.ndarray]:
     draw, side = np.random.default_rng(0), SIDE // 4
     return {
         "image": draw.integers(0, 256, (flags.batch, SIDE, SIDE, 3), np.uint8),
@@ -45,7 +45,7 @@ def step(flags):
     train_step = steps.make_train_step(network, rmsprop, mesh)
     variables = steps.init_variables(network, config.seed)
     state = sharding.replicate(steps.create_train_state(variables, rmsprop), mesh)
-    batch = _batch(flags)
+    batch = batch_of(flags)
 
     def run():
         nonlocal state
@@ -63,7 +63,7 @@ def eager(flags):
     network = StackedHourglass(flags.stacks, features=FEATURES).train()
     network = network.to(memory_format=torch.channels_last)
     rmsprop = torch.optim.RMSprop(network.parameters(), lr=2.5e-4, alpha=0.99, eps=1e-8)
-    batch = {name: torch.from_numpy(array) for name, array in _batch(flags).items()}
+    batch = {name: torch.from_numpy(array) for name, array in batch_of(flags).items()}
     targets = batch["heatmaps"].permute(0, 3, 1, 2)[:, None]
 
     def run():

@@ -9,9 +9,9 @@ import numpy as np
 import optax
 from jax import lax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from hourglass_jax import losses
+from hourglass_jax import losses, norms
 from hourglass_jax.layers import DECAY
 from hourglass_jax.model import Normalisation, StackedHourglass, forward
 from hourglass_jax.optimizer import plateau_factor
@@ -166,9 +166,9 @@ def make_train_step(
             "loss": per_stack.sum(),
             "loss_per_stack": per_stack,
             "plateau": plateau,
-            "gradient_norm": _norm(gradients),
-            "update_norm": _update_norm(updates, state.params, params),
-            "parameter_norm": _norm(params),
+            "gradient_norm": norms.global_norm(gradients),
+            "update_norm": norms.update_norm(updates, state.params, params),
+            "parameter_norm": norms.global_norm(params),
             "learning_rate_factor": plateau_factor(opt_state),
         }
         ema = state.ema
@@ -217,40 +217,6 @@ def mean_joined(leaves: list[Array]) -> list[Array]:
     short = iter([piece.reshape(x.shape) for piece, x in zip(pieces, short, strict=True)])
     long = iter(long)
     return [next(short if yes else long) for yes in is_short]
-
-
-def _norm(tree) -> Float[Array, ""]:
-    """The global norm. `optax.tree.norm` sums array by array, which fuses well on TPUs and GPUs.
-
-    For a CPU every sum is a loop to be compiled, and they would take half of the compilation.
-    """
-
-    leaves = jax.tree.leaves(tree)
-    return lax.platform_dependent(leaves, cpu=_norm_of_vector, default=optax.tree.norm)
-
-
-def _norm_of_vector(leaves: list[Array]) -> Float[Array, ""]:
-    return jnp.linalg.norm(_vector(leaves))
-
-
-def _vector(leaves: list[Array]) -> Float[Array, " numbers"]:
-    return jnp.concatenate([jnp.ravel(x) for x in leaves])
-
-
-def _update_norm(updates, before, after) -> Float[Array, ""]:
-    """The global norm of an update; on CPUs that of what it made of the parameters.
-
-    There an update that nothing else needs is no array of its own, and has no kernel to compile.
-    """
-
-    def of_updates(updates, before, after):
-        return optax.tree.norm(updates)
-
-    def of_difference(updates, before, after):
-        return jnp.linalg.norm(_vector(after) - _vector(before))
-
-    leaves = [jax.tree.leaves(tree) for tree in (updates, before, after)]
-    return lax.platform_dependent(*leaves, cpu=of_difference, default=of_updates)
 
 
 def make_eval_step(

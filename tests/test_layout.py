@@ -24,7 +24,7 @@ LAYERS = (
     ("predictions",),
     ("experiment",),
     ("data", "config", "steps", "checkpoint", "finetune", "visualize"),
-    ("model", "losses", "optimizer", "sharding"),
+    ("model", "losses", "norms", "optimizer", "sharding"),
     ("layers",),
     ("winograd",),
     ("pose", "photo", "boxes", "progress", "profiler"),

@@ -1,0 +1,58 @@
+"""Global norms of a thousand small arrays, each platform's way: what a sum costs differs.
+
+`optax.tree.norm` sums array by array. TPUs fuse that well. On a GPU every sum is a kernel to be
+launched, and sums that are fused with updates keep those from being written in place: half of a
+step's launches. For a CPU every sum is a loop to be compiled, half of the compilation.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Float
+
+_PIECE = 32  # arrays that a GPU puts end to end: a kernel takes only so many
+
+
+def global_norm(tree) -> Float[Array, ""]:
+    """Returns the square root of the sum of all squares."""
+    leaves = jax.tree.leaves(tree)
+    return lax.platform_dependent(
+        leaves, cpu=_of_vector, cuda=by_pieces, rocm=by_pieces, default=optax.tree.norm
+    )
+
+
+def update_norm(updates, before, after) -> Float[Array, ""]:
+    """Returns the global norm of an update; on CPUs that of what it made of the parameters.
+
+    There an update that nothing else needs is no array of its own, and has no kernel to compile.
+    """
+
+    def on_gpus(updates, before, after):
+        return by_pieces(updates)
+
+    def of_updates(updates, before, after):
+        return optax.tree.norm(updates)
+
+    def of_difference(updates, before, after):
+        return jnp.linalg.norm(_vector(after) - _vector(before))
+
+    leaves = [jax.tree.leaves(tree) for tree in (updates, before, after)]
+    return lax.platform_dependent(
+        *leaves, cpu=of_difference, cuda=on_gpus, rocm=on_gpus, default=of_updates
+    )
+
+
+def by_pieces(leaves: list[Array]) -> Float[Array, ""]:
+    """`optax.tree.norm` with a sum for many arrays, which XLA reads where they are."""
+    leaves = sorted(leaves, key=lambda x: x.size)  # a piece is as wide as its largest array
+    pieces = [_vector(leaves[i : i + _PIECE]) for i in range(0, len(leaves), _PIECE)]
+    return jnp.sqrt(sum(jnp.sum(piece**2) for piece in pieces))
+
+
+def _of_vector(leaves: list[Array]) -> Float[Array, ""]:
+    return jnp.linalg.norm(_vector(leaves))
+
+
+def _vector(leaves: list[Array]) -> Float[Array, " numbers"]:
+    return lax.concatenate([lax.reshape(x, (x.size,)) for x in leaves], 0)
