@@ -174,13 +174,13 @@ def _sample(side, contents, lengths, affines, gains=None):
     if gains is not None:
         gains = gains[:, None] * np.eye(3)
     maps, lengths = affines.tolist(), lengths.tolist()
-    for i, window in enumerate(_windows(affines, side)):
-        picture, (left, top) = jpeg.decode(contents[i, : lengths[i]].data, *window)
+    windows = _windows(affines, side)
+    memory = jpeg.memory_for(windows)
+    for i, window in enumerate(windows):
+        picture, (left, top) = jpeg.decode(contents[i, : lengths[i]].data, *window, memory)
         (a, b, c), (d, e, f) = maps[i]  # from the whole picture, which begins at -left, -top
         affine = np.array([[a, b, c + a * left + b * top], [d, e, f + d * left + e * top]])
-        rgba = np.empty((*picture.shape[:2], 4), np.uint8)
-        cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA, rgba)
-        cv2.warpAffine(rgba, affine, (side, side), four, cv2.INTER_LINEAR)
+        cv2.warpAffine(picture, affine, (side, side), four, cv2.INTER_LINEAR)
         if gains is None:
             cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, images[i])
         else:
@@ -198,7 +198,10 @@ def _aligned(shape):
 
 def _windows(affines, side):
     """Returns what crops show: left, top, right, bottom, px of the pictures, [B][4]."""
-    corners = np.array([[0, 1, 0, 1], [0, 0, 1, 1]]) * (side - 1.0)
-    corners = np.linalg.inv(affines[:, :, :2]) @ (corners - affines[:, :, 2:])
+    (a, b, c), (d, e, f) = affines.transpose(1, 2, 0)
+    half, determinant = (side - 1) / 2, a * e - b * d
+    x, y = half - c, half - f
+    middle = np.array([e * x - b * y, a * y - d * x]) / determinant
+    reach = np.array([abs(e) + abs(b), abs(a) + abs(d)]) * half / abs(determinant)
     # A pixel to blend with on each side, and one for rounding.
-    return np.concatenate([corners.min(axis=2) - 1, corners.max(axis=2) + 3], axis=1).tolist()
+    return np.concatenate([middle - reach - 1, middle + reach + 3]).T.tolist()
