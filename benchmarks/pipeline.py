@@ -7,6 +7,9 @@ heatmaps at 256 px: by this project's stream from its records, and by what a dat
 does to each picture (OpenCV decodes all of it, warps, flips and colours it; NumPy draws the
 heatmaps). One thread against one, and two against one. First both make the same examples from the
 same draws, and have to agree. Prints images/s, ratios round by round, and a JSON line.
+
+A round is short turns: each core by itself, whose mean is "1 core", and both. So what else the
+processor is busy with for seconds, or on one core alone, falls on all alike.
 """
 
 import argparse
@@ -24,7 +27,8 @@ from hourglass_jax import startup
 from hourglass_jax.pose import geometry, heatmap
 from hourglass_jax.pose.skeleton import MPII
 
-SIDE, SIGMA, BATCH, PICTURES = 256, 1.0, 16, 60
+SIDE, SIGMA, BATCH = 256, 1.0, 16
+PICTURES, PEOPLE = 60, 600  # epochs of a few pictures would be mostly beginnings and ends
 LIMITS = {  # those of configs/mpii.py
     "scale": 0.25,
     "rotation": 30.0,
@@ -41,7 +45,7 @@ def write_people(folder: pathlib.Path, real: pathlib.Path | None) -> list[dict]:
 
     rng = np.random.default_rng(0)
     found = sorted(real.glob("*.jpg")) if real else []
-    people = []
+    pictures, people = [], []
     for i in range(PICTURES):
         path = folder / f"{i}.jpg"
         if i < len(found):
@@ -52,7 +56,9 @@ def write_people(folder: pathlib.Path, real: pathlib.Path | None) -> list[dict]:
                 for h, share in ((9, 0.7), (45, 0.22), (240, 0.08))
             )
             cv2.imwrite(str(path), image.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 85])
-        height, width = cv2.imread(str(path)).shape[:2]
+        pictures.append((path, cv2.imread(str(path)).shape[:2]))
+    for i in range(PEOPLE):
+        path, (height, width) = pictures[i % PICTURES]
         size = 250 * np.clip(rng.lognormal(1.05, 0.4), 1, 7)  # MPII's scale is 3 in the middle
         center = rng.uniform(0.3, 0.7, 2) * (width, height)
         joints = center + rng.uniform(-0.4, 0.4, (16, 2)) * size
@@ -151,7 +157,7 @@ def check(people, folder):
     builder = builder_of(people, folder)
     crop = augment.Crop(SIDE, SIGMA, tuple(MPII.flip_order.tolist()))
     raw = builder.as_dataset(split="train", decoders={"image": tfds.decode.SkipDecoding()})
-    picture, maps = [], []
+    picture, maps, alike = [], [], []
     for record in raw:
         person = people[int(record["id"].numpy())]
         seed = tf.constant([0, int(record["id"].numpy())])
@@ -163,18 +169,20 @@ def check(people, folder):
             augment.Augmentation(**LIMITS),
         )
         theirs = as_pytorch_does(person, draws)
-        np.testing.assert_array_equal(ours["weights"], theirs["weights"][None])
-        maps.append(np.abs(ours["heatmaps"].numpy() - theirs["heatmaps"]).max())
+        same = ours["weights"][0].numpy() == theirs["weights"]
+        alike.append(same.mean())
+        maps.append(np.abs(ours["heatmaps"][0].numpy() - theirs["heatmaps"])[..., same].max())
         picture.append(np.abs(ours["image"][0].numpy() - theirs["image"].astype(float)).mean())
     print(
         f"the same examples: heatmaps differ by {max(maps):.0e} at most, pictures by "
         f"{statistics.median(picture):.1f} of 255 a pixel, as records hold smaller ones"
     )
-    assert max(maps) < 0.1 and statistics.median(picture) < 8
+    # Which joints are inside, but for one on the very border, which rounding may decide.
+    assert statistics.mean(alike) > 0.9995 and max(maps) < 0.1 and statistics.median(picture) < 8
 
 
 def work(batches, seconds: float) -> None:
-    """Answers each line with images/s."""
+    """Answers each line with images/s, of a turn."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     for _ in range(20):
@@ -193,14 +201,14 @@ def work(batches, seconds: float) -> None:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of a measurement")
+    parser.add_argument("--turns", type=int, default=8, help="of a round")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of a turn")
     parser.add_argument("--pictures", type=pathlib.Path, help="real ones to use as well")
-    for hidden in ("--worker", "--folder"):
+    for hidden in ("--worker", "--folder", "--cores"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
-    parser.add_argument("--cores", type=int, default=1, help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.worker:
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: flags.cores])
+        os.sched_setaffinity(0, [int(core) for core in flags.cores.split(",")])
         import cv2
 
         cv2.setNumThreads(1)
@@ -212,22 +220,33 @@ def main():
 
     from alternate import Worker, spread
 
+    cores = [str(core) for core in sorted(os.sched_getaffinity(0))[:2]]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         people = write_people(folder, flags.pictures)
         np.save(folder / "people.npy", people, allow_pickle=True)
         check(people, folder)
-        rates = {"baseline, 1 core": [], "ours, 1 core": [], "ours, 2 cores": []}
-        workers = {}
-        for way in rates:
-            kind, cores = way.split(", ")
-            workers[way] = Worker(
-                [sys.executable, __file__, f"--worker={kind}", f"--cores={cores[0]}",
+        ways = {
+            "baseline, 1 core": [("baseline", core) for core in cores],
+            "ours, 1 core": [("ours", core) for core in cores],
+            "ours, 2 cores": [("ours", ",".join(cores))],
+        }
+        workers = {
+            (kind, where): Worker(
+                [sys.executable, __file__, f"--worker={kind}", f"--cores={where}",
                  f"--folder={folder}", f"--seconds={flags.seconds}"], dict(os.environ),
-            )  # fmt: skip
+            )
+            for way in ways.values() for kind, where in way
+        }  # fmt: skip
+        rates = {way: [] for way in ways}
         for _ in range(flags.rounds):
-            for way, worker in workers.items():
-                rates[way].append(worker.measure())
+            turns = {key: [] for key in workers}
+            for _ in range(flags.turns):
+                for key, worker in workers.items():
+                    turns[key].append(worker.measure())
+            for way, keys in ways.items():
+                # All turns are equally long, so that the mean of rates is that of the whole time.
+                rates[way].append(statistics.mean(rate for key in keys for rate in turns[key]))
         for worker in workers.values():
             worker.close()
     base, one, two = rates.values()
