@@ -39,8 +39,7 @@ def ours(flags):
         sys.exit("JAX finds no GPU: install the extra cuda; CPUs have train_step.py and predict.py")
     startup.keep_compiled()
     config, mesh = mpii.get_config(), sharding.make_mesh(jax.devices()[:1])
-    fields = {"num_stacks": flags.stacks, "features": FEATURES, "dtype": flags.dtype}
-    config.model.update(fields)
+    config.model.update(num_stacks=flags.stacks, features=FEATURES, dtype=flags.dtype)
     network = make_model(config.model.to_dict(), JOINTS)
     variables = steps.init_variables(network, config.seed)
     batch = sharding.shard_batch(batch_of(flags), mesh)
@@ -105,10 +104,8 @@ def work(flags) -> None:
         run, wait, memory = ours(flags)
     else:
         run, wait, memory = pytorch(flags, compiled=flags.worker == "PyTorch compiled")
-    begin = time.perf_counter()
     run()
     wait()
-    print(f"{flags.worker}: first step after {time.perf_counter() - begin:.0f} s", file=sys.stderr)
     begin = time.perf_counter()
     for _ in range(5):
         run()

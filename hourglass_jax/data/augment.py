@@ -198,10 +198,7 @@ def _aligned(shape):
 
 def _windows(affines, side):
     """Returns what crops show: left, top, right, bottom, px of the pictures, [B][4]."""
-    (a, b, c), (d, e, f) = affines.transpose(1, 2, 0)
-    half, determinant = (side - 1) / 2, a * e - b * d
-    x, y = half - c, half - f
-    middle = np.array([e * x - b * y, a * y - d * x]) / determinant
-    reach = np.array([abs(e) + abs(b), abs(a) + abs(d)]) * half / abs(determinant)
+    corners = np.array([[0, 1, 0, 1], [0, 0, 1, 1]]) * (side - 1.0)
+    corners = np.linalg.inv(affines[:, :, :2]) @ (corners - affines[:, :, 2:])
     # A pixel to blend with on each side, and one for rounding.
-    return np.concatenate([middle - reach - 1, middle + reach + 3]).T.tolist()
+    return np.concatenate([corners.min(axis=2) - 1, corners.max(axis=2) + 3], axis=1).tolist()
