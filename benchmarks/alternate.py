@@ -57,15 +57,19 @@ class Worker:
             command, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
         )  # fmt: skip
-        self._answer()  # ready, with everything compiled
+        self.answer()  # ready, with everything compiled
 
     def measure(self) -> float:
         """Returns what the worker measures, images a second."""
+        self.ask()
+        return self.answer()
+
+    def ask(self) -> None:
+        """Has the worker measure while others may, until its `answer` is called for."""
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        return self._answer()
 
-    def _answer(self) -> float:
+    def answer(self) -> float:
         if not (line := self._process.stdout.readline()):
             self._errors.seek(0)
             sys.exit(f"{self._errors.read()[-3000:]}\n{self._name} ended")

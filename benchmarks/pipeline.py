@@ -9,7 +9,9 @@ heatmaps). One thread against one, and two against one. First both make the same
 same draws, and have to agree. Prints images/s, ratios round by round, and a JSON line.
 
 A round is short turns: each core by itself, whose mean is "1 core", and both. So what else the
-processor is busy with for seconds, or on one core alone, falls on all alike.
+processor is busy with for seconds, or on one core alone, falls on all alike. Beside them are a
+process on each core at once, which share nothing but the machine: as much as two cores of it are
+worth; and the quickest turn of each way, as others can only slow a turn down.
 """
 
 import argparse
@@ -225,7 +227,7 @@ def main():
         made = baseline(people) if flags.worker == "baseline" else stream(people, folder)
         return work(made, flags.seconds)
 
-    from alternate import Worker, spread
+    from alternate import Worker
 
     cores = [str(core) for core in sorted(os.sched_getaffinity(0))[:2]]
     with tempfile.TemporaryDirectory() as name:
@@ -233,38 +235,58 @@ def main():
         people = write_people(folder, flags.pictures)
         np.save(folder / "people.npy", people, allow_pickle=True)
         check(people, folder)
-        ways = {
-            "baseline, 1 core": [("baseline", core) for core in cores],
-            "ours, 1 core": [("ours", core) for core in cores],
-            "ours, 2 cores": [("ours", ",".join(cores))],
-        }
         workers = {
             (kind, where): Worker(
                 [sys.executable, __file__, f"--worker={kind}", f"--cores={where}",
                  f"--folder={folder}", f"--seconds={flags.seconds}"], dict(os.environ),
             )
-            for way in ways.values() for kind, where in way
+            for kind in ("baseline", "ours") for where in (*cores, ",".join(cores))
+            if kind == "ours" or where in cores
         }  # fmt: skip
-        rates = {way: [] for way in ways}
-        for _ in range(flags.rounds):
-            turns = {key: [] for key in workers}
-            for _ in range(flags.turns):
-                for key, worker in workers.items():
-                    turns[key].append(worker.measure())
-            for way, keys in ways.items():
-                # All turns are equally long, so that the mean of rates is that of the whole time.
-                rates[way].append(statistics.mean(rate for key in keys for rate in turns[key]))
+        base, ours = ([workers[kind, core] for core in cores] for kind in ("baseline", "ours"))
+        both = [workers["ours", ",".join(cores)]]
+        turns = [
+            {
+                "baseline, 1 core": one_by_one(base),
+                "ours, 1 core": one_by_one(ours),
+                "ours, 2 cores": one_by_one(both),
+                "ours, a process a core": at_once(ours),
+            }
+            for _ in range(flags.rounds * flags.turns)
+        ]
         for worker in workers.values():
             worker.close()
-    base, one, two = rates.values()
-    ratio = [a / b for a, b in zip(one, base, strict=True)]
-    scaling = [a / b for a, b in zip(two, one, strict=True)]
-    for way, values in rates.items():
-        print(f"{way:20} {spread(values)} images/s")
-    print(f"{'ours to baseline':20} {spread(ratio)}")
-    print(f"{'two cores to one':20} {spread(scaling)}")
-    medians = {way: round(statistics.median(values), 1) for way, values in rates.items()}
-    medians |= {"ratio": statistics.median(ratio), "scaling": statistics.median(scaling)}
+    report({way: np.array([turn[way] for turn in turns]) for way in turns[0]}, flags.rounds)
+
+
+def one_by_one(workers) -> float:
+    return statistics.mean(worker.measure() for worker in workers)
+
+
+def at_once(workers) -> float:
+    for worker in workers:
+        worker.ask()
+    return sum(worker.answer() for worker in workers)
+
+
+def report(turns: dict[str, np.ndarray], rounds: int) -> None:
+    """Prints what a round's turns come to in the mean, and the quickest turn of each way."""
+    from alternate import spread
+
+    # All turns are equally long, so that the mean of their rates is that of the whole time.
+    means = {way: values.reshape(rounds, -1).mean(axis=1) for way, values in turns.items()}
+    for way, values in means.items():
+        print(f"{way:24} {spread(values)} images/s, quickest turn {turns[way].max():.0f}")
+    base, one, two, apart = means
+    medians = {way: round(statistics.median(values), 1) for way, values in means.items()}
+    for key, name, a, b in (
+        ("ratio", "ours to baseline", one, base),
+        ("scaling", "two cores to one", two, one),
+        ("machine", "two processes to one", apart, one),
+    ):
+        quickest = turns[a].max() / turns[b].max()
+        print(f"{name:24} {spread(means[a] / means[b])}, of quickest turns {quickest:.2f}")
+        medians[key] = statistics.median(means[a] / means[b])
     print(json.dumps(medians))
 
 

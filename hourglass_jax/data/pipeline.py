@@ -21,6 +21,9 @@ from hourglass_jax.data import augment, photographs, records
 from hourglass_jax.errors import RunError, UserError
 
 _PART = 16  # records that are made into examples in one call, at most
+# Records read ahead for each core: what cores use up while the next epoch's shuffle buffer, of
+# 8192 records, is filled, which no other stage waits for then.
+_AHEAD = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,9 +178,9 @@ def _batches(stream: tf.data.Dataset, examples: Callable, rows: Rows) -> tf.data
     if rows.processes > 1:
         stream = stream.filter(is_ours)
     part = max(n for n in range(1, _PART + 1) if rows.local % n == 0)
-    # Read ahead, so that no core waits while another reads.
-    stream = stream.batch(part, drop_remainder=True).prefetch(1)
-    stream = stream.map(examples, num_parallel_calls=photographs.cores())
+    cores = photographs.cores()
+    stream = stream.batch(part, drop_remainder=True).prefetch(_AHEAD * cores // part)
+    stream = stream.map(examples, num_parallel_calls=cores)
     if part < rows.local:
         stream = stream.batch(rows.local // part, drop_remainder=True).map(_joined)
     return stream.prefetch(2)
