@@ -52,7 +52,9 @@ def test_more_than_eight_blocks_turn_their_markers_anew():
 
 def test_any_program_reads_them():
     smooth = cv2.GaussianBlur(picture(90, 70), (0, 0), 3)
-    assert abs(whole(jpeg.encode(smooth))[..., :3].astype(int) - smooth).max() <= 6
+    error = whole(jpeg.encode(smooth))[..., :3].astype(int) - smooth
+    # Brightness (ITU-T T.871) is coded better than colours.
+    assert abs(error @ [0.299, 0.587, 0.114]).max() <= 3 and abs(error).max() <= 10
 
 
 def test_colours_keep_their_resolution():
@@ -105,9 +107,9 @@ def test_a_table_may_be_longer_than_a_segment():
 
 
 def test_a_row_too_long_for_the_table_is_decoded_whole():
-    image = np.random.default_rng(0).integers(0, 255, (8, 4096, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (8, 8192, 3), dtype=np.uint8)
     part, first = jpeg.decode(jpeg.encode(image), 10, 0, 20, 8)
-    assert first == (0, 0) and part.shape == (8, 4096, 4)
+    assert first == (0, 0) and part.shape == (8, 8192, 4)
 
 
 def test_codes_that_another_program_wrote_before_our_table_are_decoded_whole():
