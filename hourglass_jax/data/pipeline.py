@@ -21,8 +21,8 @@ from hourglass_jax.data import augment, photographs, records
 from hourglass_jax.errors import RunError, UserError
 
 _PART = 16  # records that are made into examples in one call, at most
-# Records read ahead for each core: what cores use up while the next epoch's shuffle buffer, of
-# 8192 records, is filled, which no other stage waits for then.
+# Records read ahead for each core, 14 MB of MPII's: what cores use up while the next epoch's shuffle
+# buffer, of 8192 records, is filled, which would have all of them wait.
 _AHEAD = 256
 
 
