@@ -65,7 +65,7 @@ class Worker:
         return self.answer()
 
     def ask(self) -> None:
-        """Has the worker measure while others may, until its `answer` is called for."""
+        """Has the worker begin to measure; `answer` waits for what it tells."""
         self._process.stdin.write("\n")
         self._process.stdin.flush()
 

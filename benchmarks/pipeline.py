@@ -9,9 +9,8 @@ heatmaps). One thread against one, and two against one. First both make the same
 same draws, and have to agree. Prints images/s, ratios round by round, and a JSON line.
 
 A round is short turns: each core by itself, whose mean is "1 core", and both. So what else the
-processor is busy with for seconds, or on one core alone, falls on all alike. Beside them are a
-process on each core at once, which share nothing but the machine: as much as two cores of it are
-worth; and the quickest turn of each way, as others can only slow a turn down.
+processor is busy with for seconds, or on one core alone, falls on all alike. Beside them is a
+process on each core at once, which share nothing but the machine: what its two cores are worth.
 """
 
 import argparse
@@ -198,9 +197,10 @@ def work(batches, seconds: float) -> None:
         next(batches)
     print(0.0, file=answers)
     for _ in sys.stdin:
-        for _ in range(8):  # what was made ahead while nobody asked
-            next(batches)
         start, count = time.perf_counter(), 0
+        while time.perf_counter() - start < 0.3:  # what was made ahead while nobody asked
+            next(batches)
+        start = time.perf_counter()
         while (passed := time.perf_counter() - start) < seconds:
             next(batches)
             count += BATCH
@@ -243,27 +243,25 @@ def main():
             for kind in ("baseline", "ours") for where in (*cores, ",".join(cores))
             if kind == "ours" or where in cores
         }  # fmt: skip
-        base, ours = ([workers[kind, core] for core in cores] for kind in ("baseline", "ours"))
-        both = [workers["ours", ",".join(cores)]]
-        ways = {
-            "baseline, 1 core": (one_by_one, base),
-            "ours, 1 core": (one_by_one, ours),
-            "ours, 2 cores": (at_once, both),
-            "ours, a process a core": (at_once, ours),
-        }
-        rng = np.random.default_rng(0)
-        turns = {way: [] for way in ways}
-        for _ in range(flags.rounds * flags.turns):
-            for way in rng.permutation(list(ways)):  # a core is slower after it was idle
-                measure, of = ways[way]
-                turns[way].append(measure(of))
+        turns = [
+            *(("baseline, 1 core", [workers["baseline", core]]) for core in cores),
+            *(("ours, 1 core", [workers["ours", core]]) for core in cores),
+            ("ours, 2 cores", [workers["ours", ",".join(cores)]]),
+            ("ours, a process a core", [workers["ours", core] for core in cores]),
+        ]
+        rng, rates = np.random.default_rng(0), {way: [] for way, _ in turns}
+        for _ in range(flags.rounds):
+            values = {way: [] for way in rates}
+            for _ in range(flags.turns):
+                for i in rng.permutation(len(turns)):  # a core is slower after it was idle
+                    way, of = turns[i]
+                    values[way].append(at_once(of))
+            # All turns are equally long, so that the mean of their rates is that of all the time.
+            for way, value in values.items():
+                rates[way].append(statistics.mean(value))
         for worker in workers.values():
             worker.close()
-    report({way: np.array(rates) for way, rates in turns.items()}, flags.rounds)
-
-
-def one_by_one(workers) -> float:
-    return statistics.mean(worker.measure() for worker in workers)
+    report(rates)
 
 
 def at_once(workers) -> float:
@@ -272,24 +270,22 @@ def at_once(workers) -> float:
     return sum(worker.answer() for worker in workers)
 
 
-def report(turns: dict[str, np.ndarray], rounds: int) -> None:
-    """Prints what a round's turns come to in the mean, and the quickest turn of each way."""
+def report(rates: dict[str, list[float]]) -> None:
+    """Prints each way's images/s, a figure a round, and their ratios round by round."""
     from alternate import spread
 
-    # All turns are equally long, so that the mean of their rates is that of the whole time.
-    means = {way: values.reshape(rounds, -1).mean(axis=1) for way, values in turns.items()}
-    for way, values in means.items():
-        print(f"{way:24} {spread(values)} images/s, quickest turn {turns[way].max():.0f}")
-    base, one, two, apart = means
-    medians = {way: round(statistics.median(values), 1) for way, values in means.items()}
-    for key, name, a, b in (
+    for way, values in rates.items():
+        print(f"{way:24} {spread(values)} images/s")
+    medians = {way: round(statistics.median(values), 1) for way, values in rates.items()}
+    base, one, two, apart = rates.values()
+    for key, name, of, to in (
         ("ratio", "ours to baseline", one, base),
         ("scaling", "two cores to one", two, one),
         ("machine", "two processes to one", apart, one),
     ):
-        quickest = turns[a].max() / turns[b].max()
-        print(f"{name:24} {spread(means[a] / means[b])}, of quickest turns {quickest:.2f}")
-        medians[key] = statistics.median(means[a] / means[b])
+        ratios = [a / b for a, b in zip(of, to, strict=True)]
+        print(f"{name:24} {spread(ratios)}")
+        medians[key] = statistics.median(ratios)
     print(json.dumps(medians))
 
 

@@ -37,7 +37,7 @@ def get_config() -> ConfigDict:
     config.data.pck_threshold = 0.1  # of the box's side, or of the joints' distance
     config.data.data_dir = ""  # where records go; empty: TFDS's own folder
     config.data.resolution = 128  # px of a box that records keep
-    config.data.shuffle_buffer = 8192  # records; about 12 kB each
+    config.data.shuffle_buffer = 8192  # records; about 10 kB each
 
     config.model = ConfigDict()
     config.model.num_stacks = 2

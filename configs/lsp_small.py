@@ -29,7 +29,7 @@ def get_config() -> ConfigDict:
     config.data.extended = True  # train on lspet/ as well
     config.data.data_dir = ""  # where records go; empty: TFDS's own folder
     config.data.resolution = 128  # px of a person's box that records keep
-    config.data.shuffle_buffer = 8192  # records; about 10 kB each
+    config.data.shuffle_buffer = 8192  # records; about 9 kB each
 
     config.model = ConfigDict()
     config.model.num_stacks = 2

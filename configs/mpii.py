@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
     config.data.allow_missing = 0  # people whose picture may be missing or unreadable
     config.data.data_dir = ""  # where records go; empty: TFDS's own folder
     config.data.resolution = 256  # px of a person's box that records keep
-    config.data.shuffle_buffer = 8192  # records; about 60 kB each
+    config.data.shuffle_buffer = 8192  # records; about 50 kB each
 
     config.model = ConfigDict()
     config.model.num_stacks = 8

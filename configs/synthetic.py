@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
     config.data.dataset = "synthetic_people"
     config.data.data_dir = ""  # where records go; empty: TFDS's own folder
     config.data.resolution = 128  # px of a person's box that records keep
-    config.data.shuffle_buffer = 8192  # records; about 14 kB each
+    config.data.shuffle_buffer = 8192  # records; about 12 kB each
     config.data.drawing_seed = 0
     config.data.num_train = 4000
     config.data.num_validation = 500

@@ -21,9 +21,9 @@ from hourglass_jax.data import augment, photographs, records
 from hourglass_jax.errors import RunError, UserError
 
 _PART = 16  # records that are made into examples in one call, at most
-# Records read ahead for each core, 14 MB of MPII's: what cores use up while the next epoch's shuffle
-# buffer, of 8192 records, is filled, which would have all of them wait.
-_AHEAD = 256
+# Records read ahead, for each core and at most: what cores use up while the next epoch's shuffle
+# buffer is filled, which would have all of them wait. 256 of MPII's are 13 MB.
+_AHEAD, _FARTHEST = 256, 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,7 +179,8 @@ def _batches(stream: tf.data.Dataset, examples: Callable, rows: Rows) -> tf.data
         stream = stream.filter(is_ours)
     part = max(n for n in range(1, _PART + 1) if rows.local % n == 0)
     cores = photographs.cores()
-    stream = stream.batch(part, drop_remainder=True).prefetch(_AHEAD * cores // part)
+    ahead = min(_AHEAD * cores, _FARTHEST)
+    stream = stream.batch(part, drop_remainder=True).prefetch(ahead // part)
     stream = stream.map(examples, num_parallel_calls=cores)
     if part < rows.local:
         stream = stream.batch(rows.local // part, drop_remainder=True).map(_joined)

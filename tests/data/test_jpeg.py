@@ -57,6 +57,11 @@ def test_any_program_reads_them():
     assert abs(error @ [0.299, 0.587, 0.114]).max() <= 3 and abs(error).max() <= 10
 
 
+def test_brightness_is_coded_better_than_colours():
+    tables = Image.open(io.BytesIO(jpeg.encode(picture(16, 16)))).quantization
+    assert sum(tables[1]) > 3 * sum(tables[0])  # 1.6 times as coarse at equal qualities
+
+
 def test_colours_keep_their_resolution():
     stripes = np.zeros((32, 32, 3), np.uint8)
     stripes[:, ::2], stripes[:, 1::2] = (200, 40, 40), (40, 40, 200)
