@@ -189,22 +189,24 @@ def check_borders(ours, theirs):
         assert {y, x} & {0, SIDE // 4 - 1} and heatmap_of_one.max() < 0.9
 
 
+def rate(batches, seconds: float) -> float:
+    """Returns images/s."""
+    start, count = time.perf_counter(), 0
+    while (passed := time.perf_counter() - start) < seconds:
+        next(batches)
+        count += BATCH
+    return count / passed
+
+
 def work(batches, seconds: float) -> None:
     """Answers each line with images/s, of a turn."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    for _ in range(20):
-        next(batches)
+    rate(batches, 2.0)
     print(0.0, file=answers)
     for _ in sys.stdin:
-        start, count = time.perf_counter(), 0
-        while time.perf_counter() - start < 0.3:  # what was made ahead while nobody asked
-            next(batches)
-        start = time.perf_counter()
-        while (passed := time.perf_counter() - start) < seconds:
-            next(batches)
-            count += BATCH
-        print(count / passed, file=answers)
+        rate(batches, 0.3)  # what was made ahead while nobody asked
+        print(rate(batches, seconds), file=answers)
 
 
 def main():
@@ -235,19 +237,20 @@ def main():
         people = write_people(folder, flags.pictures)
         np.save(folder / "people.npy", people, allow_pickle=True)
         check(people, folder)
-        workers = {
-            (kind, where): Worker(
-                [sys.executable, __file__, f"--worker={kind}", f"--cores={where}",
-                 f"--folder={folder}", f"--seconds={flags.seconds}"], dict(os.environ),
-            )
-            for kind in ("baseline", "ours") for where in (*cores, ",".join(cores))
-            if kind == "ours" or where in cores
-        }  # fmt: skip
+        command = [sys.executable, __file__, f"--folder={folder}", f"--seconds={flags.seconds}"]
+
+        def worker(kind, *where):
+            flags_of_one = [f"--worker={kind}", f"--cores={','.join(where)}"]
+            return Worker(command + flags_of_one, dict(os.environ))
+
+        base = [worker("baseline", core) for core in cores]
+        ours = [worker("ours", core) for core in cores]
+        both = worker("ours", *cores)
         turns = [
-            *(("baseline, 1 core", [workers["baseline", core]]) for core in cores),
-            *(("ours, 1 core", [workers["ours", core]]) for core in cores),
-            ("ours, 2 cores", [workers["ours", ",".join(cores)]]),
-            ("ours, a process a core", [workers["ours", core] for core in cores]),
+            *(("baseline, 1 core", [one]) for one in base),
+            *(("ours, 1 core", [one]) for one in ours),
+            ("ours, 2 cores", [both]),
+            ("ours, a process a core", ours),
         ]
         rng, rates = np.random.default_rng(0), {way: [] for way, _ in turns}
         for _ in range(flags.rounds):
@@ -259,8 +262,8 @@ def main():
             # All turns are equally long, so that the mean of their rates is that of all the time.
             for way, value in values.items():
                 rates[way].append(statistics.mean(value))
-        for worker in workers.values():
-            worker.close()
+        for one in (*base, *ours, both):
+            one.close()
     report(rates)
 
 

@@ -32,7 +32,7 @@ for kind in ("GPU", "TPU"):
 
 logger = logging.getLogger(__name__)
 
-# Of the square that a record may show: half a byte a pixel, and borders cut off two thirds.
+# Of the square that a record may show: 0.42 bytes a pixel, and borders cut off two thirds.
 _BYTES_PER_PIXEL = 0.14
 _LARGEST_BOX = 1e6  # px; beyond any picture, and damaged files say such things
 
