@@ -30,10 +30,11 @@ def main():
     import synthetic
     from alternate import spread
 
-    from hourglass_jax import sharding, startup, steps
-    from hourglass_jax.evaluate import all_figures
+    from hourglass_jax.evaluation.evaluate import all_figures
+    from hourglass_jax.evaluation.predictions import make_eval_step, predict_split
     from hourglass_jax.experiment import Experiment
-    from hourglass_jax.predictions import make_eval_step, predict_split
+    from hourglass_jax.runtime import sharding, startup
+    from hourglass_jax.training import step as steps
 
     startup.keep_compiled()
     startup.keep_memory()

@@ -32,8 +32,10 @@ def ours(flags):
     import jax
     import mpii
 
-    from hourglass_jax import optimizer, sharding, startup, steps
-    from hourglass_jax.model import make_model
+    from hourglass_jax.nn.stacked_hourglass import make_model
+    from hourglass_jax.runtime import sharding, startup
+    from hourglass_jax.training import optimizer
+    from hourglass_jax.training import step as steps
 
     if jax.default_backend() == "cpu":
         sys.exit("JAX finds no GPU: install the extra cuda; CPUs have train_step.py and predict.py")

@@ -24,9 +24,10 @@ import time
 
 import numpy as np
 
-from hourglass_jax import startup
-from hourglass_jax.pose import geometry, heatmap
-from hourglass_jax.pose.skeleton import MPII
+from hourglass_jax.data.skeleton import MPII
+from hourglass_jax.image import geometry
+from hourglass_jax.runtime import startup
+from hourglass_jax.tasks.single_pose import heatmap
 
 SIDE, SIGMA, BATCH = 256, 1.0, 16
 PICTURES, PEOPLE = 60, 600  # epochs of a few pictures would be mostly beginnings and ends
@@ -112,7 +113,8 @@ def builder_of(people: list[dict], folder: pathlib.Path):
     """Returns the project's builder of these people's records, prepared."""
     import tensorflow_datasets as tfds
 
-    from hourglass_jax.data import photographs, pipeline, records
+    from hourglass_jax.data import images as photographs
+    from hourglass_jax.data import pipeline, records
 
     class BenchmarkPose(records.PoseBuilder, skip_registration=True):
         VERSION, pkg_dir_path = tfds.core.Version("1.0.0"), folder  # TFDS asks where it is from

@@ -19,8 +19,9 @@ from alternate import FEATURES, SIDE, Variant
 
 def _network(flags):
     sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-    from hourglass_jax import startup, steps
-    from hourglass_jax.model import StackedHourglass
+    from hourglass_jax.nn.stacked_hourglass import StackedHourglass
+    from hourglass_jax.runtime import startup
+    from hourglass_jax.training import step as steps
 
     startup.keep_compiled()
     if flags.kept:
@@ -33,7 +34,8 @@ def model(flags, together=False):
     network, variables = _network(flags)
     import jax
 
-    from hourglass_jax import forward, sharding
+    from hourglass_jax import forward
+    from hourglass_jax.runtime import sharding
 
     def heatmaps(variables, pictures):
         if together:
@@ -53,7 +55,7 @@ def batch(flags):
 def estimator(flags):
     network, variables = _network(flags)
     from hourglass_jax import PoseEstimator
-    from hourglass_jax.pose.skeleton import MPII
+    from hourglass_jax.data.skeleton import MPII
 
     estimate = PoseEstimator(
         network, variables, MPII, flip_test=False, batch_size=flags.batch, input_size=SIDE

@@ -27,7 +27,9 @@ def main():
 
     import jax
 
-    from hourglass_jax import PoseEstimator, checkpoint, startup
+    from hourglass_jax import PoseEstimator
+    from hourglass_jax.checkpoint import store as checkpoint
+    from hourglass_jax.runtime import startup
 
     startup.keep_compiled()
     startup.keep_memory()

@@ -23,8 +23,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "configs")]
 import jax  # noqa: E402
 import mpii  # noqa: E402
 
-from hourglass_jax import optimizer, sharding, startup, steps  # noqa: E402
-from hourglass_jax.model import make_model  # noqa: E402
+from hourglass_jax.nn.stacked_hourglass import make_model  # noqa: E402
+from hourglass_jax.runtime import sharding, startup  # noqa: E402
+from hourglass_jax.training import optimizer  # noqa: E402
+from hourglass_jax.training import step as steps  # noqa: E402
 
 JOINTS = 16
 

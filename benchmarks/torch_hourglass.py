@@ -1,4 +1,4 @@
-"""The network of hourglass_jax.model in PyTorch, for the benchmarks to compare with.
+"""The network of hourglass_jax.nn.stacked_hourglass in PyTorch, for the benchmarks to compare with.
 
 PyTorch is a dependency of these benchmarks only, never of the project. Modules are named as in
 princeton-vl/pytorch_stacked_hourglass, so that `interop.torch_weights.from_state_dict` reads them.

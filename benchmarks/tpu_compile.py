@@ -28,9 +28,11 @@ import mpii  # noqa: E402
 import numpy as np  # noqa: E402
 from jax.experimental import topologies  # noqa: E402
 
-from hourglass_jax import optimizer, sharding, steps  # noqa: E402
-from hourglass_jax.layers import Conv  # noqa: E402
-from hourglass_jax.model import StackedHourglass, make_model  # noqa: E402
+from hourglass_jax.nn.layers import Conv  # noqa: E402
+from hourglass_jax.nn.stacked_hourglass import StackedHourglass, make_model  # noqa: E402
+from hourglass_jax.runtime import sharding  # noqa: E402
+from hourglass_jax.training import optimizer  # noqa: E402
+from hourglass_jax.training import step as steps  # noqa: E402
 
 # Of a chip, from Google's documentation of v5e, v4 and v5p: bfloat16 FLOP/s and bytes/s.
 CHIPS = {"v5e": (197e12, 819e9), "v4": (275e12, 1228e9), "v5p": (459e12, 2765e9)}

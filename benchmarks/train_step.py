@@ -31,8 +31,10 @@ def step(flags):
     import jax
     import mpii
 
-    from hourglass_jax import optimizer, sharding, startup, steps
-    from hourglass_jax.model import make_model
+    from hourglass_jax.nn.stacked_hourglass import make_model
+    from hourglass_jax.runtime import sharding, startup
+    from hourglass_jax.training import optimizer
+    from hourglass_jax.training import step as steps
 
     jax.config.update("jax_num_cpu_devices", 1)
     startup.keep_compiled()

@@ -4,10 +4,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what follows, for type checkers and editors
+    from hourglass_jax.data.skeleton import COCO, FLIC, LSP, MPII, Skeleton
     from hourglass_jax.errors import RunError, UserError
-    from hourglass_jax.estimator import PoseEstimator, Poses
-    from hourglass_jax.losses import heatmap_loss
-    from hourglass_jax.model import (
+    from hourglass_jax.inference.estimator import PoseEstimator, Poses
+    from hourglass_jax.nn.stacked_hourglass import (
         PRESETS,
         Hourglass,
         Normalisation,
@@ -15,36 +15,36 @@ if TYPE_CHECKING:  # what follows, for type checkers and editors
         StackedHourglass,
         forward,
     )
-    from hourglass_jax.pose.heatmap import decode, encode, flip_heatmaps
-    from hourglass_jax.pose.metrics import pck, pckh, pckh_auc
-    from hourglass_jax.pose.skeleton import COCO, FLIC, LSP, MPII, Skeleton
-    from hourglass_jax.steps import (
+    from hourglass_jax.tasks.single_pose.heatmap import decode, encode, flip_heatmaps
+    from hourglass_jax.tasks.single_pose.losses import heatmap_loss
+    from hourglass_jax.tasks.single_pose.metrics import pck, pckh, pckh_auc
+    from hourglass_jax.training.step import (
         TrainState,
         create_train_state,
         init_variables,
         make_eval_step,
         make_train_step,
     )
-    from hourglass_jax.train import train_and_evaluate
+    from hourglass_jax.training.train import train_and_evaluate
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "data.skeleton": ("COCO", "FLIC", "LSP", "MPII", "Skeleton"),
     "errors": ("RunError", "UserError"),
-    "estimator": ("PoseEstimator", "Poses"),
-    "losses": ("heatmap_loss",),
-    "model": (
+    "inference.estimator": ("PoseEstimator", "Poses"),
+    "nn.stacked_hourglass": (
         *("PRESETS", "Hourglass", "Normalisation", "Residual", "StackedHourglass"),
         "forward",
     ),
-    "pose.heatmap": ("decode", "encode", "flip_heatmaps"),
-    "pose.metrics": ("pck", "pckh", "pckh_auc"),
-    "pose.skeleton": ("COCO", "FLIC", "LSP", "MPII", "Skeleton"),
-    "steps": (
+    "tasks.single_pose.heatmap": ("decode", "encode", "flip_heatmaps"),
+    "tasks.single_pose.losses": ("heatmap_loss",),
+    "tasks.single_pose.metrics": ("pck", "pckh", "pckh_auc"),
+    "training.step": (
         *("TrainState", "create_train_state", "init_variables"),
         *("make_eval_step", "make_train_step"),
     ),
-    "train": ("train_and_evaluate",),
+    "training.train": ("train_and_evaluate",),
 }
 _MODULES = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_MODULES)

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from hourglass_jax import optimizer
 from hourglass_jax.errors import UserError
-from hourglass_jax.model import STEMS
-from hourglass_jax.pose import heatmap
+from hourglass_jax.nn.stacked_hourglass import STEMS
+from hourglass_jax.tasks.single_pose import heatmap
+from hourglass_jax.training import optimizer
 
 DTYPES = ("float32", "bfloat16", "float64")
 

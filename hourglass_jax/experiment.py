@@ -14,10 +14,12 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from hourglass_jax import config as config_lib
-from hourglass_jax import data, distributed, sharding, steps
+from hourglass_jax import data
 from hourglass_jax.data import augment, pipeline, records
-from hourglass_jax.model import Normalisation, StackedHourglass, make_model
-from hourglass_jax.pose.skeleton import Skeleton
+from hourglass_jax.data.skeleton import Skeleton
+from hourglass_jax.nn.stacked_hourglass import Normalisation, StackedHourglass, make_model
+from hourglass_jax.runtime import distributed, sharding
+from hourglass_jax.training import step as steps
 
 
 @dataclasses.dataclass(frozen=True)

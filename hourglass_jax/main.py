@@ -9,8 +9,8 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
-from hourglass_jax import command
 from hourglass_jax.errors import UserError
+from hourglass_jax.runtime import command_line as command
 
 MODES = ("train", "evaluate", "predict_test", "calibrate_batch_norm")
 _CONFIG = config_flags.DEFINE_config_file(
@@ -59,7 +59,8 @@ def main(_) -> None:
         signal.signal(signal.SIGTERM, lambda *unused: sys.exit(75))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on stderr otherwise
     # Not before: they import JAX and TensorFlow, which --help does without.
-    from hourglass_jax import distributed, startup, train
+    from hourglass_jax.runtime import distributed, startup
+    from hourglass_jax.training import train
 
     distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     startup.keep_compiled()

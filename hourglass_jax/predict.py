@@ -17,11 +17,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from hourglass_jax import command, photo, startup, visualize
-from hourglass_jax.boxes import Boxes
 from hourglass_jax.errors import UserError
-from hourglass_jax.estimator import PoseEstimator, Poses, check_boxes, square_around
-from hourglass_jax.pose import geometry
+from hourglass_jax.image import draw as visualize
+from hourglass_jax.image import geometry
+from hourglass_jax.image import io as photo
+from hourglass_jax.inference.boxes import Boxes
+from hourglass_jax.inference.estimator import PoseEstimator, Poses, check_boxes, square_around
+from hourglass_jax.runtime import command_line as command
+from hourglass_jax.runtime import startup
 
 logger = logging.getLogger("hourglass_jax.predict")  # also where it is run as __main__
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")

@@ -42,7 +42,7 @@ def pytest_addoption(parser):
 
 
 # These files take longest: they are begun first, so that no long test is left over for the end.
-LONG = ("test_train", "test_failures", "test_options", "test_steps", "test_every_data_set")
+LONG = ("test_train", "test_failures", "test_options", "test_step", "test_every_data_set")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -125,7 +125,7 @@ def records(tmp_path_factory):
 @pytest.fixture(scope="session")
 def finished(records, tmp_path_factory):
     """A short run that nothing disturbed: its workdir and what it returned."""
-    from hourglass_jax import train
+    from hourglass_jax.training import train
 
     workdir = tmp_path_factory.mktemp("finished") / "run"
     return workdir, train.train_and_evaluate(small_synthetic(records), workdir)
@@ -134,8 +134,8 @@ def finished(records, tmp_path_factory):
 @pytest.fixture
 def predictions():
     """30 people with LSP's joints, some not labelled, some hidden, predicted somewhat wrong."""
-    from hourglass_jax.pose.skeleton import LSP
-    from hourglass_jax.predictions import Predictions
+    from hourglass_jax.data.skeleton import LSP
+    from hourglass_jax.evaluation.predictions import Predictions
 
     rng = np.random.default_rng(0)
     people, joints = 30, LSP.num_joints

@@ -40,7 +40,7 @@ COMMAND = """
 import json, pathlib, sys
 sys.path.insert(0, sys.argv[1])
 import conftest
-from hourglass_jax import train
+from hourglass_jax.training import train
 config = conftest.small_synthetic(pathlib.Path(sys.argv[2]))
 config.update_from_flattened_dict(json.loads(sys.argv[4]))
 if __name__ == "__main__":

@@ -131,10 +131,10 @@ def test_an_unknown_joint_in_a_skeleton(tmp_path):
     """Through the command: a data set whose skeleton has a limb to a joint that it lacks."""
     program = (
         "from hourglass_jax import main\n"
-        "from hourglass_jax.pose import skeleton\n"
+        "from hourglass_jax.data import skeleton\n"
         "import sys\n"
         "sys.argv = ['main', '--config=configs/synthetic.py']\n"
-        "from hourglass_jax import train\n"
+        "from hourglass_jax.training import train\n"
         "def wrong(*unused):\n"
         "    skeleton.Skeleton('mouse', ('nose', 'tail'), (), (('nose', 'tial'),))\n"
         "train.train_and_evaluate = wrong\n"

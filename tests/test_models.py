@@ -14,9 +14,10 @@ import scipy.io
 from conftest import ROOT, load_config
 from PIL import Image
 
-from hourglass_jax import PoseEstimator, checkpoint
-from hourglass_jax.pose import metrics
-from hourglass_jax.pose.skeleton import LSP
+from hourglass_jax import PoseEstimator
+from hourglass_jax.checkpoint import store as checkpoint
+from hourglass_jax.data.skeleton import LSP
+from hourglass_jax.tasks.single_pose import metrics
 
 CARD = (checkpoint.MODELS / "README.md").read_text()
 

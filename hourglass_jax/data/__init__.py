@@ -5,15 +5,12 @@ import importlib
 from hourglass_jax.errors import UserError
 
 BUILDERS = {
-    "coco": "hourglass_jax.data.coco.coco_pose_dataset_builder:CocoPose",
-    "custom": "hourglass_jax.data.custom.custom_pose_dataset_builder:CustomPose",
-    "flic": "hourglass_jax.data.flic.flic_pose_dataset_builder:FlicPose",
-    "mpii": "hourglass_jax.data.mpii.mpii_pose_dataset_builder:MpiiPose",
-    "lsp": "hourglass_jax.data.lsp.lsp_pose_dataset_builder:LspPose",
-    "synthetic_people": (
-        "hourglass_jax.data.synthetic_people.synthetic_people_pose_dataset_builder:"
-        "SyntheticPeoplePose"
-    ),
+    "coco": "hourglass_jax.data.coco.source:CocoPose",
+    "custom": "hourglass_jax.data.custom.source:CustomPose",
+    "flic": "hourglass_jax.data.flic.source:FlicPose",
+    "mpii": "hourglass_jax.data.mpii.source:MpiiPose",
+    "lsp": "hourglass_jax.data.lsp.source:LspPose",
+    "synthetic_people": ("hourglass_jax.data.synthetic_people.source:SyntheticPeoplePose"),
 }
 
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from hourglass_jax.errors import UserError
 
 _HERE = pathlib.Path(__file__).parent
-_NAMES = ("records", "photographs", "jpeg", "keypoint_json", "keypoint_csv")
+_PACKAGE = _HERE.parent
 _SHARED_CODE = [
-    *(_HERE / f"{name}.py" for name in _NAMES),
-    *(_HERE.parent / f"pose/{name}.py" for name in ("cutout", "geometry", "skeleton")),
-    _HERE.parent / "photo.py",
+    *(_HERE / f"{name}.py" for name in ("records", "images", "jpeg", "skeleton")),
+    *sorted((_HERE / "formats").glob("*.py")),
+    *(_PACKAGE / f"image/{name}.py" for name in ("crop", "geometry", "io")),
 ]
 
 

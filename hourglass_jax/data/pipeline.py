@@ -17,7 +17,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from hourglass_jax.data import augment, photographs, records
+from hourglass_jax.data import augment, records
+from hourglass_jax.data import images as photographs
 from hourglass_jax.errors import RunError, UserError
 
 _PART = 16  # records that are made into examples in one call, at most

@@ -21,9 +21,10 @@ from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 
 from hourglass_jax.data import fingerprint, jpeg
+from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
-from hourglass_jax.pose import cutout, geometry
-from hourglass_jax.pose.skeleton import Skeleton
+from hourglass_jax.image import crop as cutout
+from hourglass_jax.image import geometry
 
 # JAX owns the accelerators; TensorFlow only feeds it.
 for kind in ("GPU", "TPU"):

@@ -19,11 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hourglass_jax import checkpoint, command
-from hourglass_jax.checkpoint import Trained
+from hourglass_jax.checkpoint import store as checkpoint
+from hourglass_jax.checkpoint.store import Trained
 from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.image import geometry
 from hourglass_jax.interop import onnx_graph
-from hourglass_jax.pose import geometry, heatmap
+from hourglass_jax.runtime import command_line as command
+from hourglass_jax.tasks.single_pose import heatmap
 
 logger = logging.getLogger("hourglass_jax.interop.export")  # also where it is __main__
 OUTPUTS = ("heatmaps", "joints")

@@ -6,10 +6,10 @@ transposition and the last.
 
 import numpy as np
 
-from hourglass_jax.checkpoint import Trained
-from hourglass_jax.layers import EPSILON
-from hourglass_jax.model import StackedHourglass
-from hourglass_jax.pose.skeleton import Skeleton
+from hourglass_jax.checkpoint.store import Trained
+from hourglass_jax.data.skeleton import Skeleton
+from hourglass_jax.nn.layers import EPSILON
+from hourglass_jax.nn.stacked_hourglass import StackedHourglass
 
 # Old enough for the runtimes of 2022 and later.
 OPSET, IR_VERSION = 17, 8

@@ -14,10 +14,11 @@ import tempfile
 import jax
 import numpy as np
 
-from hourglass_jax import checkpoint, command
-from hourglass_jax.checkpoint import Checkpoints
+from hourglass_jax.checkpoint import store as checkpoint
+from hourglass_jax.checkpoint.store import Checkpoints
 from hourglass_jax.errors import UserError
-from hourglass_jax.steps import TrainState
+from hourglass_jax.runtime import command_line as command
+from hourglass_jax.training.step import TrainState
 
 
 def package(source: pathlib.Path, output: pathlib.Path) -> int:

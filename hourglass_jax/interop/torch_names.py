@@ -11,7 +11,7 @@ orders and residual modules there are. `name` gives its name for a module of our
 import re
 from collections.abc import Iterable
 
-from hourglass_jax.model import Normalisation
+from hourglass_jax.nn.stacked_hourglass import Normalisation
 
 
 class Princeton:

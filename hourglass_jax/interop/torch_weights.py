@@ -20,15 +20,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from hourglass_jax import command
-from hourglass_jax.checkpoint import Checkpoints
+from hourglass_jax.checkpoint.store import Checkpoints
+from hourglass_jax.data import skeleton as skeletons
+from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
 from hourglass_jax.interop import torch_file
 from hourglass_jax.interop.torch_names import Bearpaw, Princeton
-from hourglass_jax.model import Normalisation, StackedHourglass
-from hourglass_jax.pose import skeleton as skeletons
-from hourglass_jax.pose.skeleton import Skeleton
-from hourglass_jax.steps import TrainState
+from hourglass_jax.nn.stacked_hourglass import Normalisation, StackedHourglass
+from hourglass_jax.runtime import command_line as command
+from hourglass_jax.training.step import TrainState
 
 logger = logging.getLogger("hourglass_jax.interop.torch_weights")  # also where it is __main__
 # What the published networks were trained on, px.

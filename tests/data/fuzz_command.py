@@ -16,8 +16,10 @@ import time
 
 from absl import flags
 
-from hourglass_jax import evaluate, main, train
+from hourglass_jax import main
 from hourglass_jax.errors import UserError
+from hourglass_jax.evaluation import evaluate
+from hourglass_jax.training import train
 
 
 def run_one(arguments: list[str]) -> tuple[int, str]:

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from hourglass_jax.data import augment, jpeg
 from hourglass_jax.data.records import Limits
-from hourglass_jax.pose import geometry, heatmap
-from hourglass_jax.pose.skeleton import LSP
+from hourglass_jax.data.skeleton import LSP
+from hourglass_jax.image import geometry
+from hourglass_jax.tasks.single_pose import heatmap
 
 CROP = augment.Crop(64, sigma=1.0, flip_order=tuple(LSP.flip_order.tolist()))
 NONE = augment.Augmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -9,10 +9,10 @@ from conftest import load_config
 from PIL import Image
 from pycocotools.cocoeval import COCOeval
 
-from hourglass_jax.data.coco import coco_pose_dataset_builder as coco
+from hourglass_jax.data.coco import source as coco
 from hourglass_jax.data.pipeline import prepare
+from hourglass_jax.data.skeleton import COCO
 from hourglass_jax.errors import UserError
-from hourglass_jax.pose.skeleton import COCO
 
 
 def write_coco(folder, pictures=6):

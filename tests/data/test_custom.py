@@ -8,8 +8,9 @@ import pytest
 from conftest import load_config
 from PIL import Image
 
-from hourglass_jax.data import keypoint_csv, keypoint_json
-from hourglass_jax.data.custom import custom_pose_dataset_builder as custom
+from hourglass_jax.data.custom import source as custom
+from hourglass_jax.data.formats import coco_json as keypoint_json
+from hourglass_jax.data.formats import deeplabcut as keypoint_csv
 from hourglass_jax.data.pipeline import prepare
 from hourglass_jax.errors import UserError
 

@@ -12,8 +12,8 @@ from test_custom import write_json
 from test_flic import write as write_flic
 from test_mpii import ABSENT, NUM_IMAGES, first_people
 
-from hourglass_jax import train
 from hourglass_jax.errors import UserError
+from hourglass_jax.training import train
 
 
 def make_mpii(folder):

@@ -7,10 +7,10 @@ from conftest import load_config
 from mpii_files import structs
 from PIL import Image
 
-from hourglass_jax.data.flic import flic_pose_dataset_builder as flic
+from hourglass_jax.data.flic import source as flic
 from hourglass_jax.data.pipeline import prepare
+from hourglass_jax.data.skeleton import FLIC
 from hourglass_jax.errors import UserError
-from hourglass_jax.pose.skeleton import FLIC
 
 TRAIN, TEST = 20, 6
 

@@ -9,8 +9,8 @@ import scipy.io
 from conftest import load_config, write_lsp
 from PIL import Image
 
-from hourglass_jax.data.lsp import alike
-from hourglass_jax.data.lsp import lsp_pose_dataset_builder as lsp
+from hourglass_jax.data.lsp import near_duplicates as alike
+from hourglass_jax.data.lsp import source as lsp
 from hourglass_jax.data.pipeline import prepare
 from hourglass_jax.errors import UserError
 

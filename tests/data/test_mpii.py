@@ -11,14 +11,14 @@ import scipy.io
 from conftest import load_config
 from PIL import Image
 
-from hourglass_jax import visualize
 from hourglass_jax.data.mpii import annotations, submission
-from hourglass_jax.data.mpii import mpii_pose_dataset_builder as mpii
+from hourglass_jax.data.mpii import source as mpii
 from hourglass_jax.data.pipeline import prepare
+from hourglass_jax.data.skeleton import MPII
 from hourglass_jax.errors import UserError
-from hourglass_jax.pose import geometry
-from hourglass_jax.pose.metrics import pckh
-from hourglass_jax.pose.skeleton import MPII
+from hourglass_jax.image import draw as visualize
+from hourglass_jax.image import geometry
+from hourglass_jax.tasks.single_pose.metrics import pckh
 
 NUM_IMAGES = 120
 ABSENT = sum(len(indices) for indices in mpii.customary_split().values())
@@ -138,7 +138,7 @@ def test_missing_and_broken_pictures_are_named(tmp_path):
 
 def prepared(folder, data_dir, lack):
     """Builds where only `lack` pictures may be missing, whoever the file itself lacks."""
-    from hourglass_jax.data import photographs
+    from hourglass_jax.data import images as photographs
 
     entries = annotations.read(folder / mpii.ANNOTATIONS)
     train = mpii.split(entries, ABSENT)["train"]

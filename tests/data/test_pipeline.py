@@ -5,7 +5,7 @@ import pytest
 from conftest import small_synthetic
 
 from hourglass_jax.data import augment, pipeline
-from hourglass_jax.pose import geometry
+from hourglass_jax.image import geometry
 
 PEOPLE, HELD_OUT = 23, 11
 

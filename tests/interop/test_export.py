@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from hourglass_jax import StackedHourglass
-from hourglass_jax.checkpoint import Trained
+from hourglass_jax.checkpoint.store import Trained
+from hourglass_jax.data.skeleton import LSP
 from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.interop import export
-from hourglass_jax.model import Normalisation
-from hourglass_jax.pose.skeleton import LSP
+from hourglass_jax.nn.stacked_hourglass import Normalisation
 
 SIDE = 48  # heatmaps of 12 px: no power of two
 # What somebody else would write: JAX or ONNX Runtime, a file, pictures.

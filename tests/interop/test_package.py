@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hourglass_jax import StackedHourglass, checkpoint
-from hourglass_jax.checkpoint import Checkpoints
+from hourglass_jax import StackedHourglass
+from hourglass_jax.checkpoint import store as checkpoint
+from hourglass_jax.checkpoint.store import Checkpoints
+from hourglass_jax.data.skeleton import LSP
 from hourglass_jax.errors import UserError
 from hourglass_jax.interop import package
-from hourglass_jax.pose.skeleton import LSP
-from hourglass_jax.steps import TrainState
+from hourglass_jax.training.step import TrainState
 
 MODEL = {"num_stacks": 1, "features": 8, "order": 1, "stem_features": 4}
 

@@ -12,10 +12,12 @@ import pytest
 from conftest import ROOT, small_synthetic
 from test_torch_weights import BEARPAW_MEAN, bearpaw, fill
 
-from hourglass_jax import PoseEstimator, checkpoint, train
+from hourglass_jax import PoseEstimator
+from hourglass_jax.checkpoint import store as checkpoint
 from hourglass_jax.errors import UserError
 from hourglass_jax.interop import torch_file
 from hourglass_jax.interop.torch_weights import convert, from_state_dict
+from hourglass_jax.training import train
 
 
 class Evil:

@@ -1,0 +1,288 @@
+"""Checkpoints: the only file that knows Orbax. Save, resume, and read the best one.
+
+A step's folder holds the state and, as JSON, what the state means: format, step, config, skeleton,
+normalisation and the fingerprint of the records. A checkpoint alone is therefore enough to predict.
+"""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import math
+import pathlib
+import shutil
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from hourglass_jax.data.skeleton import Skeleton
+from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.nn.stacked_hourglass import Normalisation, StackedHourglass, make_model
+from hourglass_jax.runtime import distributed
+
+logger = logging.getLogger(__name__)
+FORMAT = 1
+# Networks that come with the package, each one step's folder.
+MODELS = pathlib.Path(__file__).parent.parent / "models"
+
+
+class DamagedError(UserError):
+    """A checkpoint that cannot be read."""
+
+
+class Checkpoints:
+    """The checkpoints of one workdir: the latest ones, and the best by a metric."""
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *unused) -> None:
+        self.close()
+
+    def __init__(
+        self, workdir: pathlib.Path, metric: str | None, keep: int = 1, *, read_only: bool = False
+    ):
+        """Opens a workdir's checkpoints; a reader may leave the metric open, as they have one."""
+        self.metric = metric
+        self.folder = workdir.absolute() / "checkpoints"
+        self._check_figures(read_only)
+        # `max_to_keep` with a best function would evict the latest step; both must stay.
+        policy = checkpoint_managers.AnyPreservationPolicy(
+            [
+                checkpoint_managers.LatestN(keep),
+                checkpoint_managers.BestN(
+                    n=1, get_metric_fn=self._figure, keep_checkpoints_without_metrics=False
+                ),
+            ]
+        )
+        self._manager = ocp.CheckpointManager(
+            self.folder,
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy,
+                best_fn=self._figure,
+                # A reader must not sweep away what a training run beside it is writing.
+                cleanup_tmp_directories=not read_only,
+                create=not read_only,
+                read_only=read_only,
+                enable_async_checkpointing=True,
+            ),
+            item_names=("state", "metadata"),
+        )
+
+    def _check_figures(self, read_only: bool) -> None:
+        """Orbax reads the figures of all steps at once: sets those aside that cannot be read."""
+        steps = _steps(self.folder)
+        for step in steps:
+            path = self.folder / str(step) / "metrics" / "metrics"
+            try:
+                if path.exists():
+                    json.loads(path.read_text())
+            except (OSError, ValueError) as error:
+                damaged = _damaged(self.folder / str(step), error)
+                if read_only or len(steps) == 1:
+                    raise damaged from error
+                self._move_aside(step, damaged)
+
+    def _figure(self, metrics: dict) -> float:
+        if self.metric is None:
+            return max(metrics.values(), default=-math.inf)
+        return metrics.get(self.metric, -math.inf)
+
+    @property
+    def latest(self) -> int | None:
+        return self._manager.latest_step()
+
+    @property
+    def best(self) -> int | None:
+        """The step with the best figure; the latest where none was measured."""
+        best = self._manager.best_step()
+        return self.latest if best is None else best
+
+    def save(self, state: Any, metadata: dict, figure: float | None) -> None:
+        """Writes the state in the background, under the number of its updates.
+
+        Raises:
+          RunError: this or the checkpoint before it could not be written.
+        """
+        step = int(state.step)
+        with self._writing():  # which also tells how the last one ended
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.PyTreeSave(state),
+                    metadata=ocp.args.JsonSave({"format": FORMAT, "step": step, **metadata}),
+                ),
+                metrics=None if figure is None else {self.metric: figure},
+            )
+
+    @contextlib.contextmanager
+    def _writing(self):
+        try:
+            yield
+        except Exception as error:  # whatever Orbax and TensorStore make of a full disk
+            if jax.process_count() > 1 and isinstance(error, jax.errors.JaxRuntimeError):
+                raise  # another process is gone
+            raise RunError(
+                f"a checkpoint could not be written to {self.folder} ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:300]}); with room and rights there, the same "
+                f"command goes on from the one before it"
+            ) from error
+
+    def metadata(self, step: int) -> dict:
+        """Returns what was saved beside the state of a step; see `read_metadata`."""
+        return read_metadata(self.folder / str(step))
+
+    def restore(self, step: int, like: Any) -> Any:
+        """Returns of a step's state what `like` has; see `read_state`."""
+        return read_state(self.folder / str(step), like)
+
+    def set_aside(self, step: int, error: DamagedError) -> None:
+        """Moves a damaged checkpoint out of the way, so that the one before it is the latest.
+
+        Raises:
+          DamagedError: there is none before it, and the run would begin anew.
+        """
+        if len(self._manager.all_steps()) == 1:
+            raise error
+        self._move_aside(step, error)
+        self._manager.reload()
+
+    def _move_aside(self, step: int, error: DamagedError) -> None:
+        aside = self.folder.parent / f"damaged-{step}"
+        logger.warning("%s; it is now %s", error, aside)
+        if distributed.is_first():
+            shutil.rmtree(aside, ignore_errors=True)
+            (self.folder / str(step)).rename(aside)
+        distributed.wait_for_all(f"set aside {step}")
+
+    def close(self) -> None:
+        """Waits for what is being written; raises RunError where that failed."""
+        with self._writing():
+            self._manager.close()
+
+
+def read_metadata(folder: pathlib.Path) -> dict:
+    """Returns what was saved beside the state in a step's folder.
+
+    Raises:
+      DamagedError: it cannot be read.
+      UserError: the checkpoint is of a format that this version does not know.
+    """
+    metadata = _read(folder, metadata=ocp.args.JsonRestore())
+    if metadata.get("format") != FORMAT:
+        raise UserError(
+            f"{folder} has format {metadata.get('format')!r}, and this version reads format "
+            f"{FORMAT}; use the version that wrote it"
+        )
+    return metadata
+
+
+def read_state(folder: pathlib.Path, like: Any) -> Any:
+    """Returns of the state in a step's folder what `like` has, with its shapes and sharding.
+
+    Raises:
+      DamagedError: it cannot be read.
+    """
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    args = ocp.args.PyTreeRestore(
+        abstract,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+        partial_restore=True,
+    )
+    return _read(folder, state=args)
+
+
+def _read(folder: pathlib.Path, **item) -> Any:
+    content = failure = None
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+            content = reader.restore(folder, args=ocp.args.Composite(**item))[next(iter(item))]
+    except (PermissionError, MemoryError) as error:
+        raise RunError(f"the checkpoint {folder} cannot be read ({error})") from error
+    except Exception as error:  # Orbax, TensorStore and JSON raise whatever they come upon
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise
+        failure = error
+    # What one process cannot read is of no use to the others, and they have to go the same way.
+    if not distributed.gather(np.array(failure is None)).all():
+        raise _damaged(folder, failure) from failure
+    return content
+
+
+def _damaged(folder: pathlib.Path, error: Exception | None) -> DamagedError:
+    reason = "by another process"
+    if error is not None:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return DamagedError(
+        f"the checkpoint {folder} cannot be read ({reason}); move the folder away to use the one "
+        f"before it, if there is one"
+    )
+
+
+def _steps(folder: pathlib.Path) -> list[int]:
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What a checkpoint alone tells: a network, its variables and what they were trained with."""
+
+    model: StackedHourglass
+    variables: dict
+    skeleton: Skeleton
+    normalisation: Normalisation
+    input_size: int
+    where: pathlib.Path
+
+
+def load(path: str | pathlib.Path, flag: str = "--checkpoint") -> Trained:
+    """Reads a checkpoint by itself, its averaged variables where it has them.
+
+    Args:
+      path: a workdir (its best step), its folder of checkpoints, one step's folder, or the name of
+        a network that comes with the package.
+      flag: that named the path, for messages.
+
+    Raises:
+      UserError: there is no checkpoint, or it cannot be read.
+    """
+    folder = _locate(pathlib.Path(path), flag)
+    metadata = read_metadata(folder)
+    config = metadata["config"]
+    skeleton = Skeleton(**metadata["skeleton"])
+    model = make_model(config["model"], skeleton.num_joints)
+    side = config["model"]["input_size"]
+    shapes = jax.eval_shape(
+        lambda: model.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), train=False)
+    )
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes)
+    if config["ema_decay"]:
+        variables = read_state(folder, {"ema": like})["ema"]
+    else:
+        variables = read_state(folder, like)
+    mean = tuple(metadata["normalisation"]["mean"])
+    return Trained(model, variables, skeleton, Normalisation(mean), side, folder)
+
+
+def _locate(path: pathlib.Path, flag: str) -> pathlib.Path:
+    """Returns a step's folder: the one that is named, or that of a workdir's best step."""
+    ours = sorted(folder.name for folder in MODELS.glob("*") if folder.is_dir())
+    if str(path) in ours and not path.exists():
+        return MODELS / path
+    full = path.resolve()
+    if (full / "state").is_dir() and (full / "metadata").is_dir():
+        return full
+    workdir = full.parent if full.name == "checkpoints" else full
+    if _steps(workdir / "checkpoints"):
+        with Checkpoints(workdir, None, read_only=True) as checkpoints:
+            return checkpoints.folder / str(checkpoints.best)
+    what = "holds no checkpoint" if path.exists() else "does not exist"
+    raise UserError(
+        f"{flag}={path} {what}; give a run's workdir, such as runs/synthetic, one step's folder in "
+        f"its checkpoints/, or a network that comes with the package: {', '.join(ours)}"
+    )

@@ -1,0 +1,306 @@
+"""Pictures in, poses out: the estimator's geometry, and the command over files and videos."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from hourglass_jax import PoseEstimator, StackedHourglass, predict
+from hourglass_jax.data.skeleton import Skeleton
+from hourglass_jax.errors import UserError
+from hourglass_jax.inference.estimator import _to_scale_one
+
+SKELETON = Skeleton(
+    name="three",
+    joints=("left_hand", "right_hand", "head"),
+    pairs=(("left_hand", "right_hand"),),
+    limbs=(("head", "left_hand"), ("head", "right_hand")),
+)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network of two stacks that says something of every picture, though nothing sensible."""
+    model = StackedHourglass(num_stacks=2, num_joints=3, features=8, order=1, stem_features=4)
+    variables = model.lazy_init(jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), "float32"))
+    rng = np.random.default_rng(0)
+    for stack in ("stack0", "stack1"):
+        kernel = variables["params"][stack]["heatmaps"]["kernel"]
+        variables["params"][stack]["heatmaps"]["kernel"] = rng.normal(size=kernel.shape) * 0.1
+    return model, variables
+
+
+@pytest.fixture(scope="module")
+def estimator(network):
+    return PoseEstimator(*network, SKELETON, input_size=32, batch_size=4)
+
+
+@pytest.fixture
+def picture():
+    rng = np.random.default_rng(1)
+    noise = rng.integers(0, 256, (12, 10, 3), dtype=np.uint8)
+    return cv2.resize(noise, (80, 96), interpolation=cv2.INTER_CUBIC)
+
+
+BOXES = np.array(
+    [[10.0, 8, 40, 64], [30, 20, 40, 30], [-20, -10, 60, 60], [5, 5, 3, 3], [0, 9, 80, 80]]
+)
+
+
+def test_the_number_of_boxes_does_not_matter(estimator, picture):
+    together = estimator(picture, BOXES)
+    assert together.joints.shape == (5, 3, 2) and together.scores.shape == (5, 3)
+    assert together.names == SKELETON.joints
+    for i, box in enumerate(BOXES):
+        alone = estimator(picture, box)
+        np.testing.assert_allclose(alone.joints[0], together.joints[i], atol=1e-3)
+        np.testing.assert_allclose(alone.scores[0], together.scores[i], atol=1e-5)
+    assert estimator(picture, []).joints.shape == (0, 3, 2)
+
+
+class Dot:
+    """In place of a network: every heatmap is the picture's brightness."""
+
+    num_stacks, num_joints = 1, 3
+
+    def clone(self, **unused):
+        return self
+
+    def apply(self, variables, pictures, train):
+        batch, height, width, _ = pictures.shape
+        bright = pictures.mean(-1).reshape(batch, height // 4, 4, width // 4, 4).mean((2, 4))
+        return jnp.repeat(bright[:, None, ..., None], 3, axis=-1)
+
+
+@pytest.mark.parametrize("scales", [(1.0,), (0.8,), (1.25,), (0.8, 1.0, 1.25)], ids=str)
+@pytest.mark.parametrize("box", [[200, 100, 96, 128], [170, 90, 200, 150]], ids=str)
+def test_a_joint_is_found_where_it_is(scales, box):
+    """A blob at a known place of the picture, off the middle of the box."""
+    place = np.array([231.0, 187.0])
+    y, x = np.mgrid[:400, :500]
+    blob = np.exp(-((x - place[0]) ** 2 + (y - place[1]) ** 2) / (2 * 5.0**2))
+    picture = np.repeat((255 * blob).astype(np.uint8)[..., None], 3, -1)
+    options = {"input_size": 128, "scales": scales, "decode": "refined"}
+    found = PoseEstimator(Dot(), {}, SKELETON, **options)(picture, box)
+    # A heatmap's pixel is up to 10 px of the picture.
+    np.testing.assert_allclose(found.joints[0], np.tile(place, (3, 1)), atol=1.5)
+
+
+def test_no_box_is_the_picture(estimator, picture):
+    whole = estimator(picture)
+    # The crop for a box is 1.25 times as large: 96 px here.
+    expected = estimator(picture, [(80 - 76.8) / 2, (96 - 76.8) / 2, 76.8, 76.8])
+    np.testing.assert_allclose(whole.joints, expected.joints, atol=1e-3)
+
+
+def test_poses_move_with_what_is_in_the_picture(estimator, picture):
+    poses = estimator(picture, BOXES[0])
+    moved = np.zeros((150, 140, 3), np.uint8)
+    moved[40:136, 25:105] = picture
+    found = estimator(moved, BOXES[0] + [25, 40, 0, 0])
+    np.testing.assert_allclose(found.joints, poses.joints + np.array([25, 40]), atol=1e-3)
+
+
+def test_a_mirror_image_has_the_mirrored_pose(estimator, picture):
+    x, y, width, height = BOXES[1]
+    poses = estimator(picture, BOXES[1])
+    found = estimator(picture[:, ::-1].copy(), [80 - x - width, y, width, height])
+    mirrored = (poses.joints * [-1, 1] + [79, 0])[:, [1, 0, 2]]
+    np.testing.assert_allclose(found.joints, mirrored, atol=1e-3)
+    # OpenCV samples at 32nds of a pixel.
+    np.testing.assert_allclose(found.scores, poses.scores[:, [1, 0, 2]], atol=1e-3)
+
+
+def test_earlier_stacks(network, estimator, picture):
+    model, variables = network
+    first = PoseEstimator(model, variables, SKELETON, input_size=32, num_stacks=1, flip_test=False)
+    poses = first(picture, BOXES[0], heatmaps=True)
+    both = PoseEstimator(model, variables, SKELETON, input_size=32, flip_test=False)
+    assert (poses.heatmaps != both(picture, BOXES[0], heatmaps=True).heatmaps).any()
+    alone = {
+        kind: {name: v for name, v in tree.items() if name != "stack1"}
+        for kind, tree in variables.items()
+    }
+    short = PoseEstimator(
+        model.clone(num_stacks=1), alone, SKELETON, input_size=32, flip_test=False
+    )
+    np.testing.assert_allclose(poses.joints, short(picture, BOXES[0]).joints, atol=1e-4)
+
+
+def test_scales_are_brought_back_to_one(network, picture):
+    # A peak 6 px right of the middle of 16, in a crop that shows people twice as large.
+    heatmaps = np.zeros((1, 16, 16, 1), np.float32)
+    heatmaps[0, 7:9, 13:15] = 1
+    found = np.asarray(_to_scale_one(heatmaps, 2.0))[0, ..., 0]
+    y, x = np.mgrid[:16, :16]
+    assert (found * x).sum() / found.sum() == pytest.approx(7.5 + 6 / 2)
+    assert (found * y).sum() / found.sum() == pytest.approx(7.5)
+    estimator = PoseEstimator(*network, SKELETON, input_size=32, scales=(0.8, 1, 1.25))
+    assert estimator(picture, BOXES).joints.shape == (5, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"num_stacks": 3}, "num_stacks=3: this network has 2"),
+        ({"num_stacks": 0}, "num_stacks=0"),
+        ({"decode": "best"}, "decode='best'"),
+        ({"scales": (0,)}, "scales"),
+        ({"batch_size": 0}, "batch_size=0"),
+    ],
+    ids=str,
+)
+def test_impossible_options(network, options, says):
+    with pytest.raises(UserError, match=says):
+        PoseEstimator(*network, SKELETON, **options)
+
+
+NONE = [[1, 2, 3], [0, 0, 0, 5], [0, 0, np.nan, 5], "person", [[1, 2, 3, 4, 0.9, 0]] * 2]
+
+
+@pytest.mark.parametrize("box", NONE, ids=str)
+def test_boxes_that_are_none(estimator, picture, box):
+    with pytest.raises(UserError, match="box"):
+        estimator(picture, box)
+
+
+@pytest.fixture
+def folder(tmp_path, picture):
+    inputs = tmp_path / "in"
+    (inputs / "deeper").mkdir(parents=True)
+    for name in ("a.jpg", "a.png", "deeper/b.png"):
+        Image.fromarray(picture).save(inputs / name)
+    Image.new("RGB", (1, 1)).save(inputs / "one.png")
+    (inputs / "broken.jpg").write_text("no picture")
+    return inputs
+
+
+def rows_of(output):
+    with (output / "predictions.csv").open() as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_a_folder(finished, folder, tmp_path, capsys):
+    output = tmp_path / "out"
+    flags = [f"--checkpoint={finished[0]}", f"--output={output}", "--heatmaps"]
+    assert predict.main([*flags, f"--input={folder}"]) == 1  # one is broken
+    assert "broken.jpg cannot be read" in capsys.readouterr().err
+    people = json.loads((output / "predictions.json").read_text())
+    assert [p["image_id"] for p in people] == ["a.jpg", "a.png", "deeper/b.png", "one.png"]
+    assert all(len(p["keypoints"]) == 3 * 16 and p["category_id"] == 1 for p in people)
+    assert len(rows_of(output)) == 4 * 16
+    drawn = {str(p.relative_to(output)) for p in output.rglob("*.jpg")}
+    names = ("a.jpg", "a.png.jpg", "deeper/b.jpg", "one.jpg")
+    assert drawn == {f"{kind}/{name}" for kind in ("overlays", "heatmaps") for name in names}
+    assert np.load(output / "heatmaps/a.npz")["heatmaps"].shape == (1, 16, 16, 16)
+    # A step's folder is one wherever it lies.
+    step = tmp_path / "best"
+    shutil.copytree(finished[0] / "checkpoints/8", step)
+    flags = [f"--checkpoint={step}", f"--output={tmp_path / 'beside'}"]
+    assert predict.main([*flags, f"--input={folder}/*.png"]) == 0
+    # What it drew is not taken for input, where the folder holds both.
+    shutil.rmtree(tmp_path / "beside")
+    inside = [f"--checkpoint={finished[0]}", f"--input={tmp_path}", f"--output={output}"]
+    assert predict.main(inside) == 1
+    people = json.loads((output / "predictions.json").read_text())
+    assert {p["image_id"].partition("/")[0] for p in people} == {"in"}
+    inside = [f"--checkpoint={step}", f"--input={tmp_path}/in", f"--output={tmp_path}/in"]
+    assert predict.main(inside) == predict.main(inside) == 1
+    assert len(json.loads((tmp_path / "in/predictions.json").read_text())) == 4
+    # A pattern finds the same, and a step's folder is a checkpoint as well.
+    (step,) = [p for p in (finished[0] / "checkpoints").iterdir() if p.name == "8"]
+    (tmp_path / "boxes.json").write_text('{"a.png": [[1, 2, 30, 40], [5, 5, 20, 20]]}')
+    flags = [f"--checkpoint={step}", f"--output={tmp_path / 'again'}"]
+    flags += [f"--input={folder}/*.png", f"--boxes={tmp_path / 'boxes.json'}"]
+    assert predict.main(flags) == 0
+    people = json.loads((tmp_path / "again/predictions.json").read_text())
+    assert [p["image_id"] for p in people] == ["a.png", "a.png"]
+    assert people[0]["bbox"] == [1, 2, 30, 40]
+
+
+def write_video(path, picture, frames):
+    code = cv2.VideoWriter_fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(path), code, 25.0, picture.shape[1::-1])
+    for _ in range(frames):
+        writer.write(picture)
+    writer.release()
+
+
+def test_a_video(finished, tmp_path, picture):
+    write_video(tmp_path / "walk.mp4", picture, frames=11)
+    output = tmp_path / "out"
+    flags = [f"--checkpoint={finished[0]}", f"--input={tmp_path / 'walk.mp4'}"]
+    assert predict.main([*flags, f"--output={output}", "--box=10,8,40,64"]) == 0
+    rows = rows_of(output)
+    assert [row["image"] for row in rows[::16]] == [f"walk.mp4#{i}" for i in range(11)]
+    capture = cv2.VideoCapture(str(output / "overlays/walk.mp4"))
+    frames = 0
+    while capture.read()[0]:
+        frames += 1
+    assert frames == 11 and capture.get(cv2.CAP_PROP_FPS) == 25
+
+
+PEAK = """
+import resource, sys
+from hourglass_jax import predict
+assert predict.main(sys.argv[1:]) == 0
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_a_video(finished, tmp_path, picture):
+    large = cv2.resize(picture, (1280, 720))
+
+    def peak(frames):
+        video = tmp_path / f"{frames}.mp4"
+        write_video(video, large, frames)
+        flags = [f"--checkpoint={finished[0]}", f"--input={video}", f"--output={tmp_path}/out"]
+        command = [sys.executable, "-c", PEAK, *flags]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return int(done.stdout.splitlines()[-1])
+
+    peak(10)  # compiles
+    assert peak(300) < 1.05 * peak(100)
+
+
+def test_mistakes_are_one_sentence(finished, folder, tmp_path):
+    (tmp_path / "others.json").write_text('{"z.jpg": [[1, 2, 3, 4]]}')
+    good = {
+        "checkpoint": finished[0],
+        "input": folder,
+        "output": tmp_path / "out",
+    }
+    for change, says in (
+        ({"checkpoint": tmp_path}, "holds no checkpoint"),
+        ({"checkpoint": tmp_path / "gone"}, "does not exist"),
+        ({"input": tmp_path / "gone"}, "no picture or video"),
+        ({"output": folder / "a.jpg"}, "choose another folder"),
+        ({"box": "1,2,3"}, "a box is x,y,width,height"),
+        ({"scales": "large"}, "--scales=large"),
+        ({"boxes": tmp_path / "others.json"}, "lists none of the pictures"),
+        ({"num_stacks": 2}, "this network has 1"),
+        ({"num_stacks": "two"}, "num_stacks.*two.*--help"),
+        ({"box": "1,2,-3,4"}, "the last two above 0"),
+    ):
+        with pytest.raises(UserError, match=says):
+            predict.main([f"--{name}={value}" for name, value in (good | change).items()])
+
+
+def test_the_command(tmp_path):
+    command = [sys.executable, "-m", "hourglass_jax.predict", f"--checkpoint={tmp_path}"]
+    result = subprocess.run(
+        [*command, "--input=x", "--output=y"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: --input=x: there is no picture or video of that name")

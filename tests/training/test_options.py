@@ -1,0 +1,59 @@
+"""What a config may ask of a run beyond the paper's: each option once, in a short run."""
+
+import json
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from conftest import small_synthetic
+from short_run import unfinished
+
+from hourglass_jax.errors import UserError
+from hourglass_jax.experiment import Experiment
+from hourglass_jax.training import train
+
+
+def test_epochs_may_be_given_instead_of_steps(records, tmp_path):
+    config = small_synthetic(records)
+    config.update({"num_steps": 0, "num_epochs": 0.7})
+    assert Experiment.from_config(config).num_steps() == 2  # of 8 people each, of 24
+
+
+@pytest.mark.slow
+def test_averaged_parameters_are_what_is_evaluated(records, tmp_path):
+    config = small_synthetic(records)
+    config.update({"num_steps": 2, "ema_decay": 0.999})
+    result = train.train_and_evaluate(config, tmp_path)
+    restored = train.evaluate_only(config, tmp_path)
+    assert restored["metrics"] == result["metrics"]
+    folder = tmp_path / "checkpoints/2/state"
+    state = ocp.PyTreeCheckpointer().restore(folder)
+    kernel = state["params"]["stem"]["conv"]["kernel"]
+    assert (state["ema"]["params"]["stem"]["conv"]["kernel"] != kernel).any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_steps", [14, 3])
+def test_steps_are_profiled_on_request(records, tmp_path, num_steps):
+    config = small_synthetic(records)
+    config.update({"num_steps": num_steps, "profile_steps": 2})
+    config.eval.every_steps = config.checkpoint.every_steps = 14
+    train.train_and_evaluate(config, tmp_path)
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+
+
+def test_statistics_are_computed_anew_into_a_workdir_of_their_own(finished, records, tmp_path):
+    workdir = unfinished(finished, tmp_path / "run")
+    config = small_synthetic(records)
+    result = train.calibrate_batch_norm(config, workdir)
+    assert json.loads((workdir / "calibrated/evaluation.json").read_text()) == result
+    folders = workdir / result["checkpoint"], workdir / "calibrated" / result["checkpoint"]
+    before, after = (ocp.PyTreeCheckpointer().restore(folder / "state") for folder in folders)
+    jax.tree.map(np.testing.assert_array_equal, before["params"], after["params"])
+    assert (
+        before["batch_stats"]["stem"]["bn"]["mean"] != after["batch_stats"]["stem"]["bn"]["mean"]
+    ).all()
+    assert train.evaluate_only(config, workdir / "calibrated")["metrics"] == result["metrics"]
+    with pytest.raises(UserError, match="a calibrated checkpoint already"):
+        train.calibrate_batch_norm(config, workdir)
