@@ -38,7 +38,7 @@ class Variant:
       make: called in the worker with the flags, returns what is timed. It must import what it
         needs: PyTorch's workers have no JAX, and ours no PyTorch.
       torch: whether it needs PyTorch's interpreter.
-      kept: whether memory is kept: PyTorch's by the environment, ours by `startup.keep_memory`.
+      kept: whether memory is kept: PyTorch's by the environment, ours by `keep_freed_memory`.
     """
 
     name: str

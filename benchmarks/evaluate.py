@@ -17,7 +17,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "configs")]
+sys.path.insert(0, str(ROOT))
 
 
 def main():
@@ -27,18 +27,18 @@ def main():
 
     import jax
     import jax.numpy as jnp
-    import synthetic
     from alternate import spread
 
+    from hourglass_jax import config_files
     from hourglass_jax.evaluation.evaluate import all_figures
     from hourglass_jax.evaluation.predictions import make_eval_step, predict_split
     from hourglass_jax.experiment import Experiment
     from hourglass_jax.runtime import sharding, startup
     from hourglass_jax.training import step as steps
 
-    startup.keep_compiled()
-    startup.keep_memory()
-    config = synthetic.get_config()
+    startup.enable_compilation_cache()
+    startup.keep_freed_memory()
+    config = config_files.load("synthetic")
     config.data.num_train = 50
     with tempfile.TemporaryDirectory() as folder:
         config.data.data_dir = folder

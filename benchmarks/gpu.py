@@ -28,10 +28,10 @@ PASSES = ("training step", "forward pass")
 def ours(flags):
     """Returns what queues a step, what waits for all of them, and what tells the memory taken."""
     root = pathlib.Path(__file__).parent.parent
-    sys.path[:0] = [str(root), str(root / "configs")]
+    sys.path.insert(0, str(root))
     import jax
-    import mpii
 
+    from hourglass_jax import config_files
     from hourglass_jax.nn.stacked_hourglass import make_model
     from hourglass_jax.runtime import sharding, startup
     from hourglass_jax.training import optimizer
@@ -39,8 +39,8 @@ def ours(flags):
 
     if jax.default_backend() == "cpu":
         sys.exit("JAX finds no GPU: install the extra cuda; CPUs have train_step.py and predict.py")
-    startup.keep_compiled()
-    config, mesh = mpii.get_config(), sharding.make_mesh(jax.devices()[:1])
+    startup.enable_compilation_cache()
+    config, mesh = config_files.load("mpii"), sharding.make_mesh(jax.devices()[:1])
     config.model.update(num_stacks=flags.stacks, features=FEATURES, dtype=flags.dtype)
     network = make_model(config.model.to_dict(), JOINTS)
     variables = steps.init_variables(network, config.seed)

@@ -225,7 +225,7 @@ def main():
         import cv2
 
         cv2.setNumThreads(1)
-        startup.keep_memory()
+        startup.keep_freed_memory()
         folder = pathlib.Path(flags.folder)
         people = list(np.load(folder / "people.npy", allow_pickle=True))
         made = baseline(people) if flags.worker == "baseline" else stream(people, folder)

@@ -23,9 +23,9 @@ def _network(flags):
     from hourglass_jax.runtime import startup
     from hourglass_jax.training import step as steps
 
-    startup.keep_compiled()
+    startup.enable_compilation_cache()
     if flags.kept:
-        startup.keep_memory()
+        startup.keep_freed_memory()
     model = StackedHourglass(num_stacks=flags.stacks, features=FEATURES)
     return model, steps.init_variables(model, seed=0)
 

@@ -31,8 +31,8 @@ def main():
     from hourglass_jax.checkpoint import store as checkpoint
     from hourglass_jax.runtime import startup
 
-    startup.keep_compiled()
-    startup.keep_memory()
+    startup.enable_compilation_cache()
+    startup.keep_freed_memory()
     results = [json.loads((workdir / "evaluation.json").read_text()) for workdir in flags.workdirs]
     networks = [checkpoint.load(workdir).variables["params"] for workdir in flags.workdirs]
     estimators = [PoseEstimator.from_checkpoint(workdir) for workdir in flags.workdirs]

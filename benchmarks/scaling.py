@@ -18,11 +18,11 @@ import time
 import numpy as np
 
 ROOT = pathlib.Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "configs")]
+sys.path.insert(0, str(ROOT))
 
 import jax  # noqa: E402
-import mpii  # noqa: E402
 
+from hourglass_jax import config_files  # noqa: E402
 from hourglass_jax.nn.stacked_hourglass import make_model  # noqa: E402
 from hourglass_jax.runtime import sharding, startup  # noqa: E402
 from hourglass_jax.training import optimizer  # noqa: E402
@@ -34,7 +34,7 @@ JOINTS = 16
 @functools.cache
 def _compiled_step(stacks: int, features: int, side: int, batch: int, remat: bool = False):
     """Returns the compiled step of configs/mpii.py, its first state's maker, and the model."""
-    config, mesh = mpii.get_config(), sharding.make_mesh(jax.devices()[:1])
+    config, mesh = config_files.load("mpii"), sharding.make_mesh(jax.devices()[:1])
     config.model.update({"num_stacks": stacks, "features": features, "remat": remat})
     model = make_model(config.model.to_dict(), JOINTS)
     rmsprop, _ = optimizer.create_optimizer(config.optimizer, config.num_steps)
@@ -102,7 +102,7 @@ def main():
     add("--base", type=numbers, default="1,128,256,4", help="stacks, features, side, batch")
     add("--rounds", type=int, default=5)
     flags = parser.parse_args()
-    startup.keep_memory()
+    startup.keep_freed_memory()
 
     values = {
         "stacks": flags.stacks,

@@ -1,6 +1,7 @@
-"""The network of hourglass_jax.nn.stacked_hourglass in PyTorch, for the benchmarks to compare with.
+"""The network of hourglass_jax.nn.stacked_hourglass in PyTorch, to compare with.
 
-PyTorch is a dependency of these benchmarks only, never of the project. Modules are named as in
+The benchmarks compare speed and memory, tests/interop/test_torch_parity.py outputs and gradients.
+The package itself does not use it. Modules are named as in
 princeton-vl/pytorch_stacked_hourglass, so that `interop.torch_weights.from_state_dict` reads them.
 What saves PyTorch memory and costs nothing, such as rectifying in place, is done.
 """
@@ -58,16 +59,24 @@ class Hourglass(nn.Module):
 
 
 class StackedHourglass(nn.Module):
-    """Pictures [B, 3, H, W] to the heatmaps of every stack [B, S, K, H/4, W/4]."""
+    """Maps images [B, 3, H, W] to the heatmaps of every stack [B, S, K, H/4, W/4]."""
 
-    def __init__(self, num_stacks: int, num_joints: int = 16, features: int = 256, order: int = 4):
+    def __init__(
+        self,
+        num_stacks: int,
+        num_joints: int = 16,
+        features: int = 256,
+        order: int = 4,
+        stem_features: int = 64,
+    ):
         super().__init__()
+        wide = 2 * stem_features
         self.pre = nn.Sequential(
-            Conv(3, 64, size=7, stride=2, norm=True),
-            Residual(64, 128),
+            Conv(3, stem_features, size=7, stride=2, norm=True),
+            Residual(stem_features, wide),
             nn.MaxPool2d(2),
-            Residual(128, 128),
-            Residual(128, features),
+            Residual(wide, wide),
+            Residual(wide, features),
         )
 
         def each(make, count=num_stacks):
@@ -85,8 +94,8 @@ class StackedHourglass(nn.Module):
         self.outs = each(lambda: Conv(features, num_joints))
         self.merge_features, self.merge_preds = merge(features), merge(num_joints)
 
-    def forward(self, pictures):
-        x = self.pre(pictures)
+    def forward(self, images):
+        x = self.pre(images)
         heatmaps = []
         for i, hourglass in enumerate(self.hgs):
             y = self.features[i](hourglass(x))

@@ -19,15 +19,15 @@ import time
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the TPU is compiled for, not looked for
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
 ROOT = pathlib.Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "configs")]
+sys.path.insert(0, str(ROOT))
 
 import flax.linen as nn  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
-import mpii  # noqa: E402
 import numpy as np  # noqa: E402
 from jax.experimental import topologies  # noqa: E402
 
+from hourglass_jax import config_files  # noqa: E402
 from hourglass_jax.nn.layers import Conv  # noqa: E402
 from hourglass_jax.nn.stacked_hourglass import StackedHourglass, make_model  # noqa: E402
 from hourglass_jax.runtime import sharding  # noqa: E402
@@ -115,7 +115,7 @@ def main():
     parser.add_argument("--sync_batch_norm", action="store_true")
     parser.add_argument("--hlo", help="file to write the compiled program to")
     flags = parser.parse_args()
-    config = mpii.get_config()
+    config = config_files.load("mpii")
     config.model.update({"num_stacks": flags.stacks, "dtype": flags.dtype, "remat": flags.remat})
     config.sync_batch_norm = flags.sync_batch_norm
 

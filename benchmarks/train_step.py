@@ -27,20 +27,20 @@ def batch_of(flags) -> dict[str, np.ndarray]:
 
 def step(flags):
     root = pathlib.Path(__file__).parent.parent
-    sys.path[:0] = [str(root), str(root / "configs")]
+    sys.path.insert(0, str(root))
     import jax
-    import mpii
 
+    from hourglass_jax import config_files
     from hourglass_jax.nn.stacked_hourglass import make_model
     from hourglass_jax.runtime import sharding, startup
     from hourglass_jax.training import optimizer
     from hourglass_jax.training import step as steps
 
     jax.config.update("jax_num_cpu_devices", 1)
-    startup.keep_compiled()
+    startup.enable_compilation_cache()
     if flags.kept:
-        startup.keep_memory()
-    config = mpii.get_config()
+        startup.keep_freed_memory()
+    config = config_files.load("mpii")
     config.model.update({"num_stacks": flags.stacks, "features": FEATURES})
     network, mesh = make_model(config.model.to_dict(), JOINTS), sharding.make_mesh()
     rmsprop, _ = optimizer.create_optimizer(config.optimizer, config.num_steps)

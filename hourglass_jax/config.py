@@ -1,190 +1,196 @@
-"""What a config must hold: checked before anything is built, so that a mistake costs a second."""
+"""The config of a run: what it may hold, checked before anything is built.
 
-import math
+A mistake then costs a second. Fields that belong to a single data set, network or task are
+declared there; here they are collected in `options` and `sections`, and whoever declares them
+checks them by `rules.section`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
+from hourglass_jax import rules
 from hourglass_jax.errors import UserError
-from hourglass_jax.nn.stacked_hourglass import STEMS
-from hourglass_jax.tasks.single_pose import heatmap
-from hourglass_jax.training import optimizer
+from hourglass_jax.rules import SWITCH, Number, OneOf, Shares, Text, Texts, Whole, field
 
 DTYPES = ("float32", "bfloat16", "float64")
+OPTIMIZERS = ("rmsprop", "adam", "muon")
+SCHEDULES = ("constant", "step", "cosine", "plateau")
 
 
-class OneOf(tuple):
-    """Values of which a field must have one."""
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The data set and its records; `options` are the fields that only this data set has."""
 
-    def accepts(self, value: Any) -> bool:
-        return value in self
-
-    def __str__(self):
-        return "one of " + ", ".join(map(str, self))
-
-
-class Number:
-    """A number between two bounds, themselves allowed unless `above`."""
-
-    kind = (int, float)
-
-    def __init__(self, low: float, high: float = math.inf, *, above: bool = False):
-        self.low, self.high, self.above = low, high, above
-
-    def accepts(self, value: Any) -> bool:
-        if not isinstance(value, self.kind) or isinstance(value, bool) or not math.isfinite(value):
-            return False
-        return (self.low < value if self.above else self.low <= value) and value <= self.high
-
-    def __str__(self):
-        name = "a whole number" if self.kind is int else "a number"
-        bound = f"{name} {'above' if self.above else 'of at least'} {self.low}"
-        return bound if self.high == math.inf else f"{bound} and at most {self.high}"
+    dataset: str = field(Text())
+    data_dir: str = field(Text())
+    resolution: int = field(Whole(16))
+    shuffle_buffer: int = field(Whole(1))
+    options: Mapping[str, Any] = rules.others(rules.Anything())
 
 
-class Whole(Number):
-    """A whole number between two bounds."""
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """The network; `options` are the fields that only this network has."""
 
-    kind = int
-
-
-class Shares:
-    """Shares of a run: numbers between 0 and 1, in order."""
-
-    def accepts(self, value: Any) -> bool:
-        inside = isinstance(value, (list, tuple)) and all(Number(0, 1).accepts(v) for v in value)
-        return inside and list(value) == sorted(value)
-
-    def __str__(self):
-        return "a list of numbers between 0 and 1 that rise"
+    input_size: int = field(Whole(8))
+    dtype: str = field(OneOf(DTYPES))
+    remat: bool = field(SWITCH)
+    network: str = field(Text(), default="stacked_hourglass")
+    options: Mapping[str, Any] = rules.others(rules.Anything())
 
 
-class Texts:
-    """Any number of texts."""
+@dataclasses.dataclass(frozen=True)
+class Augment:
+    """How far training images are changed."""
 
-    def accepts(self, value: Any) -> bool:
-        return isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
-
-    def __str__(self):
-        return "a list of texts, such as ('stem/*',)"
-
-
-class Text:
-    def accepts(self, value: Any) -> bool:
-        return isinstance(value, str)
-
-    def __str__(self):
-        return "a text"
+    scale: float = field(Number(0, 1))
+    rotation: float = field(Number(0, 180))
+    rotation_probability: float = field(Number(0, 1))
+    translate: float = field(Number(0, 1))
+    flip: float = field(Number(0, 1))
+    colour: float = field(Number(0, 1))
 
 
-SWITCH = OneOf((False, True))
-FIELDS = {
-    "seed": Whole(0, 2**31 - 1),
-    "batch_size": Whole(1),
-    "num_steps": Whole(0),
-    "num_epochs": Number(0),
-    "log_every_steps": Whole(1),
-    "init_from": Text(),
-    "freeze": Texts(),
-    "sync_batch_norm": SWITCH,
-    "freeze_batch_norm": SWITCH,
-    "accumulate": Whole(1),
-    "ema_decay": Number(0, 1),
-    "profile_steps": Whole(0),
-    "data.dataset": Text(),
-    "data.data_dir": Text(),
-    "data.resolution": Whole(16),
-    "data.shuffle_buffer": Whole(1),
-    "model.num_stacks": Whole(1),
-    "model.order": Whole(1, 8),
-    "model.features": Whole(2),
-    "model.stem_features": Whole(1),
-    "model.num_residuals": Whole(1),
-    "model.input_size": Whole(8),
-    "model.stem": OneOf(STEMS),
-    "model.dtype": OneOf(DTYPES),
-    "model.remat": SWITCH,
-    "heatmap.sigma": Number(0, above=True),
-    "heatmap.zero_target": SWITCH,
-    "augment.scale": Number(0, 1),
-    "augment.rotation": Number(0, 180),
-    "augment.rotation_probability": Number(0, 1),
-    "augment.translate": Number(0, 1),
-    "augment.flip": Number(0, 1),
-    "augment.colour": Number(0, 1),
-    "optimizer.name": OneOf(optimizer.NAMES),
-    "optimizer.learning_rate": Number(0, above=True),
-    "optimizer.schedule": OneOf(optimizer.SCHEDULES),
-    "optimizer.warmup_steps": Whole(0),
-    "optimizer.drop_at": Shares(),
-    "optimizer.drop_factor": Number(0, 1),
-    "optimizer.multipliers": Texts(),
-    "optimizer.patience": Whole(1),
-    "optimizer.clip_norm": Number(0),
-    "eval.every_steps": Whole(1),
-    "eval.batch_size": Whole(1),
-    "eval.flip_test": SWITCH,
-    "eval.decode": OneOf(heatmap.DECODERS),
-    "checkpoint.every_steps": Whole(1),
-    "checkpoint.keep": Whole(1),
-}
-# Fields that only some configs have, and what they depend on.
-OPTIONAL = {
-    "data.manual_dir": Text(),
-    "data.extended": SWITCH,
-    "data.allow_missing": Whole(0),
-    "data.train_json": Text(),
-    "data.validation_json": Text(),
-    "data.image_dir": Text(),
-    "data.validation_image_dir": Text(),
-    "data.detections": Text(),
-    "data.pck_reference": Text(),
-    "data.pck_threshold": Number(0, above=True),
-    "data.drawing_seed": Whole(0),
-    "data.num_train": Whole(1),
-    "data.num_validation": Whole(1),
-}
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """The optimizer and the schedule of its learning rate."""
+
+    name: str = field(OneOf(OPTIMIZERS))
+    learning_rate: float = field(Number(0, above=True))
+    schedule: str = field(OneOf(SCHEDULES))
+    warmup_steps: int = field(Whole(0))
+    drop_at: tuple[float, ...] = field(Shares())
+    drop_factor: float = field(Number(0, 1))
+    multipliers: tuple[str, ...] = field(Texts())
+    patience: int = field(Whole(1))
+    clip_norm: float = field(Number(0))
 
 
-def check(config: ConfigDict, num_devices: int) -> None:
-    """Raises UserError for the first field that is missing, unknown or has an impossible value."""
-    flat = dict(_fields(config.to_dict()))
-    for name, rule in FIELDS.items():
-        if name not in flat:
-            raise UserError(f"the config lacks {name}, {rule}")
-    for name, value in flat.items():
-        rule = FIELDS.get(name) or OPTIONAL.get(name)
-        if rule is None:
-            raise UserError(f"config.{name}={value!r} is no field that anything reads")
-        if not rule.accepts(value):
-            raise UserError(f"config.{name}={value!r} must be {rule}")
-    if config.model.dtype == "float64" and not jax.config.jax_enable_x64:
-        raise UserError("config.model.dtype='float64' needs JAX_ENABLE_X64=1 in the environment")
-    if not config.num_steps and not config.num_epochs:
-        raise UserError("config.num_steps=0 and config.num_epochs=0; one of them must be above 0")
+@dataclasses.dataclass(frozen=True)
+class Eval:
+    """How and how often a network is evaluated; which ways to `decode` there are, a task says."""
 
-    coarsest = 4 * 2**config.model.order
-    if config.model.input_size % coarsest:
-        below = config.model.input_size // coarsest * coarsest
-        raise UserError(
-            f"config.model.input_size={config.model.input_size} is not divisible by {coarsest}, as "
-            f"4 * 2**order must; take {below or coarsest} or {below + coarsest}, or a lower "
-            f"config.model.order"
-        )
-    parts = num_devices * config.accumulate
-    if config.batch_size % parts:
-        below = config.batch_size // parts * parts
-        times = f" times config.accumulate={config.accumulate}" if config.accumulate > 1 else ""
-        raise UserError(
-            f"config.batch_size={config.batch_size} is not divisible by the {num_devices} devices"
-            f"{times}; take {below or parts} or {below + parts}"
-        )
+    every_steps: int = field(Whole(1))
+    batch_size: int = field(Whole(1))
+    flip_test: bool = field(SWITCH)
+    decode: str = field(Text())
 
 
-def _fields(tree: dict, prefix: str = ""):
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _fields(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """How often the state is saved, and how many of the latest checkpoints are kept."""
+
+    every_steps: int = field(Whole(1))
+    keep: int = field(Whole(1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that describes a run; configs/default.py says what each field means.
+
+    `sections` are those that belong to the task, such as `heatmap`.
+    """
+
+    seed: int = field(Whole(0, 2**31 - 1))
+    batch_size: int = field(Whole(1))
+    num_steps: int = field(Whole(0))
+    num_epochs: float = field(Number(0))
+    init_from: str = field(Text())
+    freeze: tuple[str, ...] = field(Texts())
+    sync_batch_norm: bool = field(SWITCH)
+    freeze_batch_norm: bool = field(SWITCH)
+    accumulate: int = field(Whole(1))
+    ema_decay: float = field(Number(0, 1))
+    profile_steps: int = field(Whole(0))
+    log_every_steps: int = field(Whole(1))
+    data: Data
+    model: Model
+    augment: Augment
+    optimizer: Optimizer
+    eval: Eval
+    checkpoint: Checkpoint
+    task: str = field(Text(), default="single_pose")
+    sections: Mapping[str, Mapping[str, Any]] = rules.others(rules.Fields())
+
+    @classmethod
+    def from_dict(cls, values: "Mapping[str, Any] | ConfigDict | Config") -> "Config":
+        """Returns the config of a nested mapping, as in a config file or in config.json.
+
+        Raises:
+          UserError: names the first field that is missing or unknown, or has a value that is not
+            allowed. `options` and `sections` are not checked.
+        """
+        if isinstance(values, Config):
+            return values
+        plain = values.to_dict() if isinstance(values, ConfigDict) else values
+        return rules.section(cls, plain)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the nested form that `from_dict` takes, and that config.json holds."""
+        return rules.to_dict(self)
+
+    def task_sections(self, kinds: Mapping[str, type]) -> dict[str, Any]:
+        """Returns the sections that belong to the task.
+
+        Args:
+          kinds: a dataclass for each section that the task declares.
+
+        Raises:
+          UserError: names a field that is missing or unknown, or whose value is not allowed.
+        """
+        return {
+            name: rules.section(kind, self.sections.get(name, {}), f"{name}.")
+            for name, kind in kinds.items()
+        }
+
+    def check_sections(self, known: Collection[str]) -> None:
+        """Raises UserError for a section that none of the tasks declares.
+
+        Args:
+          known: the names of all tasks' sections.
+        """
+        for name in self.sections:
+            if name not in known:
+                raise rules.unknown_field(name, [*rules.names(Config), *known])
+
+    def check(self, num_devices: int) -> None:
+        """Raises UserError for values that are allowed, but not together or not here."""
+        if self.model.dtype == "float64" and not jax.config.jax_enable_x64:  # type: ignore
+            raise UserError(
+                "config.model.dtype='float64' needs JAX_ENABLE_X64=1 in the environment"
+            )
+        if not self.num_steps and not self.num_epochs:
+            raise UserError(
+                "config.num_steps=0 and config.num_epochs=0; one of them must be above 0"
+            )
+        parts = num_devices * self.accumulate
+        if self.batch_size % parts:
+            below = self.batch_size // parts * parts
+            times = f" times config.accumulate={self.accumulate}" if self.accumulate > 1 else ""
+            raise UserError(
+                f"config.batch_size={self.batch_size} is not divisible by the {num_devices} "
+                f"devices{times}; take {below or parts} or {below + parts}"
+            )
+
+    def check_input_size(self, valid_size: Callable[[int, int], tuple[int, int]]) -> None:
+        """Raises UserError for an input that the network does not take, with the nearest it does.
+
+        Args:
+          valid_size: of the network: returns height and width unchanged where it takes them.
+        """
+        size = self.model.input_size
+
+        def fits(side: int) -> bool:
+            return tuple(valid_size(side, side)) == (side, side)
+
+        if not fits(size):
+            sides = (range(size, 0, -1), range(size, 2 * size + 1024))
+            near = [next((side for side in some if fits(side)), None) for some in sides]
+            raise UserError(
+                f"config.model.input_size={size} cannot be halved as often as the network does; "
+                f"take {' or '.join(str(side) for side in near if side)}"
+            )

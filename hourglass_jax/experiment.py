@@ -1,84 +1,97 @@
-"""What a config stands for: the data set, the crop, the network and the devices it runs on.
+"""What a config stands for: data set, task, network and devices, resolved once.
 
-Training and evaluation both begin here.
+Training and evaluation both begin here, and hand each of their parts what it uses.
 """
 
 import dataclasses
-import json
-import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from hourglass_jax import config as config_lib
-from hourglass_jax import data
-from hourglass_jax.data import augment, pipeline, records
-from hourglass_jax.data.skeleton import Skeleton
-from hourglass_jax.nn.stacked_hourglass import Normalisation, StackedHourglass, make_model
+from hourglass_jax import data, nn, tasks
+from hourglass_jax.checkpoint import metadata as metadata_lib
+from hourglass_jax.checkpoint.compatibility import trained_elsewhere
+from hourglass_jax.checkpoint.trained import model_and_task
+from hourglass_jax.config import Config, Data
+from hourglass_jax.data import pipeline
+from hourglass_jax.data.augment import Augmentation
+from hourglass_jax.data.base import Source
+from hourglass_jax.data.records import Records
+from hourglass_jax.rules import Path, section
 from hourglass_jax.runtime import distributed, sharding
-from hourglass_jax.training import step as steps
+from hourglass_jax.tasks.base import Task
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """The parts that a config describes, built once.
+    """The parts that a config describes.
 
     Attributes:
       config: as checked.
-      builder: of the data set; its records may have to be prepared yet.
-      crop: what the network is given.
+      source: of the images.
+      task: that the network is trained for.
       model: the network.
-      normalisation: of its input.
+      records: that the task makes of the source; may have to be prepared yet.
       mesh: all devices.
     """
 
-    config: ConfigDict
-    builder: records.PoseBuilder
-    crop: augment.Crop
-    model: StackedHourglass
-    normalisation: Normalisation
+    config: Config
+    source: Source
+    task: Task
+    model: Any
+    records: Records
     mesh: Mesh
 
     @classmethod
-    def from_config(cls, config: ConfigDict) -> "Experiment":
-        """Checks the config and builds what it describes; raises UserError."""
-        config_lib.check(config, jax.device_count())
-        builder = data.builder_class(config.data.dataset).from_config(config.data)
-        builder.builder_config.limits.check(config.augment, config.model.input_size)
-        crop = augment.Crop(
-            input_size=config.model.input_size,
-            sigma=config.heatmap.sigma,
-            zero_target=config.heatmap.zero_target,
-            flip_order=tuple(builder.SKELETON.flip_order.tolist()),
-        )
-        return cls(
-            config=config,
-            builder=builder,
-            crop=crop,
-            model=make_model(config.model.to_dict(), builder.SKELETON.num_joints),
-            normalisation=Normalisation(),
-            mesh=sharding.make_mesh(),
-        )
+    def from_config(cls, config: Config | Mapping[str, Any]) -> "Experiment":
+        """Checks a config and builds what it describes.
 
-    def as_trained(self, metadata: dict) -> "Experiment":
+        Raises:
+          UserError: a field is missing, unknown or has an impossible value, or a file is missing.
+        """
+        config = Config.from_dict(config)
+        config.check(jax.device_count())
+        config.check_sections(tasks.sections())
+        source = make_source(config)
+        network = nn.network_class(config.model.network)
+        task_class = tasks.task_class(config.task)
+        task = task_class.from_config(config, source, network.stride)
+        model = nn.make_network(
+            config.model.network,
+            config.model.options,
+            task.heads,
+            dtype=config.model.dtype,
+            remat=config.model.remat,
+        )
+        config.check_input_size(model.valid_size)
+        records = Records(source, task, config.data.data_dir)
+        return cls(config, source, task, model, records, sharding.make_mesh())
+
+    def as_trained(self, metadata: Mapping[str, Any]) -> "Experiment":
         """Returns the experiment with what a checkpoint alone knows.
 
         That is the normalisation, and for a network that was trained elsewhere its shape.
         """
-        normalisation = Normalisation(tuple(metadata["normalisation"]["mean"]))
-        model = self.model
-        if metadata["records"] is None:
-            fields = metadata["config"]["model"]
-            ours = {key: self.config.model[key] for key in ("dtype", "remat")}
-            model = make_model({**fields, **ours}, self.skeleton.num_joints)
-        return dataclasses.replace(self, model=model, normalisation=normalisation)
+        trained, _ = model_and_task(metadata)
+        if trained_elsewhere(metadata):
+            dtype = np.dtype(self.config.model.dtype)
+            model = trained.clone(dtype=dtype, remat=self.config.model.remat)
+        else:
+            model = self.model.clone(normalisation=trained.normalisation)
+        return dataclasses.replace(self, model=model)
 
     @property
-    def skeleton(self) -> Skeleton:
-        return self.builder.SKELETON
+    def headline(self) -> str:
+        """The figure that chooses the best checkpoint."""
+        return self.task.metrics(self.source, self.source.select)[0].headline
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the network's input."""
+        return (self.config.model.input_size,) * 2
 
     @property
     def rows(self) -> pipeline.Rows:
@@ -93,24 +106,27 @@ class Experiment:
         return pipeline.Rows(size, jax.process_index(), jax.process_count())
 
     @property
-    def manual_dir(self) -> pathlib.Path:
-        """Where the user put the data set's files."""
-        return pathlib.Path(self.config.data.get("manual_dir", "")).absolute()
+    def num_steps(self) -> int:
+        """Updates of the whole run; the records must be there if the config counts epochs."""
+        if not self.config.num_epochs:
+            return self.config.num_steps
+        count = self.records.count(self.source.train)
+        return max(round(self.config.num_epochs * count / self.config.batch_size), 1)
 
     def prepare(self) -> None:
-        """Makes the data set's records unless they are there: the first process, for all."""
+        """Makes the records unless they are there: the first process, for all."""
         for turn in (True, False):
             # The others find them made, or have disks of their own and make them there.
             if distributed.is_first() == turn:
-                pipeline.prepare(self.builder, str(self.manual_dir))
+                self.records.prepare()
             distributed.wait_for_all(f"records {'made' if turn else 'found'}")
 
     def training_batches(self, first_step: int = 0) -> Iterator[dict[str, np.ndarray]]:
         """Yields this process's rows of augmented batches; see `pipeline.training_batches`."""
         return pipeline.training_batches(
-            self.builder,
-            self.crop,
-            augment.Augmentation.from_config(self.config.augment),
+            self.records,
+            self.size,
+            Augmentation(**dataclasses.asdict(self.config.augment)),
             self.rows,
             seed=self.config.seed,
             shuffle_buffer=self.config.data.shuffle_buffer,
@@ -118,25 +134,42 @@ class Experiment:
         )
 
     def batch_shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
-        """Returns the shapes of a training batch; see `steps.batch_shapes`."""
-        return steps.batch_shapes(
-            self.config.batch_size, self.crop.input_size, self.skeleton.num_joints, self.mesh
+        """Returns the shapes of a training batch, split over the mesh; needs the records."""
+        shapes = {
+            name: jax.ShapeDtypeStruct((self.config.batch_size, *shape), dtype)
+            for name, (shape, dtype) in pipeline.target_shapes(self.records, self.size).items()
+        }
+        return sharding.with_sharding(shapes, self.mesh, sharding.SHARDED)
+
+    def metadata(self) -> dict[str, Any]:
+        """Returns what a checkpoint says about its state; see `checkpoint/metadata.py`."""
+        config = self.config
+        return metadata_lib.describe(
+            config=config.to_dict(),
+            task=self.task,
+            network={
+                "name": config.model.network,
+                "options": config.model.options,
+                "input_size": config.model.input_size,
+                "dtype": config.model.dtype,
+            },
+            normalisation=self.model.normalisation,
+            inference=metadata_lib.Inference(
+                flip_test=config.eval.flip_test, box_margin=self.source.box_margin
+            ),
+            records=self.records.training_fingerprint,
+            averaged=config.ema_decay > 0,
         )
 
-    def num_steps(self) -> int:
-        """Returns the updates of the whole run; needs the records if the config has epochs."""
-        if not self.config.num_epochs:
-            return self.config.num_steps
-        self.prepare()
-        people = self.builder.info.splits[self.builder.TRAIN].num_examples
-        return max(round(self.config.num_epochs * people / self.config.batch_size), 1)
 
-    def metadata(self) -> dict:
-        """Returns what a checkpoint says about its state."""
-        metadata = {
-            "config": self.config.to_dict(),
-            "skeleton": self.skeleton.to_json(),
-            "normalisation": dataclasses.asdict(self.normalisation),
-            "records": self.builder.builder_config.training,
-        }
-        return json.loads(json.dumps(metadata))  # as it will be read back: tuples become lists
+def make_source(config: Config) -> Source:
+    """Returns the data set that a config names, with its own fields checked."""
+    kind = data.source_class(config.data.dataset)
+    options = section(kind.Options, config.data.options, "data.", beside=Data)
+    return kind(**{f.name: getattr(options, f.name) for f in dataclasses.fields(options)})
+
+
+def path_fields(source: Source) -> list[str]:
+    """Returns the config fields of a data set that only say where its files lie."""
+    fields = dataclasses.fields(source.Options)
+    return [f"data.{field.name}" for field in fields if isinstance(field.metadata["rule"], Path)]

@@ -1,5 +1,9 @@
-"""The command: flags and devices, then train or evaluate. `python -m hourglass_jax.main --help`."""
+"""Trains and evaluates: flags and devices, then a call.
 
+python -m hourglass_jax.main --config=NAME [--workdir=DIR] [--mode=MODE] [--config.FIELD=VALUE ...]
+"""
+
+import importlib.util
 import logging
 import os
 import pathlib
@@ -7,14 +11,19 @@ import signal
 import sys
 
 from absl import app, flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict
 
+from hourglass_jax import config_files, rules
 from hourglass_jax.errors import UserError
 from hourglass_jax.runtime import command_line as command
 
 MODES = ("train", "evaluate", "predict_test", "calibrate_batch_norm")
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The experiment, e.g. configs/synthetic.py; --config.seed=1 changes a field."
+_CONFIG = flags.DEFINE_string(
+    "config",
+    None,
+    "The experiment: a file such as configs/mpii.py, or the name of one that comes with the "
+    "package, such as mpii. --config.seed=1 changes a field. Other modes than train need none and "
+    "take the workdir's.",
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for checkpoints, logs and results. Default: runs/<name of the config>."
@@ -24,37 +33,73 @@ _MODE = flags.DEFINE_enum(
     "train",
     MODES,
     "train (and evaluate at the end), evaluate the best checkpoint, write its predictions for the "
-    "evaluation server, or compute its BatchNorm statistics anew.",
+    "evaluation server, or compute its BatchNorm statistics again.",
 )
 _COORDINATOR = flags.DEFINE_string(
     "coordinator", None, "host:port of process 0, for several processes that do not find it."
 )
 _NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Processes in all.", lower_bound=1)
 _PROCESS_ID = flags.DEFINE_integer("process_id", None, "Of this process.", lower_bound=0)
+_PROCESSES = (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID)
+# What [train] installs, and prediction does without.
+_TRAINING = (
+    *("tensorflow", "tensorflow_datasets", "clu", "tensorboard"),
+    *("matplotlib", "pycocotools", "simplejpeg"),
+)
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """Parses flags, turning whatever a wrong config or flag raises into one sentence."""
-    try:
-        rest = flags.FLAGS(argv)
-        if len(rest) > 1:
-            raise UserError(f"{rest[1]!r} is no flag; every argument has the form --name=value")
-        if _CONFIG.value is None:
-            raise UserError("no --config given; try --config=configs/synthetic.py")
-        name = flags.FLAGS["config"].config_filename
-        if not pathlib.Path(name).is_file():
-            raise UserError(f"--config={name}: there is no such file; see configs/")
-    except UserError:
-        raise
-    except SystemExit:  # absl has shown its help, and would end with 1
+    """Parses all flags but those that change the config, which are returned."""
+    if {"--help", "-help", "-h"} & set(argv):
+        # absl's own help lists the flags of the module that was started, which may be command.py.
+        ours = flags.FLAGS.find_module_defining_flag("workdir")
+        print(__doc__, flags.FLAGS.module_help(ours), sep="")
         sys.exit(0)
-    # A misspelt field or a value of the wrong type raises one of many kinds.
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
+    flags.FLAGS.set_gnu_getopt()  # in any order
+    try:
+        return flags.FLAGS(argv, known_only=True)
+    except SystemExit:  # absl has shown further help, and would end with 1
+        sys.exit(0)
+    except flags.Error as error:
         raise UserError(f"flags: {' '.join(str(error).split())}") from None
-    return rest
 
 
-def main(_) -> None:
+def _config_and_workdir(changes: list[str]) -> tuple[ConfigDict, pathlib.Path]:
+    """Returns the config, with `changes` such as --config.seed=1 made in it, and the workdir."""
+    if "://" in (_WORKDIR.value or ""):
+        raise UserError(
+            f"--workdir={_WORKDIR.value} is not a folder; mount the bucket, and name where"
+        )
+    if _CONFIG.value is not None:
+        path = config_files.find(_CONFIG.value)
+        workdir = pathlib.Path(_WORKDIR.value or f"runs/{path.stem}")
+    elif _MODE.value == "train" or not _WORKDIR.value:
+        or_workdir = "" if _MODE.value == "train" else ", or the --workdir of a run"
+        raise UserError(f"no --config given; try --config=synthetic{or_workdir}")
+    else:
+        workdir = pathlib.Path(_WORKDIR.value)
+        path = workdir / "config.json"
+        if not path.is_file():
+            raise UserError(f"{path} does not exist; give the --config that the run began with")
+    config = config_files.load(path)
+    rest = config_files.change(config, changes)
+    if rest and not rest[0].startswith("-"):
+        raise UserError(f"{rest[0]!r} is not a flag; every argument has the form --name=value")
+    if rest:
+        name = rest[0].partition("=")[0]
+        known = [f"--{flag.name}" for flag in (_CONFIG, _WORKDIR, _MODE, *_PROCESSES)]
+        raise UserError(f"unknown flag {name}{rules.did_you_mean(name, known)}")
+    return config, workdir
+
+
+def main(argv: list[str]) -> None:
+    config, workdir = _config_and_workdir(argv[1:])
+    missing = [name for name in _TRAINING if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"--mode={_MODE.value} needs {', '.join(missing)}, which the extra `train` installs: "
+            "pip install 'hourglass-jax[train]'"
+        )
     if _MODE.value == "train":  # as long as there is nothing to save
         signal.signal(signal.SIGTERM, lambda *unused: sys.exit(75))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on stderr otherwise
@@ -62,18 +107,13 @@ def main(_) -> None:
     from hourglass_jax.runtime import distributed, startup
     from hourglass_jax.training import train
 
-    distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    startup.keep_compiled()
-    startup.keep_memory()
-    startup.collect_rarely()
+    distributed.initialize(*(flag.value for flag in _PROCESSES))
+    startup.enable_compilation_cache()
+    startup.keep_freed_memory()
+    startup.collect_garbage_rarely()
     if not distributed.is_first():
         logging.getLogger("hourglass_jax").setLevel(logging.WARNING)
 
-    config = _CONFIG.value
-    name = pathlib.Path(flags.FLAGS["config"].config_filename).stem
-    workdir = pathlib.Path(_WORKDIR.value or f"runs/{name}")
-    if "://" in (_WORKDIR.value or ""):
-        raise UserError(f"--workdir={_WORKDIR.value} is no folder; mount the bucket, and name that")
     modes = {
         "train": train.train_and_evaluate,
         "evaluate": train.evaluate_only,
@@ -86,7 +126,7 @@ def main(_) -> None:
 
 def run() -> None:
     """Runs the command; exit status 0, 2 for the user's mistake, 75 stopped but saved, else 1."""
-    with command.speaking():
+    with command.reporting_errors():
         app.run(main, flags_parser=_parse)
 
 

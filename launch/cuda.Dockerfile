@@ -4,8 +4,8 @@
 # CUDA's libraries come with JAX; the host needs its driver and the NVIDIA container toolkit alone.
 FROM python:3.11-slim
 WORKDIR /hourglass_jax
-COPY requirements.txt pyproject.toml README.md LICENSE ./
+COPY requirements.txt pyproject.toml setup.py README.md LICENSE ./
 COPY hourglass_jax hourglass_jax
-RUN pip install --no-cache-dir -c requirements.txt '.[cuda]'
 COPY configs configs
+RUN pip install --no-cache-dir -c requirements.txt '.[train,cuda]'
 ENTRYPOINT ["python", "-m", "hourglass_jax.main"]

@@ -1,5 +1,6 @@
-# Sourced by the launchers: makes .venv from requirements.txt (and with EXTRAS=dev the test tools)
-# unless it is there and as new as the lists. Needs Python 3.11 or newer with venv; uses uv if found.
+# Sourced by the launchers: makes .venv from requirements.txt, with all that training needs (and with
+# EXTRAS=dev the test tools), unless it is there and as new as the lists. Needs Python 3.11 or newer
+# with venv; uses uv if found.
 PYTHON=${PYTHON:-python3}
 if ! command -v "$PYTHON" >/dev/null; then
   echo "error: $PYTHON not found; install Python 3.11 or newer, or set PYTHON to its path" >&2
@@ -9,11 +10,13 @@ if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
   echo "error: $("$PYTHON" --version) is too old; set PYTHON to Python 3.11 or newer" >&2
   exit 2
 fi
-wanted=$(cat requirements.txt pyproject.toml | cksum)
+wanted=$(cat requirements.txt pyproject.toml setup.py | cksum)
 marker=.venv/installed-${EXTRAS:-base}
 if [ "$(cat "$marker" 2>/dev/null)" != "$wanted" ]; then
-  package=.${EXTRAS:+[$EXTRAS]}
-  echo "Installing into .venv (once; about 2 GB on disk)"
+  package=.[train${EXTRAS:+,$EXTRAS}]
+  # PyTorch without CUDA's gigabytes; pip takes that build wherever its index offers it.
+  export UV_TORCH_BACKEND=${UV_TORCH_BACKEND:-cpu}
+  echo "Installing into .venv (once; 2 to 4 GB on disk)"
   if command -v uv >/dev/null; then
     [ -x .venv/bin/python ] || uv venv --quiet --python "$PYTHON" .venv
     uv pip install --quiet --python .venv/bin/python -c requirements.txt -e "$package" || exit 1

@@ -15,7 +15,6 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import importlib.util
 import pathlib
 
 import jax
@@ -23,6 +22,8 @@ import numpy as np
 import pytest
 import scipy.io
 from PIL import Image
+
+from hourglass_jax import config_files
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -87,10 +88,7 @@ def write_lsp(folder: pathlib.Path, *, official: int = 2000, extended: int = 3):
 
 def load_config(name: str):
     """The config of configs/<name>.py."""
-    spec = importlib.util.spec_from_file_location(f"config_{name}", ROOT / f"configs/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config()
+    return config_files.load(ROOT / f"configs/{name}.py")
 
 
 def shrink(config):

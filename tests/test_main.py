@@ -1,13 +1,17 @@
 """The command: exit statuses, and one sentence for each mistake of the user."""
 
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import types
 
 import pytest
-from conftest import ROOT, write_lsp
+from conftest import ROOT, load_config, write_lsp
+
+from hourglass_jax import command
 
 
 def run(*flags, devices=1, cwd=ROOT):
@@ -16,9 +20,9 @@ def run(*flags, devices=1, cwd=ROOT):
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": str(ROOT),
     }
-    command = [sys.executable, "-m", "hourglass_jax.main", *flags]
+    arguments = [sys.executable, "-m", "hourglass_jax.main", *flags]
     return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+        arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
     )
 
 
@@ -37,6 +41,10 @@ SYNTHETIC = "--config=configs/synthetic.py"
 MISTAKES = [
     ((SYNTHETIC, "--config.batch_size=many"), ["batch_size", "many"]),
     ((SYNTHETIC, "--config.heatmap.sigma=-1"), ["heatmap.sigma=-1"]),
+    ((SYNTHETIC, "--config.model.num_stackz=2"), ["model.num_stackz; did you mean model.num_st"]),
+    ((SYNTHETIC, "--config.data.shuffle_bufer=2"), ["did you mean data.shuffle_buffer?"]),
+    ((SYNTHETIC, "--config.data.allow_missing=few"), ["allow_missing='few'", "whole number"]),
+    ((SYNTHETIC, "--config.eval.decode=best"), ["eval.decode='best'", "quarter, refined"]),
     ((SYNTHETIC, "--config.model.input_size=200"), ["200", "192", "224"]),
     ((SYNTHETIC, "--config.model.num_stacks=0"), ["num_stacks=0"]),
     ((SYNTHETIC, "--config.num_steps=0"), ["num_steps=0", "num_epochs=0"]),
@@ -94,12 +102,15 @@ def test_a_mistake_costs_one_sentence(refusals, number):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ((SYNTHETIC, "--config.model.num_stackz=2"), ["num_stackz", "num_stacks"]),
-        (("--config=configs/nope.py",), ["configs/nope.py"]),
-        ((), ["--config"]),
+        ((SYNTHETIC, "--config.modle.num_stacks=2"), ["modle.num_stacks", "model.num_stacks"]),
+        (("--config=configs/nope.py",), ["configs/nope.py", "synthetic"]),
+        (("--config=mpi",), ["did you mean mpii?"]),
+        ((), ["no --config given", "--config=synthetic"]),
+        (("--mode=evaluate",), ["run/config.json does not exist", "--config"]),
+        ((SYNTHETIC, "--wrokdir=x"), ["--wrokdir; did you mean --workdir?"]),
     ],
 )
-def test_so_does_one_that_flags_do_not_survive(tmp_path, flags, words):
+def test_so_does_one_that_is_found_before_jax_is_loaded(tmp_path, flags, words):
     assert_refused(run(*flags, f"--workdir={tmp_path / 'run'}"), *words)
     assert not (tmp_path / "run").exists()
 
@@ -146,8 +157,113 @@ def test_an_unknown_joint_in_a_skeleton(tmp_path):
     assert_refused(result, "tial", "mouse", "nose, tail")
 
 
-def test_help_is_quick_to_read():
-    result = run("--help")
-    assert result.returncode == 0
-    assert "--workdir" in result.stdout and "--mode" in result.stdout
+HEAVY = {"jax", "tensorflow", "flax", "orbax", "numpy", "matplotlib"}
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "words"),
+    [
+        ("main", "run", ["--workdir", "--mode", "--config"]),
+        ("command", "main", ["train", "evaluate", "predict", "export", "import-weights"]),
+    ],
+)
+def test_help_is_quick_to_read(module, function, words):
+    program = (
+        f"import sys; from hourglass_jax import {module}\n"
+        f"sys.argv = ['{module}', '--help']\n"
+        "try:\n"
+        f"    {module}.{function}()\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code\n"
+        f"sys.exit(', '.join({HEAVY} & set(sys.modules)) or 0)\n"
+    )
+    arguments = [sys.executable, "-c", program]
+    result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    assert all(word in result.stdout for word in words)
     assert "Traceback" not in result.stderr
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """What `hourglass` hands to a command: its module's name and sys.argv."""
+    calls = []
+
+    def import_module(name):
+        def run():
+            calls.append((name.removeprefix("hourglass_jax."), sys.argv[1:]))
+
+        return types.SimpleNamespace(run=run)
+
+    monkeypatch.setattr(command, "importlib", types.SimpleNamespace(import_module=import_module))
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "passed"),
+    [
+        (["train", "--config=mpii"], "main", ["--mode=train", "--config=mpii"]),
+        (["evaluate", "--workdir=x"], "main", ["--mode=evaluate", "--workdir=x"]),
+        (["predict", "--input=a.jpg"], "predict", ["--input=a.jpg"]),
+        (["export", "--help"], "interop.export", ["--help"]),
+        (["import-weights", "f.pth"], "interop.torch_weights", ["f.pth"]),
+    ],
+)
+def test_one_command_hands_over_to_the_others(called, monkeypatch, arguments, module, passed):
+    monkeypatch.setattr(sys, "argv", ["hourglass", *arguments])
+    command.main()
+    assert called == [(module, passed)]
+
+
+def test_every_command_can_be_run():
+    for module, _, _ in command.COMMANDS.values():
+        assert callable(importlib.import_module(f"hourglass_jax.{module}").run)
+
+
+def test_an_unknown_command(monkeypatch, capsys):
+    for name, words in (("trian", "did you mean train?"), ("fly", "there are train, evaluate")):
+        monkeypatch.setattr(sys, "argv", ["hourglass", name])
+        with pytest.raises(SystemExit) as end:
+            command.main()
+        assert end.value.code == 2
+        assert words in capsys.readouterr().err
+
+
+def test_training_without_its_extra():
+    program = (
+        "import importlib.util, sys\n"
+        "from hourglass_jax import main\n"
+        "find = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name: None if name == 'tensorflow' else find(name)\n"
+        "sys.argv = ['main', '--config=synthetic']\n"
+        "main.run()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert_refused(result, "needs tensorflow", "pip install 'hourglass-jax[train]'")
+
+
+def test_prediction_needs_nothing_of_that_extra():
+    """And neither do export and the import of weights."""
+    program = (
+        "import sys\n"
+        "from hourglass_jax import main\n"
+        "sys.modules.update({name: None for name in main._TRAINING})\n"
+        "from hourglass_jax import PoseEstimator, config_files, predict\n"
+        "from hourglass_jax.interop import export, package, torch_weights\n"
+        "config_files.load('mpii')\n"
+        "PoseEstimator.from_checkpoint('lsp-small')\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)
+
+
+def test_evaluation_takes_the_config_of_the_workdir(tmp_path):
+    """From another folder; it gets as far as to look for checkpoints."""
+    config = load_config("synthetic")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.json").write_text(json.dumps(config.to_dict()))
+    result = run("--mode=evaluate", "--workdir=run", cwd=tmp_path)
+    assert_refused(result, "--workdir=run holds no checkpoint")
+    result = run("--mode=evaluate", "--workdir=run", "--config.seed=-1", cwd=tmp_path)
+    assert_refused(result, "config.seed=-1")

@@ -1,23 +1,49 @@
-"""Whether a checkpoint belongs to the run that would go on from it, or evaluate it."""
+"""Which checkpoints this version reads, and whether one belongs to the run that goes on from it."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from hourglass_jax.checkpoint.metadata import FORMAT
 from hourglass_jax.errors import UserError
+from hourglass_jax.tasks.single_pose import legacy
 
 # What may differ between the run that saved and the run that goes on: length, where and how often
-# it logs and saves, how it evaluates, and where files lie (their content has a fingerprint).
+# it logs and saves, how it evaluates, and where its records lie.
 MAY_CHANGE = (
     *("num_steps", "num_epochs", "log_every_steps", "profile_steps", "eval", "checkpoint"),
-    "init_from",
-    *("data.manual_dir", "data.data_dir", "data.train_json", "data.validation_json"),
-    *("data.image_dir", "data.validation_image_dir", "data.detections"),
+    *("init_from", "data.data_dir"),
 )
 
 
+def upgrade(metadata: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
+    """Returns metadata in today's form.
+
+    Raises:
+      UserError: the checkpoint is of a format that this version does not know.
+    """
+    if metadata.get("format") != FORMAT:
+        raise UserError(
+            f"{folder} has format {metadata.get('format')!r}, and this version reads format "
+            f"{FORMAT}; use the version that wrote it"
+        )
+    if "task" in metadata:
+        return metadata
+    return legacy.upgrade(metadata)
+
+
+def trained_elsewhere(metadata: Mapping[str, Any]) -> bool:
+    """Returns whether the network was trained by another program: its run is not known."""
+    return metadata["records"] is None
+
+
 def check(
-    folder: pathlib.Path, saved: dict, current: dict, parts: Sequence[str] | None = None
+    folder: pathlib.Path,
+    saved: Mapping[str, Any],
+    current: Mapping[str, Any],
+    *,
+    evaluate_only: bool = False,
+    paths: Collection[str] = (),
 ) -> None:
     """Refuses a checkpoint of another run.
 
@@ -25,29 +51,33 @@ def check(
       folder: of the checkpoint, for messages.
       saved: the metadata beside it.
       current: the metadata that the present run would save.
-      parts: of the config that must agree, e.g. "model"; None: all that may not change.
+      evaluate_only: compare what evaluation depends on, the network and the data, alone.
+      paths: further fields of the config that may change, as they only say where files lie.
 
     Raises:
       UserError: names the first thing that differs.
     """
-    if saved["skeleton"] != current["skeleton"]:
-        raise _another_run(folder, "skeleton", saved["skeleton"], current["skeleton"])
-    if saved["records"] is None:  # trained elsewhere: of its run nothing else is known
-        if parts is None:
+    if saved["task"]["name"] != current["task"]["name"]:
+        raise _another_run(folder, "task", saved["task"]["name"], current["task"]["name"])
+    if saved["heads"] != current["heads"]:
+        raise _another_run(folder, "heads", saved["heads"], current["heads"])
+    if trained_elsewhere(saved):
+        if not evaluate_only:
             raise UserError(
-                f"{folder} is a published network, which no run goes on from; begin one with "
-                f"--config.init_from={folder} and another --workdir"
+                f"{folder} is a published network, and no run of this program can go on from it; "
+                f"start one with --config.init_from={folder} and another --workdir"
             )
         return
-    before, now = _flatten(saved["config"]), _flatten(current["config"])
+    may_change = {*MAY_CHANGE, *paths}
+    before, now = _flatten(saved["config"], may_change), _flatten(current["config"], may_change)
     for key in sorted(before.keys() | now.keys()):
-        concerns = parts is None or key.partition(".")[0] in parts
+        concerns = not evaluate_only or key.partition(".")[0] in ("model", "data")
         if concerns and before.get(key) != now.get(key):
             raise _another_run(folder, f"config.{key}", before.get(key), now.get(key))
     if saved["records"] != current["records"]:
         raise UserError(
-            f"{folder} was trained on records {saved['records']}, and the data set's files, which "
-            f"have changed, now make {current['records']}; put the former files back, or take "
+            f"{folder} was trained on records {saved['records']}, and the data set's files have "
+            f"changed: they now make {current['records']}; put the former files back, or take "
             f"another --workdir"
         )
 
@@ -59,11 +89,11 @@ def _another_run(folder: pathlib.Path, what: str, before: Any, now: Any) -> User
     )
 
 
-def _flatten(tree: dict, prefix: str = "") -> dict:
+def _flatten(tree: Mapping[str, Any], left_out: Collection[str], prefix: str = "") -> dict:
     flat = {}
     for key, value in tree.items():
         path = f"{prefix}{key}"
-        if path in MAY_CHANGE:
+        if path in left_out:
             continue
-        flat |= _flatten(value, f"{path}.") if isinstance(value, dict) else {path: value}
+        flat |= _flatten(value, left_out, f"{path}.") if isinstance(value, dict) else {path: value}
     return flat

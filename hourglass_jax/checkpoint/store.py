@@ -1,11 +1,10 @@
-"""Checkpoints: the only file that knows Orbax. Save, resume, and read the best one.
+"""Checkpoints on the disk: the only file that knows Orbax. Save, resume, and read the best one.
 
-A step's folder holds the state and, as JSON, what the state means: format, step, config, skeleton,
-normalisation and the fingerprint of the records. A checkpoint alone is therefore enough to predict.
+A step's folder holds the state and, as JSON, what the state means: see `metadata.py`. A checkpoint
+alone is therefore enough to predict.
 """
 
 import contextlib
-import dataclasses
 import json
 import logging
 import math
@@ -14,20 +13,15 @@ import shutil
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from hourglass_jax.data.skeleton import Skeleton
+from hourglass_jax.checkpoint import compatibility
 from hourglass_jax.errors import RunError, UserError
-from hourglass_jax.nn.stacked_hourglass import Normalisation, StackedHourglass, make_model
 from hourglass_jax.runtime import distributed
 
 logger = logging.getLogger(__name__)
-FORMAT = 1
-# Networks that come with the package, each one step's folder.
-MODELS = pathlib.Path(__file__).parent.parent / "models"
 
 
 class DamagedError(UserError):
@@ -75,7 +69,7 @@ class Checkpoints:
 
     def _check_figures(self, read_only: bool) -> None:
         """Orbax reads the figures of all steps at once: sets those aside that cannot be read."""
-        steps = _steps(self.folder)
+        steps = steps_in(self.folder)
         for step in steps:
             path = self.folder / str(step) / "metrics" / "metrics"
             try:
@@ -114,7 +108,7 @@ class Checkpoints:
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.PyTreeSave(state),
-                    metadata=ocp.args.JsonSave({"format": FORMAT, "step": step, **metadata}),
+                    metadata=ocp.args.JsonSave({**metadata, "step": step}),
                 ),
                 metrics=None if figure is None else {self.metric: figure},
             )
@@ -137,7 +131,7 @@ class Checkpoints:
         return read_metadata(self.folder / str(step))
 
     def restore(self, step: int, like: Any) -> Any:
-        """Returns of a step's state what `like` has; see `read_state`."""
+        """Restores the parts of a step's state that `like` describes; see `read_state`."""
         return read_state(self.folder / str(step), like)
 
     def set_aside(self, step: int, error: DamagedError) -> None:
@@ -172,17 +166,15 @@ def read_metadata(folder: pathlib.Path) -> dict:
       DamagedError: it cannot be read.
       UserError: the checkpoint is of a format that this version does not know.
     """
-    metadata = _read(folder, metadata=ocp.args.JsonRestore())
-    if metadata.get("format") != FORMAT:
-        raise UserError(
-            f"{folder} has format {metadata.get('format')!r}, and this version reads format "
-            f"{FORMAT}; use the version that wrote it"
-        )
-    return metadata
+    return compatibility.upgrade(_read(folder, metadata=ocp.args.JsonRestore()), folder)
 
 
 def read_state(folder: pathlib.Path, like: Any) -> Any:
-    """Returns of the state in a step's folder what `like` has, with its shapes and sharding.
+    """Restores the parts of the state in a step's folder that `like` describes.
+
+    Args:
+      folder: one step's.
+      like: a tree of shapes with their sharding; may lack parts of the state.
 
     Raises:
       DamagedError: it cannot be read.
@@ -223,66 +215,6 @@ def _damaged(folder: pathlib.Path, error: Exception | None) -> DamagedError:
     )
 
 
-def _steps(folder: pathlib.Path) -> list[int]:
+def steps_in(folder: pathlib.Path) -> list[int]:
+    """Returns the steps whose checkpoints lie in a folder, in order."""
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """What a checkpoint alone tells: a network, its variables and what they were trained with."""
-
-    model: StackedHourglass
-    variables: dict
-    skeleton: Skeleton
-    normalisation: Normalisation
-    input_size: int
-    where: pathlib.Path
-
-
-def load(path: str | pathlib.Path, flag: str = "--checkpoint") -> Trained:
-    """Reads a checkpoint by itself, its averaged variables where it has them.
-
-    Args:
-      path: a workdir (its best step), its folder of checkpoints, one step's folder, or the name of
-        a network that comes with the package.
-      flag: that named the path, for messages.
-
-    Raises:
-      UserError: there is no checkpoint, or it cannot be read.
-    """
-    folder = _locate(pathlib.Path(path), flag)
-    metadata = read_metadata(folder)
-    config = metadata["config"]
-    skeleton = Skeleton(**metadata["skeleton"])
-    model = make_model(config["model"], skeleton.num_joints)
-    side = config["model"]["input_size"]
-    shapes = jax.eval_shape(
-        lambda: model.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), train=False)
-    )
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), shapes)
-    if config["ema_decay"]:
-        variables = read_state(folder, {"ema": like})["ema"]
-    else:
-        variables = read_state(folder, like)
-    mean = tuple(metadata["normalisation"]["mean"])
-    return Trained(model, variables, skeleton, Normalisation(mean), side, folder)
-
-
-def _locate(path: pathlib.Path, flag: str) -> pathlib.Path:
-    """Returns a step's folder: the one that is named, or that of a workdir's best step."""
-    ours = sorted(folder.name for folder in MODELS.glob("*") if folder.is_dir())
-    if str(path) in ours and not path.exists():
-        return MODELS / path
-    full = path.resolve()
-    if (full / "state").is_dir() and (full / "metadata").is_dir():
-        return full
-    workdir = full.parent if full.name == "checkpoints" else full
-    if _steps(workdir / "checkpoints"):
-        with Checkpoints(workdir, None, read_only=True) as checkpoints:
-            return checkpoints.folder / str(checkpoints.best)
-    what = "holds no checkpoint" if path.exists() else "does not exist"
-    raise UserError(
-        f"{flag}={path} {what}; give a run's workdir, such as runs/synthetic, one step's folder in "
-        f"its checkpoints/, or a network that comes with the package: {', '.join(ours)}"
-    )

@@ -1,28 +1,37 @@
-"""Data sets by name. Each is a TFDS builder in a folder of its own; adding one adds a line here."""
+"""Data sets by name. Each is a `Source` in a folder; a new data set adds a line here."""
 
 import importlib
+from typing import TYPE_CHECKING
 
 from hourglass_jax.errors import UserError
 
-BUILDERS = {
-    "coco": "hourglass_jax.data.coco.source:CocoPose",
-    "custom": "hourglass_jax.data.custom.source:CustomPose",
-    "flic": "hourglass_jax.data.flic.source:FlicPose",
-    "mpii": "hourglass_jax.data.mpii.source:MpiiPose",
-    "lsp": "hourglass_jax.data.lsp.source:LspPose",
-    "synthetic_people": ("hourglass_jax.data.synthetic_people.source:SyntheticPeoplePose"),
+if TYPE_CHECKING:
+    from hourglass_jax.data.base import Source
+
+# "module:class", imported when it is asked for, or the class itself.
+SOURCES: dict[str, "str | type[Source]"] = {
+    "coco": "hourglass_jax.data.coco.source:CocoSource",
+    "custom": "hourglass_jax.data.custom.source:CustomSource",
+    "flic": "hourglass_jax.data.flic.source:FlicSource",
+    "lsp": "hourglass_jax.data.lsp.source:LspSource",
+    "mpii": "hourglass_jax.data.mpii.source:MpiiSource",
+    "synthetic_people": "hourglass_jax.data.synthetic_people.source:SyntheticPeopleSource",
 }
 
 
-def builder_class(name: str):
-    """Returns the builder class of a data set.
+def source_class(name: str) -> "type[Source]":
+    """Returns the class of a data set.
 
     Raises:
-      UserError: no such data set.
+      UserError: there is no data set of that name.
     """
-    if name not in BUILDERS:
+    if name not in SOURCES:
         raise UserError(
-            f"data.dataset={name!r} is unknown; there are {', '.join(sorted(BUILDERS))}"
+            f"unknown data set config.data.dataset={name!r}; choose from "
+            f"{', '.join(sorted(SOURCES))}"
         )
-    module, _, attribute = BUILDERS[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    source = SOURCES[name]
+    if isinstance(source, str):
+        module, _, attribute = source.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    return source

@@ -1,39 +1,24 @@
-"""From records to what the network sees, a few at a time: (records, draws) -> examples.
+"""From records to what the network sees: random numbers, and one affine warp of each image.
 
-One affine warp a picture, sampled once, whatever the augmentation; heatmaps are rendered here.
-The formulas are those of pose/geometry.py and pose/heatmap.py, and tests hold the two together.
-What is small is TensorFlow's, for all records at once; pictures are OpenCV's, which is several
-times as quick at them.
+Images are sampled once, whatever the augmentation, and only the window of the JPEG that a sample
+shows is decoded.
 """
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import tensorflow as tf
-from ml_collections import ConfigDict
+from jaxtyping import Float, UInt8
 
 from hourglass_jax.data import jpeg
+from hourglass_jax.tasks.base import Draws
 
-
-@dataclasses.dataclass(frozen=True)
-class Crop:
-    """What a crop and its heatmaps look like.
-
-    Attributes:
-      input_size: side of the crop, px.
-      stride: px of the crop to a px of the heatmap.
-      sigma: of the Gaussians, px of the heatmap.
-      zero_target: train unlabelled joints to empty maps.
-      flip_order: for each joint the one that takes its place in a mirrored picture.
-    """
-
-    input_size: int
-    sigma: float
-    flip_order: tuple[int, ...]
-    zero_target: bool = False
-    stride: int = 4
+# Uniform random numbers that an example takes.
+DRAWS = 9
+# Bytes: TensorFlow takes an array that begins at a multiple as it is, and copies any other.
+_ALIGNMENT = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +28,9 @@ class Augmentation:
     Attributes:
       scale: a person's scale is uniform in 1 -+ scale.
       rotation: largest angle either way, degrees.
-      rotation_probability: share of the pictures that are rotated.
-      translate: largest shift either way, as a share of the crop's side.
-      flip: probability of a mirrored picture.
+      rotation_probability: share of the images that are rotated.
+      translate: largest shift either way, as a share of the input's side.
+      flip: probability of a mirrored image.
       colour: each channel's gain is uniform in 1 -+ colour.
     """
 
@@ -56,131 +41,55 @@ class Augmentation:
     flip: float
     colour: float
 
-    @classmethod
-    def from_config(cls, config: ConfigDict) -> "Augmentation":
-        return cls(**{field.name: config[field.name] for field in dataclasses.fields(cls)})
+    def draw(self, uniform: Float[np.ndarray, "9"]) -> Draws:
+        """Returns one augmentation, made of numbers that are uniform in 0 to 1."""
+        spread = (2 * uniform - 1).tolist()
+        rotated = uniform[2] < self.rotation_probability
+        return Draws(
+            scale=1 + spread[0] * self.scale,
+            rotation=spread[1] * math.radians(self.rotation) if rotated else 0.0,
+            translate=(spread[3] * self.translate, spread[4] * self.translate),
+            flip=bool(uniform[5] < self.flip),
+            uniform=uniform,
+        )
+
+    def gains(self, uniform: Float[np.ndarray, "batch 9"]) -> Float[np.ndarray, "batch 3"]:
+        """Returns what each channel is multiplied by."""
+        return 1 + (2 * uniform[:, 6:9] - 1) * self.colour
 
 
-# Random numbers that an example takes, uniform in 0 to 1.
-DRAWS = 9
-# Bytes: TensorFlow takes an array that begins at a multiple as it is, and copies any other.
-_ALIGNMENT = 64
-
-
-def training_examples(
-    records: dict, draws: tf.Tensor, crop: Crop, augmentation: Augmentation
-) -> dict:
-    """Returns {"image" uint8 [B, H, W, 3], "heatmaps" [B, h, w, K], "weights" [B, K]}, augmented.
+def sample(
+    jpegs: Sequence[memoryview],
+    affines: Float[np.ndarray, "batch 2 3"],
+    size: tuple[int, int],
+    gains: Float[np.ndarray, "batch 3"] | None = None,
+) -> UInt8[np.ndarray, "batch height width 3"]:
+    """Samples images bilinearly, black beyond their borders, then multiplies the channels.
 
     Args:
-      records: of B people, as records.py describes them, `image` still a JPEG.
-      draws: float64 [B, DRAWS]; the same records and draws give the same examples.
-      crop: the crop and heatmaps to make.
-      augmentation: its limits.
+      jpegs: the images, as records keep them.
+      affines: from px of the image to px of the sample.
+      size: height and width of the samples.
+      gains: of the channels; None leaves them as they are.
+
+    Raises:
+      ValueError: an image is not a JPEG.
     """
-    spread = 2 * draws - 1
-    angle = spread[:, 1] * math.radians(augmentation.rotation)
-    flip = draws[:, 5] < augmentation.flip
-    affine = _crop_map(
-        records,
-        crop.input_size,
-        scale=1 + spread[:, 0] * augmentation.scale,
-        rotation=tf.where(draws[:, 2] < augmentation.rotation_probability, angle, 0),
-        translate=spread[:, 3:5] * augmentation.translate,
-        flip=flip,
-    )
-    gain = 1 + spread[:, 6:9] * augmentation.colour
-    order = tf.where(flip[:, None], crop.flip_order, range(len(crop.flip_order)))
-    joints_crop = apply(affine, tf.cast(records["joints_record"], tf.float64))
-    heatmaps, weights = render_heatmaps(
-        tf.gather(tf.cast(joints_crop, tf.float32), order, batch_dims=1),
-        tf.gather(records["labelled"], order, batch_dims=1),
-        crop,
-    )
-    images = _warp(records["image"], affine, crop.input_size, gain)
-    return {"image": images, "heatmaps": heatmaps, "weights": weights}
-
-
-def evaluation_examples(records: dict, crop: Crop) -> dict:
-    """Returns the records' crops as they are, with the maps back to photographs and the truth."""
-    affine = _crop_map(records, crop.input_size)
-    kept = ("joints_record", "labelled", "visible", "reference", "record_to_source", "id")
-    return {
-        "image": _warp(records["image"], affine, crop.input_size),
-        "record_to_crop": affine,
-        **{key: records[key] for key in kept},
-    }
-
-
-def render_heatmaps(
-    joints_crop: tf.Tensor, labelled: tf.Tensor, crop: Crop
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """pose.heatmap.encode of joints [B, K, 2] in px of the crop."""
-    side = crop.input_size // crop.stride
-    joints = (joints_crop + 0.5) / crop.stride - 0.5
-    inside = labelled & tf.reduce_all((joints >= -0.5) & (joints < side - 0.5), axis=-1)
-    joints = tf.where(inside[..., None], joints, 0)
-    offsets = tf.range(side, dtype=tf.float32)[:, None, None] - joints[:, None]
-    waves = tf.exp(-(offsets**2) / (2 * crop.sigma**2))
-    columns = waves[..., 0] * tf.cast(inside, tf.float32)[:, None]
-    heatmaps = columns[:, None] * waves[:, :, None, :, 1]
-    weights = tf.ones_like(inside) if crop.zero_target else inside
-    return heatmaps, tf.cast(weights, tf.float32)
-
-
-def apply(affine: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
-    """pose.geometry.apply of maps [B, 2, 3] to points [B, N, 2]."""
-    return tf.matmul(points, affine[:, :, :2], transpose_b=True) + affine[:, None, :, 2]
-
-
-def _crop_map(records, crop_size, *, scale=1.0, rotation=0.0, translate=(0.0, 0.0), flip=False):
-    """pose.geometry.crop_map from records to crops, float64 [B, 2, 3]."""
-    center = tf.cast(records["center_record"], tf.float64)
-    zoom = tf.convert_to_tensor(scale, tf.float64) * crop_size
-    zoom /= tf.cast(records["size_record"], tf.float64)
-    rotation = tf.convert_to_tensor(rotation, tf.float64)
-    cos, sin = zoom * tf.cos(rotation), zoom * tf.sin(rotation)
-    linear = tf.reshape(tf.stack([cos, -sin, sin, cos], axis=-1), [-1, 2, 2])
-    middle = (crop_size - 1) / 2 + tf.convert_to_tensor(translate, tf.float64) * crop_size
-    offset = middle - tf.linalg.matvec(linear, center)
-    affine = tf.concat([linear, offset[..., None]], axis=-1)
-    mirrored = affine * [[-1.0], [1.0]] + [[0, 0, crop_size - 1.0], [0, 0, 0]]
-    return tf.where(tf.reshape(flip, [-1, 1, 1]), mirrored, affine)
-
-
-def _warp(
-    jpegs: tf.Tensor, affine: tf.Tensor, crop_size: int, gain: tf.Tensor | None = None
-) -> tf.Tensor:
-    """Samples the pictures bilinearly, black beyond their borders, then scales the channels."""
-    # Bytes [B, L] of one array, which Python sees where they are; it would copy strings. L is one
-    # more than the longest, as it may not be zero.
-    lengths = tf.strings.length(jpegs)
-    content = tf.io.decode_raw(jpegs, tf.uint8, fixed_length=tf.reduce_max(lengths) + 1)
-    values = [content, lengths, affine] + ([] if gain is None else [gain])
-
-    def sample(*values):
-        return _sample(crop_size, *values)
-
-    images = tf.numpy_function(sample, values, tf.uint8, stateful=False)
-    return tf.ensure_shape(images, [None, crop_size, crop_size, 3])
-
-
-def _sample(side, contents, lengths, affines, gains=None):
     # OpenCV lets go of Python's lock in each of these calls, so that threads do not wait for each
     # other, and takes it again to allocate what is not given to it. It warps four channels in half
     # the time that it takes for three.
-    images = _aligned((len(contents), side, side, 3))
-    four, three = np.empty((side, side, 4), np.uint8), np.empty((side, side, 3), np.uint8)
+    height, width = size
+    images = aligned((len(jpegs), height, width, 3), np.uint8)
+    four, three = np.empty((height, width, 4), np.uint8), np.empty((height, width, 3), np.uint8)
     if gains is not None:
         gains = gains[:, None] * np.eye(3)
-    maps, lengths = affines.tolist(), lengths.tolist()
-    windows = _windows(affines, side)
+    windows = _windows(affines, size)
     memory = jpeg.memory_for(windows)
-    for i, window in enumerate(windows):
-        picture, (left, top) = jpeg.decode(contents[i, : lengths[i]].data, *window, memory)
-        (a, b, c), (d, e, f) = maps[i]  # from the whole picture, which begins at -left, -top
+    for i, ((a, b, c), (d, e, f)) in enumerate(affines.tolist()):
+        image, (left, top) = jpeg.decode(jpegs[i], *windows[i], memory)
+        # From the whole image, which begins at -left, -top of the window.
         affine = np.array([[a, b, c + a * left + b * top], [d, e, f + d * left + e * top]])
-        cv2.warpAffine(picture, affine, (side, side), four, cv2.INTER_LINEAR)
+        cv2.warpAffine(image, affine, (width, height), four, cv2.INTER_LINEAR)
         if gains is None:
             cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, images[i])
         else:
@@ -189,16 +98,18 @@ def _sample(side, contents, lengths, affines, gains=None):
     return images
 
 
-def _aligned(shape):
-    """Returns uint8 [shape], not yet written, that TensorFlow takes without a copy."""
-    memory = np.empty(math.prod(shape) + _ALIGNMENT, np.uint8)
+def aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
+    """Returns an array, not yet written, that TensorFlow takes without a copy."""
+    count = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(count + _ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % _ALIGNMENT
-    return memory[first : first + math.prod(shape)].reshape(shape)
+    return memory[first : first + count].view(dtype).reshape(shape)
 
 
-def _windows(affines, side):
-    """Returns what crops show: left, top, right, bottom, px of the pictures, [B][4]."""
-    corners = np.array([[0, 1, 0, 1], [0, 0, 1, 1]]) * (side - 1.0)
+def _windows(affines, size):
+    """Returns what samples show: left, top, right, bottom, px of the images, [batch][4]."""
+    height, width = size
+    corners = np.array([[0, 1, 0, 1], [0, 0, 1, 1]]) * [[width - 1.0], [height - 1.0]]
     corners = np.linalg.inv(affines[:, :, :2]) @ (corners - affines[:, :, 2:])
     # A pixel to blend with on each side, and one for rounding.
     return np.concatenate([corners.min(axis=2) - 1, corners.max(axis=2) + 3], axis=1).tolist()

@@ -1,57 +1,35 @@
-"""From annotated photographs to person records: what the readers of real data sets share.
+"""Image files of data sets: annotated images in folders and archives, and reading all of a split.
 
-A reader turns its annotation files into `Person`s; this file opens each photograph once, in as many
-threads as there are cores, and cuts everybody's record out of it.
+A source turns its annotation files into `AnnotatedImage`s by `in_folder`, `in_archive` or
+`image_file`. `read_all` then opens each image once, in as many threads as there are cores.
 """
 
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import io
 import itertools
 import logging
 import os
 import pathlib
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import UInt8
 
+from hourglass_jax.data.base import AnnotatedImage, Annotation
 from hourglass_jax.errors import UserError
-from hourglass_jax.image import io as photo
+from hourglass_jax.image import io as image_io
 
 logger = logging.getLogger(__name__)
 
-# Larger pictures than any camera makes: files that claim to be are damaged, or an attack.
+Result = TypeVar("Result")
+
+# More than any camera's images have: files that claim so are damaged, or an attack.
 MAX_PIXELS = 100_000_000
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Person:
-    """A person as an annotation file tells of them; px of the photograph, 0-based.
-
-    Attributes:
-      id: names the person in predictions.
-      image: name of the photograph within its `Photographs`.
-      joints_source: x, y; of any value where not labelled.
-      labelled: whether a joint has coordinates.
-      visible: labelled and not occluded.
-      center: of the person's box.
-      size: side of the person's box.
-      reference: the length that PCK's threshold is a share of.
-      picture_size: width and height that the photograph must have, where the file tells.
-    """
-
-    id: str
-    image: str
-    joints_source: Float[np.ndarray, "joints 2"]
-    labelled: Bool[np.ndarray, " joints"]
-    visible: Bool[np.ndarray, " joints"]
-    center: Float[np.ndarray, "2"]
-    size: float
-    reference: float
-    picture_size: tuple[int, int] | None = None
 
 
 def cores() -> int:
@@ -61,173 +39,224 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-class Folder:
-    """Photographs in a folder, by their names within it."""
-
-    def __init__(self, root: pathlib.Path):
-        self.root = root
-
-    def where(self, name: str) -> str:
-        return str(self.root / name)
-
-    def missing(self, names: Iterable[str]) -> set[str]:
-        return {name for name in names if not os.path.isfile(self.root / name)}
-
-    def read(self, names: Iterable[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
-        for name in names:
-            yield name, (self.root / name).read_bytes
-
-
-class Archive:
-    """Photographs in a tar archive under `prefix`, read from front to back."""
-
-    def __init__(self, path: pathlib.Path, prefix: str):
-        self.path, self.prefix = path, prefix
-
-    def where(self, name: str) -> str:
-        return f"{self.path}:{self.prefix}{name}"
-
-    def missing(self, names: Iterable[str]) -> set[str]:
-        return set()  # known at the archive's end alone
-
-    def read(self, names: Iterable[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
-        wanted = set(names)
-        try:
-            with tarfile.open(self.path, "r|*") as archive:
-                for member in archive:
-                    name = member.name.removeprefix("./").removeprefix(self.prefix)
-                    if member.isfile() and name in wanted:
-                        wanted.discard(name)
-                        content = archive.extractfile(member).read()
-                        yield name, lambda content=content: content
-                        if not wanted:  # the rest need not be unpacked
-                            return
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise UserError(
-                f"{self.path} cannot be read to its end ({error}); download it again"
-            ) from None
-
-
-def read_image(content: bytes, where: str) -> UInt8[np.ndarray, "height width 3"]:
-    """Decodes a photograph to RGB, its pixels as stored: annotations ignore EXIF rotation.
-
-    Raises:
-      UserError: it is no picture, is cut short, or claims to be enormous.
-    """
-    return photo.decode(io.BytesIO(content), where, upright=False, max_pixels=MAX_PIXELS)
-
-
-def check(people: Sequence[Person], photographs: Folder | Archive, allow_missing: int) -> None:
-    """Checks what can be known before hours of work: that ids differ and pictures are there.
+def read_image(content: bytes, name: str) -> UInt8[np.ndarray, "height width 3"]:
+    """Decodes an image to RGB, its pixels as stored: annotations ignore EXIF rotation.
 
     Args:
-      people: of all splits.
-      photographs: where their pictures are.
-      allow_missing: how many people's pictures may be missing.
+      content: of the file.
+      name: of the image in messages.
 
     Raises:
-      UserError: people share an id, or more of them than allowed are without a picture.
+      UserError: the content is not an image, is cut short, or claims to be enormous.
     """
-    twice = [name for name, n in collections.Counter(p.id for p in people).items() if n > 1]
+    return image_io.decode(io.BytesIO(content), name, upright=False, max_pixels=MAX_PIXELS)
+
+
+def read_file(
+    path: pathlib.Path, size: tuple[int, int] | None = None
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Reads an image file as `read_image` does.
+
+    Args:
+      path: of the file.
+      size: width and height that the image must have, if known.
+
+    Raises:
+      UserError: the file is missing, cannot be read, or has another size.
+    """
+    if not os.path.isfile(path):
+        raise UserError(f"{path} is missing")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    image = read_image(content, str(path))
+    height, width = image.shape[:2]
+    if size is not None and size != (width, height):
+        raise UserError(
+            f"{path} is {width} x {height} px, and the annotations say {size[0]} x {size[1]}"
+        )
+    return image
+
+
+def image_file(
+    path: pathlib.Path,
+    annotations: Sequence[Annotation],
+    *,
+    id: str,
+    size: tuple[int, int] | None = None,
+) -> AnnotatedImage:
+    """Returns an annotated image that is read from a file; `size` as in `read_file`."""
+    return AnnotatedImage(
+        id=id,
+        name=str(path),
+        read=functools.partial(read_file, path, size),
+        annotations=annotations,
+        size=size,
+    )
+
+
+def in_folder(
+    folder: pathlib.Path, annotations: Mapping[str, Sequence[Annotation]]
+) -> list[AnnotatedImage]:
+    """Returns the images of a folder, sorted by name.
+
+    Args:
+      folder: that holds the images.
+      annotations: of each image, by its name in the folder.
+    """
+    return [image_file(folder / name, annotations[name], id=name) for name in sorted(annotations)]
+
+
+def in_archive(
+    path: pathlib.Path, prefix: str, annotations: Mapping[str, Sequence[Annotation]]
+) -> Iterator[AnnotatedImage]:
+    """Yields the images of a tar archive from front to back, and last those that it lacks.
+
+    Args:
+      path: of the archive.
+      prefix: of the images' names in the archive.
+      annotations: of each image, by its name without `prefix`.
+
+    Raises:
+      UserError: the archive is damaged or cut short.
+    """
+    left = dict(annotations)
+
+    def image(name: str, read: Callable[[str], np.ndarray]) -> AnnotatedImage:
+        where = f"{path}:{prefix}{name}"
+        return AnnotatedImage(name, where, functools.partial(read, where), left.pop(name))
+
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                name = member.name.removeprefix("./").removeprefix(prefix)
+                wanted = member.isfile() and name in left
+                stream = archive.extractfile(member) if wanted else None
+                if stream is not None:
+                    yield image(name, functools.partial(read_image, stream.read()))
+                    if not left:  # the rest need not be unpacked
+                        return
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise UserError(f"{path} cannot be read to its end ({error}); download it again") from None
+    for name in sorted(left):
+        yield image(name, _missing)
+
+
+def _missing(name: str) -> UInt8[np.ndarray, "height width 3"]:
+    raise UserError(f"{name} is missing")
+
+
+def check_ids(annotations: Iterable[Annotation]) -> None:
+    """Raises UserError if two annotations have the same id."""
+    counts = collections.Counter(annotation.id for annotation in annotations)
+    twice = [id for id, count in counts.items() if count > 1]
     if twice:
         raise UserError(
-            f"{len(twice)} people are annotated twice, {twice[0]} for one; give each annotation "
-            f"of a picture an id of its own"
+            f"{len(twice)} ids of annotations occur more than once, for example {twice[0]}; give "
+            f"each annotation of an image a different id"
         )
-    by_image = _by_image(people)
-    lost = {n: f"{photographs.where(n)} is missing" for n in photographs.missing(by_image)}
-    _check_lost(lost, by_image, allow_missing)
 
 
-def _by_image(people: Sequence[Person]) -> dict[str, list[Person]]:
-    groups = collections.defaultdict(list)
-    for person in people:
-        groups[person.image].append(person)
-    return groups
-
-
-def records_of(
-    people: Sequence[Person],
-    photographs: Folder | Archive,
-    make_record: Callable[..., dict],
-    allow_missing: int,
-) -> Iterator[tuple[str, dict]]:
-    """Yields (id, record) for everybody whose photograph can be read.
+def check_files(images: Iterable[AnnotatedImage], allow_missing: int) -> None:
+    """Checks that image files exist, before hours of work.
 
     Args:
-      people: of one split.
-      photographs: where their pictures are.
-      make_record: `PoseBuilder.record`.
-      allow_missing: how many people's pictures may be missing or unreadable.
+      images: files in folders.
+      allow_missing: how many annotations may go without an image.
 
     Raises:
-      UserError: more people than that are without a picture; names some of them.
+      UserError: more annotations than that are without an image.
     """
-    by_image = _by_image(people)
-    lost = {n: f"{photographs.where(n)} is missing" for n in photographs.missing(by_image)}
+    lost = _Lost()
+    for image in images:
+        if not os.path.isfile(image.name):
+            lost.add(image, f"{image.name} is missing")
+    lost.check(allow_missing)
 
-    def cut_out(name, load):
+
+def read_all(
+    images: Iterable[AnnotatedImage],
+    make: Callable[[AnnotatedImage], Sequence[Result]],
+    allow_missing: int,
+) -> Iterator[Result]:
+    """Yields what `make` makes of each image, in order, working in as many threads as cores.
+
+    Args:
+      images: of one split.
+      make: called once for each image, in a thread; calls the image's `read`.
+      allow_missing: how many annotations may go without a readable image.
+
+    Raises:
+      UserError: more annotations than that are lost because `read` fails, and names some of the
+        images; or nothing was made at all.
+    """
+
+    def attempt(image: AnnotatedImage) -> tuple[AnnotatedImage, str, Sequence[Result]]:
+        readable = dataclasses.replace(image, read=functools.partial(_read, image))
         try:
-            image = read_image(load(), photographs.where(name))
-        except OSError as error:
-            return name, f"{photographs.where(name)} cannot be read ({error.strerror})", []
-        except UserError as error:
-            return name, str(error), []
-        height, width = image.shape[:2]
-        told = by_image[name][0].picture_size
-        if told is not None and told != (width, height):
-            problem = f"is {width} x {height} px, and the annotations say {told[0]} x {told[1]}"
-            return name, f"{photographs.where(name)} {problem}", []
-        records = [(p.id, _record(p, image, make_record)) for p in by_image[name]]
-        return name, None, records
+            return image, "", make(readable)
+        except _UnreadableError as error:
+            return image, str(error), []
 
-    seen, found = set(lost), 0
-    wanted = sorted(name for name in by_image if name not in lost)
-    for name, problem, records in _in_threads(cut_out, photographs.read(wanted)):
-        seen.add(name)
+    lost, annotations, found = _Lost(), 0, 0
+    for image, problem, results in _in_threads(attempt, images):
+        annotations += len(image.annotations)
+        found += len(results)
         if problem:
-            lost[name] = problem
-        yield from records
-        found += len(records)
-    for name in by_image.keys() - seen:
-        lost[name] = f"{photographs.where(name)} is missing"
-    _check_lost(lost, by_image, allow_missing)
+            lost.add(image, problem)
+        yield from results
+    lost.check(allow_missing)
     if not found:
         raise UserError(
-            f"of a split's {len(people)} people none has a picture and joints that can be used; "
-            f"see config.data"
+            f"none of a split's {annotations} annotations has an image and labels that can be "
+            f"used; see config.data"
         )
 
 
-def _record(person: Person, image, make_record) -> dict:
-    return make_record(
-        image=image,
-        joints_source=person.joints_source,
-        labelled=person.labelled,
-        visible=person.visible,
-        center=person.center,
-        size=person.size,
-        reference=person.reference,
-        id=person.id,
-    )
+class _UnreadableError(Exception):
+    """An image that cannot be read, as opposed to any other mistake in what is made of it."""
 
 
-def _check_lost(lost: dict[str, str], by_image: dict, allowed: int) -> None:
-    count = sum(len(by_image[name]) for name in lost)
-    for name in sorted(lost):
-        logger.warning("%d people are without a picture: %s", len(by_image[name]), lost[name])
-    if count <= allowed:
-        return
-    some = "; ".join(lost[name] for name in sorted(lost)[:5])
-    more = f"; and {len(lost) - 5} more pictures" if len(lost) > 5 else ""
-    raise UserError(
-        f"{count} people are without a picture: {some}{more}. Unpack the data set again, or go "
-        f"on without them with config.data.allow_missing={count}"
-    )
+def _read(image: AnnotatedImage) -> UInt8[np.ndarray, "height width 3"]:
+    try:
+        return image.read()
+    except OSError as error:
+        raise _UnreadableError(f"{image.name} cannot be read ({error.strerror})") from None
+    except UserError as error:
+        raise _UnreadableError(str(error)) from None
 
 
-def _in_threads(function: Callable, arguments: Iterable[tuple]) -> Iterator:
-    """Yields function(*each) in order; a bounded number is under way, for memory's sake.
+class _Lost:
+    """Annotations without a readable image: how many and why, by the image's name."""
+
+    def __init__(self):
+        self.problems: dict[str, str] = {}
+        self.counts = collections.Counter[str]()
+
+    def add(self, image: AnnotatedImage, problem: str) -> None:
+        self.problems[image.name] = problem
+        self.counts[image.name] += len(image.annotations)
+
+    def check(self, allowed: int) -> None:
+        """Logs what is lost; raises UserError if that is more than `allowed`."""
+        names, count = sorted(self.problems), self.counts.total()
+        for name in names:
+            logger.warning(
+                "%d annotations are without an image: %s", self.counts[name], self.problems[name]
+            )
+        if count <= allowed:
+            return
+        some = "; ".join(self.problems[name] for name in names[:5])
+        more = f"; and {len(names) - 5} more images" if len(names) > 5 else ""
+        raise UserError(
+            f"{count} annotations are without an image: {some}{more}. Unpack the data set again, "
+            f"or go on without them with config.data.allow_missing={count}"
+        )
+
+
+def _in_threads(function: Callable, arguments: Iterable) -> Iterator:
+    """Yields function(argument) in order; a bounded number is under way, for memory's sake.
 
     Decoding, resizing and encoding release Python's lock, so threads use every core.
     """
@@ -235,13 +264,13 @@ def _in_threads(function: Callable, arguments: Iterable[tuple]) -> Iterator:
     arguments = iter(arguments)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         pending = collections.deque(
-            pool.submit(function, *each) for each in itertools.islice(arguments, 4 * workers)
+            pool.submit(function, argument) for argument in itertools.islice(arguments, 4 * workers)
         )
         try:
             while pending:
                 yield pending.popleft().result()
                 pending.extend(
-                    pool.submit(function, *each) for each in itertools.islice(arguments, 1)
+                    pool.submit(function, argument) for argument in itertools.islice(arguments, 1)
                 )
         finally:
             for future in pending:

@@ -9,17 +9,17 @@ import dataclasses
 import functools
 import pathlib
 import re
-import shutil
-import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
-from hourglass_jax.data import augment, records
-from hourglass_jax.data import images as photographs
+from hourglass_jax.data import augment, examples, images
+from hourglass_jax.data.augment import Augmentation
+from hourglass_jax.data.records import Records
 from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.tasks.base import Record
 
 _PART = 16  # records that are made into examples in one call, at most
 # Records read ahead, for each core and at most: what cores use up while the next epoch's shuffle
@@ -40,49 +40,10 @@ class Rows:
         return self.batch_size // self.processes
 
 
-def prepare(builder: records.PoseBuilder, manual_dir: str) -> None:
-    """Makes the builder's records unless they are there already."""
-    _sweep(pathlib.Path(builder.data_path).parents[1])
-    try:
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(
-                manual_dir=manual_dir,
-                compute_stats=tfds.download.ComputeStatsMode.SKIP,
-                try_download_gcs=False,
-            ),
-            file_format="tfrecord",
-        )
-        if not builder.info.splits:  # another process made them since the builder looked
-            builder.info.read_from_directory(builder.data_path)
-    except (OSError, RuntimeError, tf.errors.OpError) as error:
-        # TensorFlow writes the files, and TFDS wraps what it says of the disk.
-        disk = error
-        while disk is not None and not isinstance(disk, (OSError, tf.errors.OpError)):
-            disk = disk.__cause__
-        if disk is None:
-            raise
-        raise UserError(
-            f"records cannot be written to {builder.data_path}: "
-            f"{getattr(disk, 'strerror', None) or getattr(disk, 'message', disk)}; set "
-            f"config.data.data_dir to another folder"
-        ) from None
-
-
-def _sweep(folder: pathlib.Path) -> None:
-    """Removes halves of records that killed runs left; one that is at work writes within hours."""
-    for left in folder.glob("*/incomplete.*"):
-        try:
-            newest = max(path.stat().st_mtime for path in (left, *left.rglob("*")))
-        except OSError:  # its owner has just finished it
-            continue
-        if time.time() - newest > 6 * 3600:
-            shutil.rmtree(left, ignore_errors=True)
-
-
 def training_batches(
-    builder: records.PoseBuilder,
-    crop: augment.Crop,
-    augmentation: augment.Augmentation,
+    records: Records,
+    size: tuple[int, int],
+    augmentation: Augmentation,
     rows: Rows,
     *,
     seed: int,
@@ -95,21 +56,21 @@ def training_batches(
     of one and the beginning of the next.
 
     Args:
-      builder: of prepared records.
-      crop: the crop and heatmaps to make.
+      records: prepared.
+      size: height and width of the network's input.
       augmentation: its limits.
       rows: this process's share of a batch.
       seed: of order and augmentation.
       shuffle_buffer: serialized records held in memory to draw the next one from.
       first_step: batches to pass over.
+
+    Yields:
+      {"image": uint8 [B, H, W, 3], and the task's targets [B, ...]}.
     """
-    if builder.TRAIN not in builder.info.splits:
-        raise UserError(
-            "these records hold nobody to train on: data.detections is for --mode=evaluate"
-        )
-    split = builder.info.splits[builder.TRAIN]
-    count, first = split.num_examples, first_step * rows.batch_size
-    files = sorted(split.filepaths)
+    split = records.source.train
+    count, first = _training_count(records), first_step * rows.batch_size
+    files = sorted(records.info.splits[split].filepaths)
+    make = examples.training_function(records, size, augmentation)
 
     def epoch_of(epoch):
         order = tf.random.stateless_uniform([3], [seed, epoch], maxval=2**31 - 1, dtype=tf.int64)
@@ -117,56 +78,79 @@ def training_batches(
         shards = shards.shuffle(len(files), seed=order[0])
         return tf.data.TFRecordDataset(shards).shuffle(shuffle_buffer, seed=order[1])
 
-    def examples(indices, serialized):
-        # Indices count on over epochs, so that each showing of a person is augmented anew.
+    def batch_of(indices, serialized):
+        # Indices count on over epochs, so that each showing of a record is augmented differently.
         draws = [
             tf.random.stateless_uniform([augment.DRAWS], [seed, index], dtype=tf.float64)
             for index in tf.unstack(indices)
         ]
-        people = _parse(builder, serialized)
-        return augment.training_examples(people, tf.stack(draws), crop, augmentation)
+        return make(serialized, tf.stack(draws))
 
     epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
     stream = epochs.flat_map(epoch_of).skip(first % count).enumerate(first)
-    return _read(_batches(stream, examples, rows), builder, builder.TRAIN)
+    return _read(_batches(stream, batch_of, rows), records, split)
+
+
+def target_shapes(records: Records, size: tuple[int, int]) -> dict[str, tuple[tuple, Any]]:
+    """Returns shape and dtype of each array of a training batch but its first axis, by name."""
+    _training_count(records)
+    return {"image": ((*size, 3), np.dtype(np.uint8)), **examples.target_specs(records, size)}
+
+
+def _training_count(records: Records) -> int:
+    count = records.count(records.source.train)
+    if not count:
+        raise UserError(
+            "there are no records to train on; data.detections is for --mode=evaluate alone"
+        )
+    return count
 
 
 def evaluation_batches(
-    builder: records.PoseBuilder, split: str, crop: augment.Crop, rows: Rows
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yields every person of a split exactly once; "real" is False in the rows that fill up.
+    records: Records, split: str, size: tuple[int, int], rows: Rows
+) -> Iterator[dict[str, Any]]:
+    """Yields every record of a split exactly once; "real" is False in the rows that fill up.
 
     Every process yields the same number of batches, so that none waits for another for ever.
+
+    Yields:
+      {"image": uint8 [B, H, W, 3], "record_to_input": float64 [B, 2, 3], "real": bool [B],
+      "records": a list of B records without their images}.
     """
-    return _read(_evaluation_stream(builder, split, crop, rows), builder, split)
+    for batch in _read(_evaluation_stream(records, split, size, rows), records, split):
+        fields = {name: batch[name] for name in (*records.schema, "id")}
+        yield {
+            **{name: batch[name] for name in ("image", "record_to_input", "real")},
+            "records": [_record(records, fields, i) for i in range(len(batch["real"]))],
+        }
 
 
-@functools.lru_cache(maxsize=4)  # building it takes as long as 50 people
-def _evaluation_stream(builder, split, crop, rows):
-    info = builder.info.splits[split]
+def _record(records: Records, fields: dict[str, np.ndarray], row: int) -> Record:
+    record: Record = {"id": fields["id"][row].decode()}
+    for name, spec in records.schema.items():
+        value = fields[name][row]
+        if None in spec.shape:  # any number of rows, as bytes
+            value = np.frombuffer(value, spec.dtype).reshape(-1, *spec.shape[1:])
+        record[name] = value
+    return record
+
+
+@functools.lru_cache(maxsize=4)  # building it takes as long as 50 records
+def _evaluation_stream(records, split, size, rows):
+    info = records.info.splits[split]
     batches = -(-info.num_examples // rows.batch_size)
+    make = examples.evaluation_function(records, size)
 
-    def examples(indices, serialized):
-        real = indices < info.num_examples
-        return {**augment.evaluation_examples(_parse(builder, serialized), crop), "real": real}
+    def batch_of(indices, serialized):
+        return {**make(serialized), "real": indices < info.num_examples}
 
     stream = tf.data.TFRecordDataset(sorted(str(path) for path in info.filepaths))
-    # Filled up with people from the beginning, whose rows are then not counted.
+    # Filled up with records from the beginning, whose rows are then not counted.
     stream = stream.repeat().take(batches * rows.batch_size).enumerate()
-    return _batches(stream, examples, rows)
+    return _batches(stream, batch_of, rows)
 
 
-def _parse(builder: records.PoseBuilder, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Returns the records in [B] strings, `image` still a JPEG."""
-    features = builder.info.features
-    # An Example is a SequenceExample without sequences, byte by byte. Parsing these leaves other
-    # threads alone; parse_example wakes them for each few pictures and waits for them.
-    parsed, _, _ = tf.io.parse_sequence_example(serialized, features.tf_example_spec)
-    types = features.get_serialized_info()
-    return {name: tf.cast(value, types[name].tf_dtype) for name, value in parsed.items()}
-
-
-def _batches(stream: tf.data.Dataset, examples: Callable, rows: Rows) -> tf.data.Dataset:
+def _batches(stream: tf.data.Dataset, batch_of: Callable, rows: Rows) -> tf.data.Dataset:
     """Makes this process's batches of the stream's (index, record).
 
     A part is made in one call, at most `_PART` records, and as many calls run at once as there are
@@ -179,10 +163,10 @@ def _batches(stream: tf.data.Dataset, examples: Callable, rows: Rows) -> tf.data
     if rows.processes > 1:
         stream = stream.filter(is_ours)
     part = max(n for n in range(1, _PART + 1) if rows.local % n == 0)
-    cores = photographs.cores()
+    cores = images.cores()
     ahead = min(_AHEAD * cores, _FARTHEST)
     stream = stream.batch(part, drop_remainder=True).prefetch(ahead // part)
-    stream = stream.map(examples, num_parallel_calls=cores)
+    stream = stream.map(batch_of, num_parallel_calls=cores)
     if part < rows.local:
         stream = stream.batch(rows.local // part, drop_remainder=True).map(_joined)
     return stream.prefetch(2)
@@ -192,12 +176,10 @@ def _joined(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {name: tf.reshape(part, [-1, *part.shape[2:]]) for name, part in parts.items()}
 
 
-def _read(
-    stream: tf.data.Dataset, builder: records.PoseBuilder, split: str
-) -> Iterator[dict[str, np.ndarray]]:
+def _read(stream: tf.data.Dataset, records: Records, split: str) -> Iterator[dict[str, np.ndarray]]:
     """Yields what the stream does; raises RunError where records are damaged or cut short."""
-    advice = f"delete {builder.data_path}, and the next start makes them anew"
-    info = builder.info.splits[split]
+    advice = f"delete {records.data_path}, and the next start makes them again"
+    info = records.info.splits[split]
     missing = [path for path in info.filepaths if not pathlib.Path(path).is_file()]
     if missing:
         raise RunError(f"the records {missing[0]} are missing; {advice}")
@@ -214,7 +196,7 @@ def _read(
         try:
             yield from stream.with_options(_options()).as_numpy_iterator()
         except failure as error:
-            # TensorFlow tells a traceback around what Python raised.
+            # TensorFlow puts a traceback around what Python raised.
             ours = re.search(r"ValueError: (.*)", error.message)
             message = ours[1] if ours else " ".join(error.message.split())[:300]
             raise RunError(f"the records of {split!r} are damaged ({message}); {advice}") from None

@@ -1,172 +1,94 @@
-"""Evaluation of a workdir's best checkpoint: figures, a table, predictions and pictures."""
+"""Evaluation of a workdir's best checkpoint: figures, a table, predictions and images."""
 
 import json
 import logging
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
-from hourglass_jax.checkpoint import compatibility as same_run
+from hourglass_jax import nn
+from hourglass_jax.checkpoint import compatibility, trained
 from hourglass_jax.checkpoint.store import Checkpoints
-from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
-from hourglass_jax.evaluation import figures as pictures
-from hourglass_jax.evaluation import report
-from hourglass_jax.evaluation.predictions import Predictions, make_eval_step, predict_split
-from hourglass_jax.experiment import Experiment
-from hourglass_jax.runtime import distributed, sharding
-from hourglass_jax.tasks.single_pose import metrics
-from hourglass_jax.training import log
-from hourglass_jax.training import step as steps
+from hourglass_jax.evaluation import figures, report
+from hourglass_jax.evaluation.predictions import Predictions, Predictor
+from hourglass_jax.evaluation.step import make_eval_step
+from hourglass_jax.experiment import Experiment, path_fields
+from hourglass_jax.runtime import distributed, json_lines, sharding
 
 logger = logging.getLogger(__name__)
 
 
-def summarise(predictions: Predictions, skeleton: Skeleton, metric: str) -> dict[str, float]:
-    """Returns the figures of a split by name, as fractions.
+def open_checkpoints(experiment: Experiment, workdir: pathlib.Path) -> Checkpoints:
+    """Opens the checkpoints of a workdir to read them."""
+    return Checkpoints(workdir, experiment.headline, read_only=True)
 
-    `metric` itself, `metric/<joint>`, `metric/<joint without its side>`, `metric/visible` and
-    `metric/occluded` (over labelled joints that are, or are not, visible) and `metric/stack<i>`
-    from 1. For PCKh also what other tables print: `metric/unweighted`, `metric/official_head`,
-    "PCKh@0.1" and "PCKh/AUC".
+
+def best(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, dict]:
+    """Returns the best checkpoint's step and its metadata.
+
+    Raises:
+      UserError: there is no checkpoint, or it is of another network or data set.
     """
-    kind, _, threshold = metric.partition("@")
-
-    def score(joints, labelled, threshold=float(threshold)):
-        measure = metrics.pckh if kind == "PCKh" else metrics.pck
-        return measure(predictions.truth, joints, labelled, predictions.reference, threshold)
-
-    labelled, visible = predictions.labelled, predictions.visible
-    overall = score(predictions.final, labelled)
-    figures = {metric: overall.total}
-    if kind == "PCKh":
-        figures[f"{metric}/unweighted"] = overall.unweighted
-        figures[f"{metric}/official_head"] = overall.official_head
-        figures["PCKh@0.1"] = score(predictions.final, labelled, 0.1).total
-        figures["PCKh/AUC"] = metrics.pckh_auc(
-            predictions.truth, predictions.final, labelled, predictions.reference
-        )
-    figures |= {
-        f"{metric}/{joint}": value
-        for joint, value in zip(skeleton.joints, overall.per_joint, strict=True)
-    }
-    for joint in skeleton.joints:  # as papers print them: both sides of a joint together
-        if joint.startswith("left_") and joint.replace("left_", "right_", 1) in skeleton.joints:
-            sides = [joint, joint.replace("left_", "right_", 1)]
-            shares = [figures[f"{metric}/{side}"] for side in sides]
-            figures[f"{metric}/{joint.removeprefix('left_')}"] = np.mean(shares)
-    figures[f"{metric}/visible"] = score(predictions.final, labelled & visible).total
-    figures[f"{metric}/occluded"] = score(predictions.final, labelled & ~visible).total
-    for stack in range(predictions.joints.shape[1]):
-        figures[f"{metric}/stack{stack + 1}"] = score(predictions.joints[:, stack], labelled).total
-    return {name: float(value) for name, value in figures.items()}
-
-
-def all_figures(experiment: Experiment, predictions: Predictions) -> dict[str, float]:
-    """Returns `summarise`'s figures of a data set's measure, and those of its own evaluation."""
-    builder = experiment.builder
-    own = builder.figures(predictions.ids, predictions.final, predictions.scores)
-    return own | summarise(predictions, experiment.skeleton, builder.MEASURE)
-
-
-def table(predictions: Predictions, skeleton: Skeleton, metric: str) -> str:
-    """Returns the figures as a table for people, in percent: all joints, visible and occluded."""
-    found = predictions.found(float(metric.partition("@")[2]))
-    lines = [f"{metric:14}" + "".join(f"{kind:>9}" for kind in found) + f"{'labelled':>10}"]
-    for k, joint in enumerate(skeleton.joints):
-        shares = "".join(f"{_or_dash(100 * share[k]):>9}" for share in found.values())
-        lines.append(f"{joint:14}{shares}{predictions.labelled[:, k].sum():>10}")
-    figures = summarise(predictions, skeleton, metric)
-    totals = [figures[name] for name in (metric, f"{metric}/visible", f"{metric}/occluded")]
-    lines.append(f"{'total':14}" + "".join(f"{_or_dash(100 * t):>9}" for t in totals))
-    stacks = [
-        f"{100 * value:.2f}"
-        for name, value in figures.items()
-        if name.startswith(f"{metric}/stack")
-    ]
-    lines.append("after each stack: " + ", ".join(stacks))
-    if metric.startswith("PCKh"):
-        lines.append(_pckh_summary(figures, metric))
-    return "\n".join(lines)
-
-
-def _pckh_summary(figures: dict[str, float], metric: str) -> str:
-    """The figures that are all called PCKh somewhere, and how they differ."""
-    values = {
-        "MPII toolkit's Total": figures[metric],
-        "unweighted mean": figures[f"{metric}/unweighted"],
-        "toolkit's Head": figures[f"{metric}/official_head"],
-        "head top": figures[f"{metric}/head_top"],
-        "PCKh@0.1": figures["PCKh@0.1"],
-        "AUC": figures["PCKh/AUC"],
-    }
-    return (
-        ", ".join(f"{name} {_or_dash(100 * value)}" for name, value in values.items())
-        + "\nAll leave out pelvis and thorax. The toolkit's Total is found over labelled joints; "
-        "the mean of\nPyTorch projects weighs 14 joints alike. The toolkit's Head is the mean of "
-        "upper neck and head top,\ntheirs the head top alone."
+    step = checkpoints.best
+    if step is None:
+        raise UserError(f"{checkpoints.folder} holds no checkpoint; run --mode=train first")
+    metadata = checkpoints.metadata(step)
+    compatibility.check(
+        checkpoints.folder / str(step),
+        metadata,
+        experiment.metadata(),
+        evaluate_only=True,
+        paths=path_fields(experiment.source),
     )
+    return step, metadata
 
 
-def _or_dash(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.2f}"
+def restore(experiment: Experiment, checkpoints: Checkpoints, step: int) -> dict:
+    """Restores the variables to evaluate of a step's checkpoint."""
+    shapes = nn.variable_shapes(experiment.model)
+    like = sharding.with_sharding(shapes, experiment.mesh, sharding.REPLICATED)
+    folder = checkpoints.folder / str(step)
+    return trained.read_variables(folder, checkpoints.metadata(step), like)
+
+
+def predict(experiment: Experiment, checkpoints: Checkpoints, step: int, split: str) -> Predictions:
+    """Returns a checkpoint's predictions for a split."""
+    eval_step = make_eval_step(
+        experiment.model,
+        experiment.task,
+        experiment.mesh,
+        flip_test=experiment.config.eval.flip_test,
+    )
+    variables = restore(experiment, checkpoints, step)
+    return Predictor.of(experiment)(eval_step, variables, split)
 
 
 def predict_test(experiment: Experiment, workdir: pathlib.Path) -> pathlib.Path:
-    """Writes the best checkpoint's predictions for people whose joints are not public.
+    """Writes the best checkpoint's predictions for the split whose truth is not public.
 
     Returns:
       the file, in the structure that the data set's evaluation server takes.
 
     Raises:
-      UserError: there is no checkpoint, or the data set has no such people.
+      UserError: there is no checkpoint, or the data set has no such split.
     """
-    builder = experiment.builder
-    if builder.SUBMIT is None or builder.SUBMIT not in builder.info.splits:
+    source = experiment.source
+    if source.submit is None or not experiment.records.count(source.submit):
         raise UserError(
-            f"data.dataset={experiment.config.data.dataset!r} has no people to send predictions "
-            f"for; --mode=predict_test is for mpii"
+            f"data.dataset={source.name!r} has no evaluation server; --mode=predict_test is for "
+            f"mpii"
         )
     with open_checkpoints(experiment, workdir) as checkpoints:
         step, _ = best(experiment, checkpoints)
-        predictions = _predict(experiment, checkpoints, step, builder.SUBMIT)
-    joints = dict(zip(predictions.ids.tolist(), predictions.final, strict=True))
+        predictions = predict(experiment, checkpoints, step, source.submit)
     if not distributed.is_first():
         return workdir
-    path = builder.write_submission(joints, experiment.manual_dir, workdir)
-    logger.info("%d people of %s: %s", len(joints), builder.SUBMIT, path)
+    found = zip(predictions.ids, predictions.final, strict=True)
+    path = source.write_submission({name: instance for name, (instance,) in found}, workdir)
+    logger.info("%d predictions of %s: %s", len(predictions.ids), source.submit, path)
     return path
-
-
-def open_checkpoints(experiment: Experiment, workdir: pathlib.Path) -> Checkpoints:
-    """Returns the checkpoints of a workdir, to read."""
-    return Checkpoints(workdir, experiment.builder.METRIC, read_only=True)
-
-
-def best(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, dict]:
-    """Returns the best checkpoint's step and the config it was trained with."""
-    step = checkpoints.best
-    if step is None:
-        raise UserError(f"{checkpoints.folder} holds no checkpoint; run --mode=train first")
-    metadata, folder = checkpoints.metadata(step), checkpoints.folder / str(step)
-    same_run.check(folder, metadata, experiment.metadata(), parts=("model", "data"))
-    return step, metadata["config"]
-
-
-def restore(experiment: Experiment, checkpoints: Checkpoints, step: int) -> dict:
-    """Returns the variables to evaluate of a step's checkpoint: the averaged ones, if there are."""
-    shapes = steps.variable_shapes(experiment.model)
-    like = sharding.with_sharding(shapes, experiment.mesh, sharding.WHOLE)
-    if checkpoints.metadata(step)["config"]["ema_decay"]:
-        return checkpoints.restore(step, {"ema": like})["ema"]
-    return checkpoints.restore(step, like)
-
-
-def _predict(
-    experiment: Experiment, checkpoints: Checkpoints, step: int, split: str
-) -> Predictions:
-    variables = restore(experiment, checkpoints, step)
-    return predict_split(experiment, make_eval_step(experiment), variables, split)
 
 
 def evaluate(
@@ -174,8 +96,8 @@ def evaluate(
 ) -> dict:
     """Evaluates the best checkpoint of a workdir on the split that figures are reported for.
 
-    Writes evaluation.json, predictions.npz and pictures/, prints the table, and returns what
-    evaluation.json holds.
+    Writes evaluation.json, predictions.npz, report.html and pictures/, prints the table, and
+    returns what evaluation.json holds.
 
     Args:
       experiment: whose records are prepared.
@@ -184,47 +106,54 @@ def evaluate(
         not made again where they are the ones wanted.
 
     Raises:
-      UserError: there is no checkpoint, or it is of another model or data set.
+      UserError: there is no checkpoint, or it is of another network or data set.
     """
-    builder, config = experiment.builder, experiment.config
-    split = builder.REPORT
+    source, split = experiment.source, experiment.source.report
     with open_checkpoints(experiment, workdir) as checkpoints:
-        step, trained = best(experiment, checkpoints)
-        if known is not None and known[0] == step and split == builder.SELECT:
+        step, metadata = best(experiment, checkpoints)
+        if known is not None and known[0] == step and split == source.select:
             predictions = known[1]
         else:
-            predictions = _predict(experiment, checkpoints, step, split)
-    figures = all_figures(experiment, predictions)
+            predictions = predict(experiment, checkpoints, step, split)
+    metrics = experiment.task.metrics(source, split)
+    values = predictions.figures(metrics)
     result = {
-        "metrics": {name: None if np.isnan(v) else v for name, v in figures.items()},
+        "metrics": {name: None if np.isnan(v) else v for name, v in values.items()},
         "persons": len(predictions.ids),
         "step": step,
         "checkpoint": f"checkpoints/{step}",
-        "dataset": config.data.dataset,
+        "dataset": source.name,
         "split": split,
-        "config": {**trained, "eval": config.eval.to_dict()},
+        "config": {**metadata["config"], "eval": experiment.config.to_dict()["eval"]},
     }
+    tables = [str(metric.table(predictions.found, predictions.truth)) for metric in metrics]
     logger.info(
-        "%s, %s: %d people, step %d\n%s",
-        *(config.data.dataset, split, len(predictions.ids), step),
-        table(predictions, experiment.skeleton, builder.MEASURE),
+        "%s, %s: %d records, step %d\n%s",
+        *(source.name, split, len(predictions.ids), step),
+        "\n".join(tables),
     )
-    if not distributed.is_first():
-        return result
+    if distributed.is_first():
+        _write(experiment, workdir, result, predictions)
+    return result
+
+
+def _write(
+    experiment: Experiment, workdir: pathlib.Path, result: Mapping, predictions: Predictions
+) -> None:
+    task, split = experiment.task, result["split"]
     np.savez_compressed(
         workdir / "predictions.npz",
-        joints=predictions.final.astype(np.float32),
-        scores=predictions.scores,
-        ids=predictions.ids,
+        **task.arrays(predictions.final),
+        ids=np.array(predictions.ids),
     )
-    pictures.save_best_to_worst(experiment, predictions, split, workdir / "pictures")
+    metrics = task.metrics(experiment.source, split)
+    figures.save_best_to_worst(
+        experiment.records, experiment.size, predictions, metrics, split, workdir / "pictures"
+    )
     path = workdir / "metrics.jsonl"
-    training = log.read(path) if path.exists() else []
-    report.write(
-        workdir / "report.html", result, predictions, experiment.skeleton, builder.MEASURE, training
-    )
+    training = json_lines.read(path) if path.exists() else []
+    report.write(workdir / "report.html", result, predictions, metrics, training)
     # Last, and at once: where it is, the rest is.
     unfinished = workdir / "evaluation.json.unfinished"
     unfinished.write_text(json.dumps(result, indent=2) + "\n")
     unfinished.replace(workdir / "evaluation.json")
-    return result

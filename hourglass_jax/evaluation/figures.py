@@ -1,94 +1,103 @@
-"""The pictures that a run leaves: what the network is given, and what it makes of people."""
+"""The images that a run leaves: what the network is given, and what it makes of it."""
 
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from hourglass_jax.data import pipeline
+from hourglass_jax.data.pipeline import Rows
+from hourglass_jax.data.records import Records
 from hourglass_jax.evaluation.predictions import Predictions
-from hourglass_jax.experiment import Experiment
-from hourglass_jax.image import draw as visualize
-from hourglass_jax.image import geometry
-from hourglass_jax.tasks.single_pose import heatmap
+from hourglass_jax.image import draw, geometry
+from hourglass_jax.tasks.base import Metric, Task
 
-# Crops are drawn at least this large, px: lines on them would hide a small one.
-_SIDE = 256
+_PER_SHEET = 8
 
 
-def save_training_batch(path: pathlib.Path, batch: dict, experiment: Experiment) -> None:
-    """Draws the first crops of a batch as the network receives them: joints above, heatmaps below.
-
-    The joints are read off the heatmaps, so that what is drawn is what is trained.
-    """
-    count = min(8, len(batch["image"]))
-    joints_heatmap, _ = heatmap.decode(batch["heatmaps"][:count], "refined")
-    joints_crop = geometry.heatmap_to_crop(np.asarray(joints_heatmap), experiment.crop.stride)
-    skeletons, overlays = [], []
-    for i in range(count):
-        image, joints = visualize.enlarge(batch["image"][i], joints_crop[i], _factor(experiment))
-        shown = batch["heatmaps"][i].max((0, 1)) > 0
-        overlays.append(visualize.overlay_heatmaps(image, batch["heatmaps"][i]))
-        skeletons.append(visualize.draw_skeleton(image, joints, shown, experiment.skeleton))
-    visualize.save_png(path, visualize.grid(skeletons + overlays, columns=count))
+def save_training_batch(path: pathlib.Path, batch: dict[str, np.ndarray], task: Task) -> None:
+    """Draws the first inputs of a batch as the network receives them, with their targets."""
+    drawn = [
+        task.draw_targets(image, {n: a[i] for n, a in batch.items() if n != "image"})
+        for i, image in enumerate(batch["image"][:_PER_SHEET])
+    ]
+    draw.save_png(path, draw.grid(drawn, columns=len(drawn)))
 
 
 def save_best_to_worst(
-    experiment: Experiment, predictions: Predictions, split: str, folder: pathlib.Path
+    records: Records,
+    size: tuple[int, int],
+    predictions: Predictions,
+    metrics: Sequence[Metric],
+    split: str,
+    folder: pathlib.Path,
 ) -> None:
-    """Writes best.png, middling.png and worst.png, 8 people each by their mean error.
+    """Writes best.png, middling.png and worst.png, of 8 records each by their error.
 
-    People of whom no joint is labelled have no error, and are not among them.
+    Records without an error are not among them.
     """
-    known = np.flatnonzero(predictions.labelled.any(axis=1))
-    order = known[np.argsort(np.nanmean(predictions.errors()[known], axis=1))]
+    errors = _errors(metrics, predictions)
+    known = np.flatnonzero(~np.isnan(errors))
+    order = known[np.argsort(errors[known])]
     if not len(order):
         return
-    count = min(8, len(order))
+    count = min(_PER_SHEET, len(order))
     middle = (len(order) - count) // 2
     groups = {
         "best": order[:count],
         "middling": order[middle : middle + count],
         "worst": order[-count:][::-1],
     }
-    drawn = draw_people(experiment, predictions, split, np.concatenate([*groups.values()]).tolist())
+    chosen = np.concatenate([*groups.values()]).tolist()
+    drawn = draw_records(records, size, predictions, metrics, split, chosen)
     for i, name in enumerate(groups):
-        sheet = visualize.grid(drawn[i * count : (i + 1) * count], columns=2)
-        visualize.save_png(folder / f"{name}.png", sheet)
+        sheet = draw.grid(drawn[i * count : (i + 1) * count], columns=2)
+        draw.save_png(folder / f"{name}.png", sheet)
 
 
-def draw_people(
-    experiment: Experiment, predictions: Predictions, split: str, indices: Sequence[int]
+def draw_records(
+    records: Records,
+    size: tuple[int, int],
+    predictions: Predictions,
+    metrics: Sequence[Metric],
+    split: str,
+    indices: Sequence[int],
 ) -> list[UInt8[np.ndarray, "height width 3"]]:
-    """Returns a picture for each index: the crop with the prediction, beside it the truth."""
+    """Returns an image for each index: the input with what was found, beside it the truth."""
+    errors = _errors(metrics, predictions)
     drawn, position = {}, 0
-    rows = pipeline.Rows(32)  # whoever predicted them: one process draws
-    for batch in pipeline.evaluation_batches(experiment.builder, split, experiment.crop, rows):
+    rows = Rows(32)  # whoever predicted them: one process draws
+    for batch in pipeline.evaluation_batches(records, split, size, rows):
         for i in range(rows.local):
             if position in indices:
-                drawn[position] = _draw_person(experiment, predictions, position, batch, i)
+                drawn[position] = _draw(records.task, predictions, position, batch, i, errors)
             position += 1
         if position > max(indices):
             break
     return [drawn[i] for i in indices]
 
 
-def _draw_person(experiment, predictions, person, batch, row) -> np.ndarray:
-    from_source = geometry.invert(batch["record_to_source"][row].astype(np.float64))
-    to_crop = geometry.compose(batch["record_to_crop"][row], from_source)
-    error = np.nanmean(predictions.errors()[person])
+def _errors(metrics: Sequence[Metric], predictions: Predictions) -> Float[np.ndarray, " records"]:
+    """Returns each record's error by the first metric that knows any."""
+    for metric in metrics:
+        errors = metric.errors(predictions.found, predictions.truth)
+        if not np.isnan(errors).all():
+            return errors
+    return np.full(len(predictions.ids), np.nan)
+
+
+def _draw(task: Task, predictions: Predictions, index: int, batch, row: int, errors) -> np.ndarray:
+    record = batch["records"][row]
+    from_source = geometry.invert(record["record_to_source"].astype(np.float64))
+    to_input = geometry.compose(batch["record_to_input"][row], from_source)
+    image, enlarged = draw.enlarge(batch["image"][row])
+    to_drawn = geometry.compose(enlarged, to_input)
     halves = []
-    for text, joints, shown in (
-        (f"predicted, error {error:.2f}", predictions.final, predictions.scores > visualize.SURE),
-        ("truth", predictions.truth, predictions.labelled),
+    for text, instances in (
+        (f"predicted, error {errors[index]:.2f}", predictions.final[index]),
+        ("truth", task.truth(record)),
     ):
-        joints_crop = geometry.apply(to_crop, joints[person])
-        image, points = visualize.enlarge(batch["image"][row], joints_crop, _factor(experiment))
-        image = visualize.draw_skeleton(image, points, shown[person], experiment.skeleton)
-        halves.append(visualize.caption(image, text))
+        half = task.draw(image.copy(), [instance.mapped(to_drawn) for instance in instances])
+        halves.append(draw.caption(half, text))
     return np.concatenate(halves, axis=1)
-
-
-def _factor(experiment: Experiment) -> int:
-    return -(-_SIDE // experiment.crop.input_size)

@@ -1,131 +1,137 @@
-"""Predictions for a whole split: every person exactly once, joints in px of the photograph."""
+"""Predictions for a whole split: every record exactly once, in px of the source images."""
 
 import dataclasses
 import itertools
+from collections.abc import Callable, Iterator, Sequence
 
+import jax
 import numpy as np
-from jaxtyping import Bool, Float
 
 from hourglass_jax.data import pipeline
+from hourglass_jax.data.pipeline import Rows
+from hourglass_jax.data.records import Records
 from hourglass_jax.experiment import Experiment
 from hourglass_jax.image import geometry
 from hourglass_jax.runtime import distributed, sharding
-from hourglass_jax.training import step as steps
-
-_ID_BYTES = 1024  # names of people have one length while they are gathered
+from hourglass_jax.tasks import views
+from hourglass_jax.tasks.base import Instance, Metric, Record, Task
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """Predictions for a split beside the truth; coordinates in px of the photographs.
+    """What was found in the records of a split, beside the truth.
 
     Attributes:
-      joints: [N, S, K, 2], after each stack.
-      scores: [N, K], the last stack's peaks.
-      truth: [N, K, 2].
-      labelled: [N, K], has coordinates.
-      visible: [N, K], not occluded.
-      reference: [N], the length that thresholds are a share of.
-      ids: [N], name the people.
+      found: for each stack and each record, instances in px of the source image.
+      truth: the records, without their images.
     """
 
-    joints: Float[np.ndarray, "people stacks joints 2"]
-    scores: Float[np.ndarray, "people joints"]
-    truth: Float[np.ndarray, "people joints 2"]
-    labelled: Bool[np.ndarray, "people joints"]
-    visible: Bool[np.ndarray, "people joints"]
-    reference: Float[np.ndarray, " people"]
-    ids: np.ndarray
+    found: list[list[list[Instance]]]
+    truth: list[Record]
 
     @property
-    def final(self) -> Float[np.ndarray, "people joints 2"]:
-        """The last stack's joints."""
-        return self.joints[:, -1]
+    def final(self) -> list[list[Instance]]:
+        """What the last stack found, for each record."""
+        return self.found[-1]
 
-    def first(self, people: int) -> "Predictions":
-        """The first people alone."""
-        fields = dataclasses.fields(self)
-        return Predictions(**{field.name: getattr(self, field.name)[:people] for field in fields})
+    @property
+    def ids(self) -> list[str]:
+        """Names of the records."""
+        return [record["id"] for record in self.truth]
 
-    def errors(self) -> Float[np.ndarray, "people joints"]:
-        """Distances as shares of the reference length, NaN where there is no truth."""
-        distances = np.linalg.norm(self.final - self.truth, axis=-1) / self.reference[:, None]
-        return np.where(self.labelled, distances, np.nan)
+    def first(self, count: int) -> "Predictions":
+        """Returns those of the first records alone."""
+        return Predictions([stack[:count] for stack in self.found], self.truth[:count])
 
-    def found(self, threshold: float) -> dict[str, Float[np.ndarray, " joints"]]:
-        """The share of each joint that lies within `threshold` of the truth, NaN where none counts.
-
-        By what counts: "all" that are labelled, those "visible", and those "occluded".
-        """
-        correct = self.errors() <= threshold
-        kinds = {
-            "all": self.labelled,
-            "visible": self.labelled & self.visible,
-            "occluded": self.labelled & ~self.visible,
-        }
-        with np.errstate(invalid="ignore"):
-            return {k: (correct & mask).sum(0) / mask.sum(0) for k, mask in kinds.items()}
+    def figures(self, metrics: Sequence[Metric]) -> dict[str, float]:
+        """Returns the figures of all metrics by name."""
+        figures: dict[str, float] = {}
+        for metric in metrics:
+            figures |= metric(self.found, self.truth)
+        return figures
 
 
-def predict_split(
-    experiment: Experiment, eval_step, variables: dict, split: str, people: int | None = None
-) -> Predictions:
-    """Runs the network over every person of a split; each process over its share.
+class Predictor:
+    """Runs a network over splits; each process over its share.
 
-    Args:
-      experiment: whose records are prepared.
-      eval_step: from `make_eval_step`.
-      variables: {"params", "batch_stats"}, replicated.
-      split: of the data set.
-      people: how many of them, from the first; None: all.
-
-    Returns:
-      the same in every process, in the order of the records.
+    Attributes:
+      records: prepared.
+      size: height and width of the network's input.
+      rows: this process's share of a batch.
     """
-    columns: dict[str, list] = {field.name: [] for field in dataclasses.fields(Predictions)}
-    columns["real"] = []
-    rows = experiment.evaluation_rows
-    expected = experiment.builder.info.splits[split].num_examples
-    expected = expected if people is None else min(people, expected)
-    batches = pipeline.evaluation_batches(experiment.builder, split, experiment.crop, rows)
-    for batch in itertools.islice(batches, -(-expected // rows.batch_size)):
-        images = sharding.shard_batch({"image": batch["image"]}, experiment.mesh)["image"]
-        joints_heatmap, scores = map(sharding.local_rows, eval_step(variables, images))
-        joints_crop = geometry.heatmap_to_crop(
-            joints_heatmap.astype(np.float64), experiment.crop.stride
+
+    def __init__(self, records: Records, size: tuple[int, int], rows: Rows, mesh, flip_test: bool):
+        self.records, self.size, self.rows = records, size, rows
+        self._mesh = mesh
+        self._views = views.maps_of(size, flip_test)
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> "Predictor":
+        """Returns the predictor of an experiment, whose records are prepared."""
+        return cls(
+            experiment.records,
+            experiment.size,
+            experiment.evaluation_rows,
+            experiment.mesh,
+            experiment.config.eval.flip_test,
         )
-        to_source = batch["record_to_source"].astype(np.float64)
-        from_crop = geometry.compose(to_source, geometry.invert(batch["record_to_crop"]))
-        columns["joints"].append(geometry.apply(from_crop[:, None], joints_crop))
-        columns["scores"].append(scores[:, -1])
-        columns["truth"].append(geometry.apply(to_source, batch["joints_record"]))
-        columns["ids"].append(batch["id"].astype(f"S{_ID_BYTES}"))
-        for name in ("labelled", "visible", "reference", "real"):
-            columns[name].append(batch[name])
-    everybody = {name: _in_order(np.concatenate(values), rows) for name, values in columns.items()}
-    real = np.flatnonzero(everybody.pop("real"))[:expected]
-    everybody = {name: values[real] for name, values in everybody.items()}
-    everybody["ids"] = np.array([name.decode() for name in everybody["ids"]])
-    if len(real) != expected or len(set(everybody["ids"].tolist())) != expected:
-        raise RuntimeError(f"evaluated {len(real)} people of {split}, not {expected}")
-    return Predictions(**everybody)
+
+    @property
+    def task(self) -> Task:
+        return self.records.task
+
+    def __call__(
+        self, step: Callable, variables: dict, split: str, count: int | None = None
+    ) -> Predictions:
+        """Returns predictions for a split, the same in every process, in the order of the records.
+
+        Args:
+          step: from `step.make_eval_step`.
+          variables: {"params", "batch_stats"}, replicated.
+          split: of the data set.
+          count: how many records, from the first; None: all.
+        """
+        total = self.records.count(split)
+        total = total if count is None else min(count, total)
+        ours = list(self._predict(step, variables, split, total))
+        rows = [row for row in _in_order(ours, self.rows) if row is not None][:total]
+        if len(rows) != total or len({record["id"] for record, _ in rows}) != total:
+            raise RuntimeError(f"evaluated {len(rows)} records of {split}, not {total}")
+        stacks = zip(*(found for _, found in rows), strict=True)
+        return Predictions([list(stack) for stack in stacks], [record for record, _ in rows])
+
+    def _predict(
+        self, step, variables, split: str, total: int
+    ) -> Iterator[list[tuple[Record, list[list[Instance]]] | None]]:
+        """Yields this process's rows of each batch: (record, instances after each stack)."""
+        batches = pipeline.evaluation_batches(self.records, split, self.size, self.rows)
+        for batch in itertools.islice(batches, -(-total // self.rows.batch_size)):
+            images = sharding.shard_batch({"image": batch["image"]}, self._mesh)["image"]
+            candidates = jax.tree.map(sharding.local_rows, step(variables, images))
+            yield [
+                (record, self._finish(candidates, i, record, batch["record_to_input"][i]))
+                if batch["real"][i]
+                else None
+                for i, record in enumerate(batch["records"])
+            ]
+
+    def _finish(self, candidates, row: int, record: Record, to_input) -> list[list[Instance]]:
+        to_source = geometry.compose(
+            record["record_to_source"].astype(np.float64), geometry.invert(to_input)
+        )
+        stacks = jax.tree.leaves(candidates)[0].shape[1]
+        return [
+            views.finish(
+                self.task,
+                jax.tree.map(lambda x, stack=stack: x[row, stack], candidates),
+                self._views,
+                to_source,
+            )
+            for stack in range(stacks)
+        ]
 
 
-def _in_order(values: np.ndarray, rows: pipeline.Rows) -> np.ndarray:
-    """Gathers the processes' rows, and orders them as the records are."""
-    gathered = distributed.gather(values)  # [process, batch and row, ...]
-    batches = gathered.reshape(rows.processes, -1, rows.local, *values.shape[1:])
-    return batches.swapaxes(0, 1).reshape(-1, *values.shape[1:])
-
-
-def make_eval_step(experiment: Experiment, *, batch_statistics: bool = False):
-    """Returns the evaluation step that the config asks for; see `steps.make_eval_step`."""
-    return steps.make_eval_step(
-        experiment.model,
-        experiment.mesh,
-        experiment.skeleton.flip_order,
-        normalisation=experiment.normalisation,
-        flip_test=experiment.config.eval.flip_test,
-        decoder=experiment.config.eval.decode,
-        batch_statistics=batch_statistics,
-    )
+def _in_order(batches: list[list], rows: Rows) -> list:
+    """Gathers the processes' rows of every batch, in the order of the records."""
+    gathered = distributed.gather_objects(batches)  # [process][batch][row]
+    return [row for batch in zip(*gathered, strict=True) for part in batch for row in part]

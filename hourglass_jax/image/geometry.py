@@ -103,3 +103,32 @@ def flip_joints(joints: Points, width: int, flip_order: np.ndarray) -> Points:
     """Mirrors joints [..., joints, 2] in a picture `width` px wide; left and right change names."""
     mirrored = np.stack([width - 1 - joints[..., 0], joints[..., 1]], axis=-1)
     return mirrored[..., flip_order, :]
+
+
+def mirrors(affine: Affine) -> bool:
+    """Returns whether a map exchanges left and right: whether its determinant is negative."""
+    (a, b, _), (c, d, _) = affine
+    return bool(a * d < b * c)
+
+
+def scale_of(affine: Affine) -> float:
+    """Returns how many times as large a map that keeps shapes makes things."""
+    (a, b, _), (c, d, _) = affine
+    return round(float(np.sqrt(abs(a * d - b * c))), 9)
+
+
+def scaling(scale: float, size: tuple[int, int]) -> Affine:
+    """Returns the map that scales an image of `size` (height, width) about its middle."""
+    middle = (np.array(size[::-1]) - 1) / 2
+    return np.concatenate([scale * np.eye(2), (middle - scale * middle)[:, None]], axis=1)
+
+
+def mirror(width: int) -> Affine:
+    """Returns the map that mirrors an image `width` px wide left to right."""
+    return np.array([[-1.0, 0, width - 1], [0, 1, 0]])
+
+
+def enlargement(factor: int) -> Affine:
+    """Returns the map from an image to one `factor` times as large."""
+    shift = (factor - 1) / 2
+    return np.array([[factor, 0, shift], [0, factor, shift]], float)

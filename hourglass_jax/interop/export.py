@@ -2,11 +2,11 @@
 
 `python -m hourglass_jax.interop.export --checkpoint=runs/synthetic --output=pose.onnx`
 
-Either takes pictures float32 [B, H, W, 3] in [0, 1], H and W being the checkpoint's input size and
+Either takes images float32 [B, H, W, 3] in [0, 1], H and W being the checkpoint's input size and
 B any number, and takes the normalisation's mean from them itself. It returns
 
-- heatmaps: [B, S, h, w, K] of every stack, the last being the prediction, or
-- joints: [B, K, 2], x and y in px of the picture, and scores [B, K], those of the last stack.
+- maps: [B, S, h, w, C] of every stack, the last being the prediction, or
+- joints: [B, K, 2], x and y in px of the image, and scores [B, K], those of the last stack.
 """
 
 import logging
@@ -19,16 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hourglass_jax.checkpoint import store as checkpoint
-from hourglass_jax.checkpoint.store import Trained
+from hourglass_jax.checkpoint import trained as checkpoint
+from hourglass_jax.checkpoint.trained import Trained
 from hourglass_jax.errors import RunError, UserError
-from hourglass_jax.image import geometry
 from hourglass_jax.interop import onnx_graph
 from hourglass_jax.runtime import command_line as command
-from hourglass_jax.tasks.single_pose import heatmap
 
 logger = logging.getLogger("hourglass_jax.interop.export")  # also where it is __main__
-OUTPUTS = ("heatmaps", "joints")
+MAPS = "maps"
+OUTPUTS = (MAPS, "joints")
 PLATFORMS = ("cpu", "cuda", "tpu")
 # Between the exported file and the network, of the largest heatmap or in px.
 TOLERANCE = 1e-4
@@ -37,20 +36,18 @@ TOLERANCE = 1e-4
 def network(
     trained: Trained, outputs: str
 ) -> Callable[[Float[Array, "batch height width 3"]], tuple[Array, ...]]:
-    """Returns the function that is exported, in float32: pictures to a tuple of `outputs`."""
+    """Returns the function that is exported, in float32: images to a tuple of `outputs`."""
     model = trained.model.clone(dtype=None)
     variables = jax.tree.map(np.asarray, trained.variables)
 
-    def heatmaps(images):
-        mean = jnp.asarray(trained.normalisation.mean, jnp.float32).reshape(1, 1, 1, 3)
+    def maps(images):
+        mean = jnp.asarray(model.normalisation.mean, jnp.float32).reshape(1, 1, 1, 3)
         return model.apply(variables, images - mean, train=False)
 
-    def joints(images):
-        last = heatmaps(images)[:, -1]
-        found, scores = heatmap.decode(last)
-        return geometry.heatmap_to_crop(found, images.shape[2] / last.shape[2]), scores
+    def read(images):
+        return tuple(trained.task.export(outputs, maps(images)[:, -1]).values())
 
-    return joints if outputs == "joints" else lambda images: (heatmaps(images),)
+    return (lambda images: (maps(images),)) if outputs == MAPS else read
 
 
 def write_stablehlo(trained: Trained, outputs: str, path: pathlib.Path) -> None:
@@ -58,13 +55,13 @@ def write_stablehlo(trained: Trained, outputs: str, path: pathlib.Path) -> None:
     from jax import export
 
     (batch,) = export.symbolic_shape("batch")
-    pictures = jax.ShapeDtypeStruct((batch, trained.input_size, trained.input_size, 3), jnp.float32)
-    exported = export.export(jax.jit(network(trained, outputs)), platforms=PLATFORMS)(pictures)
+    images = jax.ShapeDtypeStruct((batch, trained.input_size, trained.input_size, 3), jnp.float32)
+    exported = export.export(jax.jit(network(trained, outputs)), platforms=PLATFORMS)(images)
     path.write_bytes(exported.serialize())
 
 
 def run_stablehlo(path: pathlib.Path, images: np.ndarray) -> list[np.ndarray]:
-    """Returns what an exported file makes of pictures."""
+    """Returns what an exported file makes of images."""
     from jax import export
 
     exported = export.deserialize(bytearray(path.read_bytes()))
@@ -82,7 +79,7 @@ def write_onnx(trained: Trained, outputs: str, path: pathlib.Path) -> None:
 
 
 def run_onnx(path: pathlib.Path, images: np.ndarray) -> list[np.ndarray] | None:
-    """Returns what ONNX Runtime makes of pictures; None where it is not installed."""
+    """Returns what ONNX Runtime makes of images; None where it is not installed."""
     try:
         import onnxruntime
     except ImportError:
@@ -99,11 +96,11 @@ def export(trained: Trained, outputs: str, path: pathlib.Path) -> float | None:
 
     Args:
       trained: the network.
-      outputs: "heatmaps" or "joints".
+      outputs: "maps", or one of the task's `exports`.
       path: ending in .stablehlo or .onnx.
 
     Returns:
-      the largest difference on two random pictures, or None where no runtime is installed.
+      the largest difference on two random images, or None where no runtime is installed.
 
     Raises:
       UserError: another ending, a folder that cannot be written to, or a package is missing.
@@ -140,12 +137,15 @@ def main(argv: list[str]) -> None:
     add = parser.add_argument
     add("--checkpoint", required=True, help="a run's workdir, or one step's folder in it")
     add("--output", required=True, help="FILE.onnx or FILE.stablehlo")
-    add("--outputs", choices=OUTPUTS, default="heatmaps", help="default: heatmaps")
+    add("--outputs", default=MAPS, help="maps (the default), or joints")
     flags = parser.parse_args(argv)
     path = pathlib.Path(flags.output)
     if path.suffix not in FORMATS:  # before the checkpoint is read
         raise UserError(f"--output={path} must end in one of {', '.join(FORMATS)}")
     trained = checkpoint.load(flags.checkpoint)
+    known = (MAPS, *trained.task.exports)
+    if flags.outputs not in known:
+        raise UserError(f"--outputs={flags.outputs}: this network gives {' or '.join(known)}")
     difference = export(trained, flags.outputs, path)
     side = trained.input_size
     checked = (
@@ -161,7 +161,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """Runs the command; exit status 0, 2 for the user's mistake, else 1."""
-    with command.speaking():
+    with command.reporting_errors():
         main(sys.argv[1:])
 
 

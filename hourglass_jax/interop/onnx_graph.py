@@ -1,15 +1,15 @@
-"""The network as an ONNX graph, written from its variables, module by module as in `model.py`.
+"""The stacked hourglass as an ONNX graph, written from its variables, module by module.
 
-ONNX lays pictures out [batch, channels, height, width], and so does everything between the first
+ONNX lays images out [batch, channels, height, width], and so does everything between the first
 transposition and the last.
 """
 
 import numpy as np
 
-from hourglass_jax.checkpoint.store import Trained
-from hourglass_jax.data.skeleton import Skeleton
-from hourglass_jax.nn.layers import EPSILON
+from hourglass_jax.checkpoint.trained import Trained
+from hourglass_jax.nn.kernels.batch_norm import EPSILON
 from hourglass_jax.nn.stacked_hourglass import StackedHourglass
+from hourglass_jax.tasks.base import Task
 
 # Old enough for the runtimes of 2022 and later.
 OPSET, IR_VERSION = 17, 8
@@ -20,26 +20,27 @@ def serialize(trained: Trained, outputs: str) -> bytes:
 
     Args:
       trained: the network.
-      outputs: "heatmaps" or "joints"; see `export`.
+      outputs: "maps" or "joints"; see `export`.
     """
     import onnx
     from onnx import TensorProto, helper
 
     graph = _Graph(trained.variables)
-    side, stacks = trained.input_size, trained.model.num_stacks
-    joints, small = trained.skeleton.num_joints, trained.input_size // 4
-    maps = _network(graph, trained.model, trained.normalisation.mean)
-    if outputs == "heatmaps":
-        graph.add("Concat", *(_stacked(graph, x) for x in maps), axis=1, output="heatmaps")
-        shapes = {"heatmaps": ["batch", stacks, small, small, joints]}
+    model = trained.model
+    side, stacks, channels = trained.input_size, model.num_stacks, model.num_joints
+    small = side // model.stride
+    maps = _network(graph, model, model.normalisation.mean)
+    if outputs == "maps":
+        graph.add("Concat", *(_stacked(graph, x) for x in maps), axis=1, output="maps")
+        shapes = {"maps": ["batch", stacks, small, small, channels]}
     else:
-        _joints(graph, maps[-1], side=small, stride=side / small, count=joints)
-        shapes = {"joints": ["batch", joints, 2], "scores": ["batch", joints]}
+        _joints(graph, maps[-1], side=small, stride=model.stride, count=channels)
+        shapes = {"joints": ["batch", channels, 2], "scores": ["batch", channels]}
 
     def described(name, shape):
         return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
 
-    model = helper.make_model(
+    file = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "stacked_hourglass",
@@ -51,13 +52,13 @@ def serialize(trained: Trained, outputs: str) -> bytes:
         ir_version=IR_VERSION,
         producer_name="hourglass_jax",
     )
-    helper.set_model_props(model, _properties(trained.skeleton))
-    onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString()
+    helper.set_model_props(file, _properties(trained.task))
+    onnx.checker.check_model(file, full_check=True)
+    return file.SerializeToString()
 
 
-def _properties(skeleton: Skeleton) -> dict[str, str]:
-    return {"skeleton": skeleton.name, "joints": ",".join(skeleton.joints)}
+def _properties(task: Task) -> dict[str, str]:
+    return {"task": task.name, "joints": ",".join(task.joints)}
 
 
 class _Graph:

@@ -6,6 +6,7 @@ Keeps the variables that are evaluated, parameters in half precision, and what i
 from them or to train on from them; no optimizer, and no folders of the machine that trained it.
 """
 
+import dataclasses
 import pathlib
 import shutil
 import sys
@@ -14,11 +15,14 @@ import tempfile
 import jax
 import numpy as np
 
-from hourglass_jax.checkpoint import store as checkpoint
+from hourglass_jax import data
+from hourglass_jax.checkpoint import store
+from hourglass_jax.checkpoint import trained as checkpoint
+from hourglass_jax.checkpoint.state import TrainState
 from hourglass_jax.checkpoint.store import Checkpoints
 from hourglass_jax.errors import UserError
+from hourglass_jax.rules import Path
 from hourglass_jax.runtime import command_line as command
-from hourglass_jax.training.step import TrainState
 
 
 def package(source: pathlib.Path, output: pathlib.Path) -> int:
@@ -33,14 +37,11 @@ def package(source: pathlib.Path, output: pathlib.Path) -> int:
     trained = checkpoint.load(source)
     # BatchNorm's statistics stay as they are: variances can be any size, and there are few.
     halves = {**trained.variables, "params": jax.tree.map(_half, trained.variables["params"])}
-    metadata = checkpoint.read_metadata(trained.where)
+    metadata = store.read_metadata(trained.where)
     step = metadata.pop("step")
-    metadata["config"]["ema_decay"] = 0.0  # the averages are what is kept
-    if "init_from" in metadata["config"]:
-        metadata["config"]["init_from"] = ""
-    for name in metadata["config"].get("data", {}):  # none where weights were converted
-        if name.endswith(("_dir", "_json")) or name == "detections":
-            metadata["config"]["data"][name] = ""
+    metadata["evaluated"] = "params"  # the averages are what is kept
+    if metadata["config"]:  # none where weights were converted
+        metadata["config"] = _without_paths(metadata["config"])
     state = TrainState(step=np.int32(step), opt_state=(), **halves)
     with tempfile.TemporaryDirectory() as folder:
         with Checkpoints(pathlib.Path(folder), None) as checkpoints:
@@ -52,6 +53,16 @@ def package(source: pathlib.Path, output: pathlib.Path) -> int:
         except OSError as error:  # or a list of them, each with its text
             raise UserError(f"--output={output} cannot be written ({error})") from None
     return sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+
+
+def _without_paths(config: dict) -> dict:
+    """Returns a config without the folders of the machine that it was run on."""
+    source = data.source_class(config["data"]["dataset"])
+    paths = [
+        f.name for f in dataclasses.fields(source.Options) if isinstance(f.metadata["rule"], Path)
+    ]
+    fields = {name: "" if name in (*paths, "data_dir") else v for name, v in config["data"].items()}
+    return {**config, "data": fields, "init_from": ""}
 
 
 def _half(x: jax.Array) -> np.ndarray:
@@ -76,5 +87,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    with command.speaking():
+    with command.reporting_errors():
         sys.exit(main(sys.argv[1:]))

@@ -20,6 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from hourglass_jax import nn
+from hourglass_jax.checkpoint.metadata import Inference, describe
+from hourglass_jax.checkpoint.state import TrainState
 from hourglass_jax.checkpoint.store import Checkpoints
 from hourglass_jax.data import skeleton as skeletons
 from hourglass_jax.data.skeleton import Skeleton
@@ -28,7 +31,7 @@ from hourglass_jax.interop import torch_file
 from hourglass_jax.interop.torch_names import Bearpaw, Princeton
 from hourglass_jax.nn.stacked_hourglass import Normalisation, StackedHourglass
 from hourglass_jax.runtime import command_line as command
-from hourglass_jax.training.step import TrainState
+from hourglass_jax.tasks.single_pose.task import SinglePose
 
 logger = logging.getLogger("hourglass_jax.interop.torch_weights")  # also where it is __main__
 # What the published networks were trained on, px.
@@ -73,9 +76,7 @@ def from_state_dict(
         stem=family.stem,
         stem_features=_channels(state_dict, f"{prefix}{family.stem_conv}.bias"),
     )
-    side = 4 * 2**model.order
-    picture = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    needed = flatten_dict(jax.eval_shape(model.init, jax.random.key(0), picture))
+    needed = flatten_dict(nn.variable_shapes(model))
 
     names, known = {}, set()
     for collection, *path, leaf in needed:
@@ -92,6 +93,7 @@ def from_state_dict(
                 f"{model.num_stacks} stacks of order {model.order} and {model.features} features."
             )
     variables = {path: _convert(state_dict, names[path], like) for path, like in needed.items()}
+    model = model.clone(normalisation=family.normalisation)
     return model, unflatten_dict(variables), family.normalisation
 
 
@@ -147,19 +149,23 @@ def convert(path: pathlib.Path, output: pathlib.Path, joints: Sequence[str] | No
       UserError: the file is none of a known network, or the output holds a checkpoint already.
     """
     model, variables, normalisation = from_state_dict(torch_file.read(path))
-    skeleton = _skeleton(model.num_joints, joints)
+    task = SinglePose(_skeleton(model.num_joints, joints), stride=model.stride)
+    options = {f.name: getattr(model, f.name) for f in dataclasses.fields(model.Options)}
     network = {
-        field.name: getattr(model, field.name)
-        for field in dataclasses.fields(model)
-        if field.name not in ("num_joints", "axis_name", "parent", "name")
+        "name": "stacked_hourglass",
+        "options": options,
+        "input_size": max(INPUT_SIZE, model.stride * 2**model.order),
+        "dtype": "float32",
     }
-    network |= {"dtype": "float32", "input_size": max(INPUT_SIZE, 4 * 2**model.order)}
-    metadata = {
-        "config": {"model": network, "ema_decay": 0.0},
-        "skeleton": skeleton.to_json(),
-        "normalisation": dataclasses.asdict(normalisation),
-        "records": None,  # it was trained elsewhere
-    }
+    metadata = describe(
+        config={},
+        task=task,
+        network=network,
+        normalisation=normalisation,
+        inference=Inference(),
+        records=None,  # it was trained elsewhere
+        averaged=False,
+    )
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -170,7 +176,7 @@ def convert(path: pathlib.Path, output: pathlib.Path, joints: Sequence[str] | No
         state = TrainState(step=jnp.zeros((), jnp.int32), opt_state=(), **jax.device_put(variables))
         checkpoints.save(state, metadata, None)
     count = sum(x.size for x in jax.tree.leaves(variables["params"]))
-    shape = ", ".join(f"{name}={value!r}" for name, value in network.items())
+    shape = ", ".join(f"{name}={value!r}" for name, value in options.items())
     return (
         f"{shape}, num_joints={model.num_joints}, mean={normalisation.mean}: {count:,} parameters"
     )
@@ -214,7 +220,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """Runs the command; exit status 0, 2 for the user's mistake, else 1."""
-    with command.speaking():
+    with command.reporting_errors():
         main(sys.argv[1:])
 
 

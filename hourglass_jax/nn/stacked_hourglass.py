@@ -12,14 +12,17 @@ Every submodule is named: the names are the checkpoint format.
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
-from hourglass_jax.nn import layers
+from hourglass_jax.errors import UserError
+from hourglass_jax.nn import kernels, layers
+from hourglass_jax.nn.network import Normalisation
+from hourglass_jax.nn.network import forward as forward  # callers are to import it from there
+from hourglass_jax.rules import OneOf, Whole, field
 
 STEMS = ("paper", "bearpaw")
 # The networks of the paper's comparison, and those of bearpaw/pytorch-pose and anibali; to be
@@ -28,15 +31,15 @@ PRESETS = {f"{stem}_{n}": {"num_stacks": n, "stem": stem} for stem in STEMS for 
 
 
 @dataclasses.dataclass(frozen=True)
-class Normalisation:
-    """What is taken from a picture in [0, 1], per channel; the paper's network takes nothing."""
+class Options:
+    """The fields of a config's `model` that only this network has; see `StackedHourglass`."""
 
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-    def __call__(
-        self, images: UInt8[Array, "batch height width 3"]
-    ) -> Float[Array, "batch height width 3"]:
-        return images / 255.0 - jnp.asarray(self.mean).reshape(1, 1, 1, 3)
+    num_stacks: int = field(Whole(1), default=8)
+    order: int = field(Whole(1, 8), default=4)
+    features: int = field(Whole(2), default=256)
+    num_residuals: int = field(Whole(1), default=1)
+    stem: str = field(OneOf(STEMS), default="paper")
+    stem_features: int = field(Whole(1), default=64)
 
 
 class Residual(nn.Module):
@@ -51,13 +54,14 @@ class Residual(nn.Module):
         self, x: Float[Array, "batch height width channels"], train: bool
     ) -> Float[Array, "batch height width features"]:
         conv = functools.partial(layers.Conv, dtype=self.dtype)
+        conv_before_norm = functools.partial(layers.ConvBeforeNorm, dtype=self.dtype)
         norm_relu = functools.partial(layers.NormRelu, self.dtype, self.axis_name)
         skip = x if x.shape[-1] == self.features else conv(self.features, name="skip")(x)
         y = norm_relu(name="bn1")(x, train)
-        y, bias = conv(self.features // 2, name="conv1")(y, add_bias=False)
-        y = norm_relu(name="bn2")(y, train, bias)
-        y, bias = conv(self.features // 2, size=3, name="conv2")(y, add_bias=False)
-        y = norm_relu(name="bn3")(y, train, bias)
+        y = conv_before_norm(self.features // 2, name="conv1")(y)
+        y = norm_relu(name="bn2")(y, train)
+        y = conv_before_norm(self.features // 2, size=3, name="conv2")(y)
+        y = norm_relu(name="bn3")(y, train)
         y = conv(self.features, name="conv3")(y)
         return skip + y  # and nothing after the sum
 
@@ -104,20 +108,20 @@ class Hourglass(nn.Module):
     ) -> Float[Array, "batch height width features"]:
         shared = (self.features, self.num_residuals, self.dtype, self.axis_name)
         up = Residuals(*shared, name="up")(x, train)
-        low = layers.pool(x)
+        low = kernels.pool(x)
         low = Residuals(*shared, name="low1")(low, train)
         if self.order > 1:
             low = Hourglass(self.order - 1, *shared, name="low2")(low, train)
         else:
             low = Residuals(*shared, name="low2")(low, train)
         low = Residuals(*shared, name="low3")(low, train)
-        return up + layers.upsample(low)
+        return up + kernels.upsample(low)
 
 
 class Stem(nn.Module):
-    """From the picture to features at a quarter of its size.
+    """Turns images into features of a quarter of their size.
 
-    The bearpaw and anibali networks widen once more in the second residual module.
+    The bearpaw and anibali networks already widen in the second residual module.
     """
 
     features: int
@@ -131,11 +135,12 @@ class Stem(nn.Module):
         shared = {"dtype": self.dtype, "axis_name": self.axis_name}
         residual = functools.partial(_residual, self, **shared)
         wide = 2 * self.stem_features
-        conv = layers.Conv(self.stem_features, size=7, stride=2, dtype=self.dtype, name="conv")
-        x, bias = conv(x, add_bias=False)
-        x = layers.NormRelu(self.dtype, self.axis_name, name="bn")(x, train, bias)
+        conv_before_norm = functools.partial(layers.ConvBeforeNorm, dtype=self.dtype)
+        norm_relu = functools.partial(layers.NormRelu, **shared)
+        x = conv_before_norm(self.stem_features, size=7, stride=2, name="conv")(x)
+        x = norm_relu(name="bn")(x, train)
         x = residual(wide, name="residual1")(x, train)
-        x = layers.pool(x)
+        x = kernels.pool(x)
         x = residual(wide if self.stem == "paper" else 2 * wide, name="residual2")(x, train)
         return residual(self.features, name="residual3")(x, train)
 
@@ -143,7 +148,7 @@ class Stem(nn.Module):
 class Stack(nn.Module):
     """One stack: an hourglass, its heatmaps, and what goes on to the next stack (3.3)."""
 
-    num_joints: int
+    starts: tuple[float | None, ...]
     order: int
     features: int
     num_residuals: int = 1
@@ -154,22 +159,24 @@ class Stack(nn.Module):
     @nn.compact
     def __call__(self, x, train: bool):
         shared = (self.features, self.num_residuals, self.dtype, self.axis_name)
+        conv = functools.partial(layers.Conv, dtype=self.dtype)
+        conv_before_norm = functools.partial(layers.ConvBeforeNorm, dtype=self.dtype)
+        norm_relu = functools.partial(layers.NormRelu, self.dtype, self.axis_name)
         y = Hourglass(self.order, *shared, name="hourglass")(x, train)
         y = Residuals(*shared, name="out")(y, train)
-        y, bias = layers.Conv(self.features, dtype=self.dtype, name="conv")(y, add_bias=False)
-        y = layers.NormRelu(self.dtype, self.axis_name, name="bn")(y, train, bias)
-        # Zero at first, so that training starts on the plateau of predicting nothing, not above.
-        heatmaps = layers.Conv(self.num_joints, zero=True, dtype=self.dtype, name="heatmaps")(y)
+        y = conv_before_norm(self.features, name="conv")(y)
+        y = norm_relu(name="bn")(y, train)
+        heatmaps = conv(len(self.starts), starts=self.starts, name="heatmaps")(y)
         if not self.last:
-            x = x + layers.Conv(self.features, dtype=self.dtype, name="merge_features")(y)
-            x = x + layers.Conv(self.features, dtype=self.dtype, name="merge_heatmaps")(heatmaps)
+            x = x + conv(self.features, name="merge_features")(y)
+            x = x + conv(self.features, name="merge_heatmaps")(heatmaps)
         return x, heatmaps
 
 
 class StackedHourglass(nn.Module):
-    """Stacked hourglasses with a prediction after each: pictures to heatmaps.
+    """Stacked hourglasses with a prediction after each: images to heatmaps.
 
-    `model.init(key, images, train=False)` makes `variables` = {"params", "batch_stats"};
+    `model.init(key, images, train=False)` returns `variables` = {"params", "batch_stats"};
     `model.apply(variables, images, train=False)` returns the heatmaps of every stack, the last
     being the prediction. With `train=True` add `mutable=["batch_stats"]`.
 
@@ -177,12 +184,15 @@ class StackedHourglass(nn.Module):
       num_stacks: hourglasses one after the other; the paper compares 1, 2, 4 and 8.
       num_joints: heatmaps a stack.
       features: channels throughout the hourglass.
-      order: how often an hourglass halves its input; the picture's sides must be divisible by
-        4 * 2**order.
+      order: how often an hourglass halves its input; the image's sides must be divisible by
+        stride * 2**order.
       num_residuals: residual modules at each location.
       stem: "paper", or "bearpaw" for the networks of bearpaw/pytorch-pose and anibali.
       stem_features: channels of the first convolution; the stem's residuals have twice as many.
-      dtype: of the computation; None takes that of the parameters and pictures. Parameters and
+      starts: what each heatmap says before training; None: whatever the initialiser makes of it.
+        (): zero for all, so that training starts on the plateau of predicting nothing, not above.
+      normalisation: of the images; the module carries it for its callers and does not apply it.
+      dtype: of the computation; None takes that of the parameters and images. Parameters and
         BatchNorm statistics are float32 at least.
       remat: recompute each stack in the backward pass instead of keeping its activations.
       axis_name: of the devices that share BatchNorm's statistics in training; None: each its own.
@@ -195,14 +205,47 @@ class StackedHourglass(nn.Module):
     num_residuals: int = 1
     stem: str = "paper"
     stem_features: int = 64
+    starts: tuple[float | None, ...] = ()
+    normalisation: Normalisation = Normalisation()
     dtype: Any = None
     remat: bool = False
     axis_name: str | None = None
+
+    Options: ClassVar[type] = Options
+    stride: ClassVar[int] = 4
+    channel_axes: ClassVar[Mapping[tuple[str, str], int]] = {
+        ("heatmaps", "kernel"): 3,
+        ("heatmaps", "bias"): 0,
+        ("merge_heatmaps", "kernel"): 2,
+    }
+
+    @classmethod
+    def from_options(
+        cls, options: Options, heads: Mapping[str, Any], **fields
+    ) -> "StackedHourglass":
+        """Returns a network with a heatmap for each channel of the heads; see `Network`."""
+        for name, head in heads.items():
+            if head.features:
+                raise UserError(
+                    f"config.model.network='stacked_hourglass' has no {head.features} features, "
+                    f"from which the head {name} is computed; take another network or task"
+                )
+        starts = tuple(head.start for head in heads.values() for _ in head.channels)
+        return cls(num_joints=len(starts), starts=starts, **dataclasses.asdict(options), **fields)
+
+    @nn.nowrap
+    def valid_size(self, height: int, width: int) -> tuple[int, int]:
+        """Returns the largest valid size within the given one, or else the smallest of all."""
+        step = self.stride * 2**self.order
+        return max(height // step, 1) * step, max(width // step, 1) * step
 
     @nn.compact
     def __call__(
         self, images: Float[Array, "batch height width 3"], train: bool = False
     ) -> Float[Array, "batch stacks height/4 width/4 joints"]:
+        starts = self.starts or (0.0,) * self.num_joints
+        if len(starts) != self.num_joints:
+            raise ValueError(f"{len(starts)} starts for {self.num_joints} joints")
         stack = nn.remat(Stack, static_argnums=(2,)) if self.remat else Stack
         if self.dtype is not None:
             images = images.astype(self.dtype)
@@ -211,7 +254,7 @@ class StackedHourglass(nn.Module):
         predictions = []
         for i in range(self.num_stacks):
             x, heatmaps = stack(
-                self.num_joints,
+                starts,
                 self.order,
                 self.features,
                 self.num_residuals,
@@ -224,33 +267,7 @@ class StackedHourglass(nn.Module):
         return heatmaps.astype(jnp.promote_types(heatmaps.dtype, jnp.float32))
 
 
-# Numbers that one picture has in an array of features: those of the paper's network, of which one
-# layer's result is just in a CPU's cache when the next reads it.
-_FILLS_CACHE = 64 * 64 * 256
-
-
-def forward(
-    model: StackedHourglass, variables: Mapping, pictures: Float[Array, "batch height width 3"]
-) -> Float[Array, "batch stacks height/4 width/4 joints"]:
-    """Returns `model.apply(variables, pictures, train=False)`, on CPUs up to a sixth sooner.
-
-    There large pictures go through the network one by one. Small ones would take twice the time so.
-    """
-    height, width = pictures.shape[1:3]
-
-    def together(variables, pictures):
-        return model.apply(variables, pictures, train=False)
-
-    def one_by_one(variables, pictures):
-        return jax.lax.map(lambda picture: together(variables, picture[None])[0], pictures)
-
-    features = getattr(model, "features", 0)  # anything with `apply` will do
-    large = height // 4 * (width // 4) * features >= _FILLS_CACHE
-    on_cpus = one_by_one if large else together
-    return jax.lax.platform_dependent(variables, pictures, cpu=on_cpus, default=together)
-
-
 def make_model(fields: Mapping[str, Any], num_joints: int) -> StackedHourglass:
-    """Returns the network that a config's `model` describes; it takes any input size."""
+    """Deprecated: `hourglass_jax.nn.make_network` takes its place."""
     kept = {name: value for name, value in fields.items() if name != "input_size"}
     return StackedHourglass(num_joints=num_joints, **{**kept, "dtype": jnp.dtype(kept["dtype"])})

@@ -23,7 +23,7 @@ class Arguments(argparse.ArgumentParser):
 
 
 @contextlib.contextmanager
-def speaking():
+def reporting_errors():
     """Prints this package's messages, and ends with one sentence where it cannot go on.
 
     Exit status 2 for the user's mistake, 1 for a run that failed.

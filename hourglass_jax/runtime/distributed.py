@@ -8,8 +8,10 @@ and JAX_PROCESS_ID, for which the command has flags as well.
 import contextlib
 import itertools
 import os
+import pickle
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -174,3 +176,17 @@ def gather(array: np.ndarray) -> np.ndarray:
     raw = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
     rows = np.ascontiguousarray(multihost_utils.process_allgather(raw))
     return rows.view(array.dtype).reshape(jax.process_count(), *array.shape)
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """Returns the values of all processes, in their order; anything that can be pickled."""
+    if jax.process_count() == 1:
+        return [value]
+    content = pickle.dumps(value)
+    lengths = gather(np.array(len(content)))
+    padded = np.zeros(lengths.max(), np.uint8)
+    padded[: len(content)] = np.frombuffer(content, np.uint8)
+    return [
+        pickle.loads(row[:length].tobytes())
+        for row, length in zip(gather(padded), lengths.tolist(), strict=True)
+    ]

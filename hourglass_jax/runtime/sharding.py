@@ -3,7 +3,7 @@
 Data parallelism over one axis: every device holds the whole state and its share of each batch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 AXIS = "data"
-WHOLE, SPLIT = P(), P(AXIS)  # how state and batches lie on the mesh
+REPLICATED, SHARDED = P(), P(AXIS)  # how state and batches lie on the mesh
 
 
 # What XLA is told when it compiles a step, by platform or kind of device.
@@ -48,7 +48,7 @@ def replicate(tree, mesh: Mesh):
     The copies share no memory with `tree`: otherwise a train step, which consumes its state, would
     delete the caller's arrays.
     """
-    sharding = NamedSharding(mesh, WHOLE)
+    sharding = NamedSharding(mesh, REPLICATED)
 
     def put(x):
         host = np.asarray(x)
@@ -66,7 +66,7 @@ def with_sharding(shapes, mesh: Mesh, spec: P):
 
 def shard_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Makes global arrays of this process's rows, split over the devices along the first axis."""
-    sharding = NamedSharding(mesh, SPLIT)
+    sharding = NamedSharding(mesh, SHARDED)
     return {k: jax.make_array_from_process_local_data(sharding, v) for k, v in batch.items()}
 
 
@@ -74,3 +74,22 @@ def local_rows(x: jax.Array) -> np.ndarray:
     """Returns the rows of a split array that lie on this process's devices, in order."""
     shards = sorted(x.addressable_shards, key=lambda shard: shard.index[0].start or 0)
     return np.concatenate([np.asarray(shard.data) for shard in shards])
+
+
+def compile_step(step: Callable, mesh: Mesh, *, in_specs, out_specs, donate: bool = False):
+    """Returns a function of each device's shares as a compiled one of global arrays.
+
+    Args:
+      step: sees one device's share of what is sharded.
+      mesh: the devices.
+      in_specs: how each argument lies on the mesh, `REPLICATED` or `SHARDED`.
+      out_specs: how what it returns does.
+      donate: the first argument may be overwritten.
+    """
+    # check_vma=False: with it, gradients of replicated parameters arrive summed over the devices
+    # already, and a mean of them would be a mean of equal sums.
+    sharded = jax.shard_map(
+        step, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
+    )
+    donated = (0,) if donate else ()
+    return jax.jit(sharded, donate_argnums=donated, compiler_options=compiler_options(mesh))

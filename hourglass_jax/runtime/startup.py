@@ -14,7 +14,7 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _HUGE_PAGES, _HUGE_PAGE = 14, 2**21
 
 
-def keep_compiled() -> None:
+def enable_compilation_cache() -> None:
     """Makes later runs find what this one compiles, in the user's cache folder.
 
     JAX_COMPILATION_CACHE_DIR names another folder, or none if it is empty.
@@ -29,7 +29,7 @@ def keep_compiled() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def keep_memory() -> None:
+def keep_freed_memory() -> None:
     """Makes freed memory stay with this process, if it computes on CPUs under glibc.
 
     XLA's CPU client takes a step's temporary memory from glibc and frees it at the end; glibc
@@ -76,7 +76,7 @@ def _ask_for_huge_pages(libc: ctypes.CDLL) -> None:
         libc.free(reserved)
 
 
-def collect_rarely() -> None:
+def collect_garbage_rarely() -> None:
     """Makes Python look for garbage less often, to be called when the libraries are imported.
 
     Tracing a step makes millions of objects that stay; looking through all of them, time and again,

@@ -1,4 +1,4 @@
-"""BatchNorm's running statistics computed anew, for a network whose training left them off.
+"""BatchNorm's running statistics recomputed, for a network whose training left them off.
 
 Running statistics are averages over the last few dozen training steps, and over small shares of
 batches. A network that does well in training and badly in validation often has nothing else wrong.
@@ -11,12 +11,13 @@ import pathlib
 import jax
 import jax.numpy as jnp
 
+from hourglass_jax.checkpoint.state import TrainState
 from hourglass_jax.checkpoint.store import Checkpoints
 from hourglass_jax.errors import UserError
 from hourglass_jax.evaluation import evaluate
+from hourglass_jax.evaluation.step import make_statistics_step
 from hourglass_jax.experiment import Experiment
 from hourglass_jax.runtime import sharding
-from hourglass_jax.training import step as steps
 
 logger = logging.getLogger(__name__)
 BATCHES = 200  # of training; beyond them the means hardly move
@@ -25,39 +26,38 @@ BATCHES = 200  # of training; beyond them the means hardly move
 def calibrate(experiment: Experiment, workdir: pathlib.Path) -> dict:
     """Gives a workdir's best checkpoint the mean statistics of training batches, and evaluates it.
 
-    The result is a workdir of its own, `calibrated` in the other, which is left as it is.
+    The result is a workdir, `calibrated` inside the other, which is left as it is.
 
     Returns:
       what evaluation.json of the new workdir holds.
 
     Raises:
-      UserError: there is no checkpoint, it is of another model or data set, or it was calibrated
+      UserError: there is no checkpoint, it is of another network or data set, or it was calibrated
         before.
     """
-    target, config = workdir / "calibrated", experiment.config
+    target, mesh = workdir / "calibrated", experiment.mesh
     with (
         evaluate.open_checkpoints(experiment, workdir) as checkpoints,
-        Checkpoints(target, experiment.builder.METRIC) as calibrated,
+        Checkpoints(target, experiment.headline) as calibrated,
     ):
-        step, _ = evaluate.best(experiment, checkpoints)
+        step, metadata = evaluate.best(experiment, checkpoints)
         if calibrated.latest is not None:
             raise UserError(f"{target} holds a calibrated checkpoint already; delete it first")
         variables = evaluate.restore(experiment, checkpoints, step)
-        statistics_step = steps.make_statistics_step(
-            experiment.model, experiment.mesh, normalisation=experiment.normalisation
-        )
+        statistics_step = make_statistics_step(experiment.model, mesh)
         total = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
         for batch in itertools.islice(experiment.training_batches(), BATCHES):
-            images = sharding.shard_batch({"image": batch["image"]}, experiment.mesh)["image"]
+            images = sharding.shard_batch({"image": batch["image"]}, mesh)["image"]
             total = jax.tree.map(jnp.add, total, statistics_step(variables, images))
-        state = {
-            "step": sharding.replicate(jnp.asarray(step), experiment.mesh),
-            "params": variables["params"],
-            "batch_stats": jax.tree.map(lambda x: x / BATCHES, total),
-        }
-        metadata = checkpoints.metadata(step)
+        state = TrainState(
+            step=sharding.replicate(jnp.asarray(step), mesh),
+            params=variables["params"],
+            batch_stats=jax.tree.map(lambda x: x / BATCHES, total),
+            opt_state=(),
+        )
         # The averaged parameters, if there were any, are the parameters here.
-        metadata["config"]["ema_decay"] = 0.0
-        calibrated.save(steps.TrainState(**state, opt_state=()), metadata, None)
-    logger.info("statistics of %d batches of %d pictures: %s", BATCHES, config.batch_size, target)
+        calibrated.save(state, {**metadata, "evaluated": "params"}, None)
+    logger.info(
+        "statistics of %d batches of %d images: %s", BATCHES, experiment.config.batch_size, target
+    )
     return evaluate.evaluate(experiment, target)

@@ -3,23 +3,18 @@
 import dataclasses
 import fnmatch
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
+from hourglass_jax.tasks.base import Head
 
 logger = logging.getLogger(__name__)
-# Modules whose parameters have a joint along one axis, and which.
-_JOINTS = {
-    ("heatmaps", "kernel"): 3,
-    ("heatmaps", "bias"): 0,
-    ("merge_heatmaps", "kernel"): 2,
-}
 
 
 @dataclasses.dataclass
@@ -36,19 +31,25 @@ class _Row:
 
 
 def warm_start(
-    variables: dict, skeleton: Skeleton, source: dict, source_skeleton: Skeleton, where: str
+    variables: dict,
+    heads: Mapping[str, Head],
+    source: dict,
+    source_heads: Mapping[str, Head],
+    model: Any,
+    where: str,
 ) -> tuple[dict, str]:
     """Returns variables with all that a trained network has of the same name and shape.
 
-    Heatmaps are matched joint by joint: those of the same name keep their weights. BatchNorm's
-    statistics come along. Stacks, joints and widths that the trained network does not have stay as
-    they were.
+    Output channels are matched one by one: those of the same head and name keep their weights.
+    BatchNorm's statistics come along. Stacks, channels and widths that the trained network does not
+    have stay as they were.
 
     Args:
       variables: of the new network, {"params", "batch_stats"}.
-      skeleton: of the new network.
-      source: of the trained network.
-      source_skeleton: of the trained network.
+      heads: of the new network's task.
+      source: the trained network's variables.
+      source_heads: of the trained network's task.
+      model: the new network; its `channel_axes` says where the output channels are.
       where: the trained network's place, for messages.
 
     Returns:
@@ -58,55 +59,61 @@ def warm_start(
       UserError: nothing matches.
     """
     ours, theirs = flatten_dict(variables), flatten_dict(source)
+    channels, source_channels = _channels(heads), _channels(source_heads)
     pairs = [
-        (skeleton.index(joint), source_skeleton.index(joint))
-        for joint in skeleton.joints
-        if joint in source_skeleton.joints
+        (i, source_channels.index(channel))
+        for i, channel in enumerate(channels)
+        if channel in source_channels
     ]
     rows: dict[str, _Row] = {}
-    joints_loaded = False
+    outputs_loaded = False
     for path, value in ours.items():
-        row = rows.setdefault(_part(path), _Row())
+        row = rows.setdefault(_part(path, model.channel_axes), _Row())
         found = theirs.get(path)
-        axis = _JOINTS.get(path[-2:])
+        axis = model.channel_axes.get(path[-2:])
         if found is not None and axis is not None:
             kernel = (*path[:-1], "kernel")  # without it, biases say nothing
             if np.shape(ours[kernel])[2:3] == np.shape(theirs[kernel])[2:3] or path == kernel:
-                found = _by_joint(np.array(value), np.asarray(found), axis, pairs)
+                found = _by_channel(np.array(value), np.asarray(found), axis, pairs)
             else:
                 found = None
-            joints_loaded |= found is not None and path[-2] == "heatmaps"
+            outputs_loaded |= found is not None
         if found is None or np.shape(found) != np.shape(value):
             row.new += 1
         else:
             row.loaded += 1
             ours[path] = found
-    # Biases of heatmaps have no other axis than the joints: they fit any network.
-    if not any(row.loaded for part, row in rows.items() if not part.endswith("/heatmaps")):
+    # Biases of outputs have no other axis than the channels: they fit any network.
+    outputs = {_part(path, model.channel_axes) for path in ours if path[-2:] in model.channel_axes}
+    if not any(row.loaded for part, row in rows.items() if part not in outputs):
         raise UserError(
             f"config.init_from={where}: nothing in it has the name and shape of anything in this "
             f"network; take a checkpoint of the same model.features and model.stem_features"
         )
     lines = [f"{part:24}{row}" for part, row in rows.items()]
-    if joints_loaded:
-        new = [joint for joint in skeleton.joints if joint not in source_skeleton.joints]
+    if outputs_loaded:
+        new = [name for head, name in channels if (head, name) not in source_channels]
         lines.append(
-            f"{'joints':24}{len(pairs)} of {skeleton.num_joints} keep the weights of their name"
+            f"{'outputs':24}{len(pairs)} of {len(channels)} keep the weights of their name"
             + (f"; new: {', '.join(new)}" if new else "")
         )
     return unflatten_dict(ours), "\n".join(lines)
 
 
-def _part(path: tuple[str, ...]) -> str:
-    """The line of the table that an array belongs to."""
+def _channels(heads: Mapping[str, Head]) -> list[tuple[str, str]]:
+    """Returns (head, channel) of each output channel, in order."""
+    return [(name, channel) for name, head in heads.items() for channel in head.channels]
+
+
+def _part(path: tuple[str, ...], channel_axes: Mapping[tuple[str, str], int]) -> str:
+    """Returns the line of the table that an array belongs to: a module, or a large part of it."""
     _, first, *rest = path
-    if rest and rest[0] in ("hourglass", "heatmaps", "merge_heatmaps"):
-        return f"{first}/{rest[0]}"
-    return first
+    apart = {"hourglass", *(module for module, _ in channel_axes)}
+    return f"{first}/{rest[0]}" if rest and rest[0] in apart else first
 
 
-def _by_joint(ours: np.ndarray, theirs: np.ndarray, axis: int, pairs) -> np.ndarray | None:
-    """Ours with the slices of the joints that both have; None where the rest differs in shape."""
+def _by_channel(ours: np.ndarray, theirs: np.ndarray, axis: int, pairs) -> np.ndarray | None:
+    """Ours with the slices of the channels that both have; None where the rest differs in shape."""
     others = [np.delete(x.shape, axis).tolist() for x in (ours, theirs)]
     if others[0] != others[1] or not pairs:
         return None

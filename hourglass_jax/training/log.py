@@ -1,28 +1,19 @@
 """What a run writes while it trains: TensorBoard's event files and metrics.jsonl."""
 
-import contextlib
 import json
 import math
 import pathlib
 import resource
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 from clu import metric_writers
 
 from hourglass_jax.errors import RunError
-from hourglass_jax.runtime import distributed
-from hourglass_jax.training.progress import Progress
-
-
-def read(path: pathlib.Path) -> list[dict]:
-    """Returns the objects of a metrics.jsonl; a line that was cut off by a crash is left out."""
-    found = []
-    for line in path.read_text(errors="replace").splitlines():
-        with contextlib.suppress(ValueError):
-            found.append(json.loads(line))
-    return found
+from hourglass_jax.runtime import distributed, json_lines
 
 
 class Log:
@@ -41,34 +32,45 @@ class Log:
         kept = []
         if self._path.exists():
             # What was logged after the checkpoint is logged again, the same.
-            kept = [json.dumps(line) for line in read(self._path) if line["step"] <= first_step]
+            lines = json_lines.read(self._path)
+            kept = [json.dumps(line) for line in lines if line["step"] <= first_step]
         rewritten = self._path.with_suffix(".rewritten")
         rewritten.write_text("".join(f"{line}\n" for line in kept))
         rewritten.replace(self._path)  # at once: a full disk takes none of the lines before
         self._lines = self._path.open("a", buffering=1)
 
-    def training(self, step: int, metrics: dict, progress: Progress) -> None:
-        """Logs a step's metrics; `step` is the number of updates done."""
+    def training(self, step: int, metrics: Mapping[str, Any], rates: Mapping[str, float]) -> dict:
+        """Logs a step's metrics, and returns what was logged.
+
+        Args:
+          step: the number of updates done.
+          metrics: from the training step, on the host.
+          rates: images/s and seconds, from `Progress.rates`.
+        """
         per_stack = [float(loss) for loss in metrics["loss_per_stack"]]
         plateau = float(metrics["plateau"])
+        terms = metrics["terms"] if len(metrics["terms"]) > 1 else {}
         record = {
             "step": step,
             "loss": float(metrics["loss"]),
             "loss_per_stack": per_stack,
+            **{f"loss/{name}": [float(x) for x in term] for name, term in terms.items()},
             # 1 is predicting nothing: where this network stays if it does not learn.
             "ratio_to_plateau": [loss / plateau if plateau else 1.0 for loss in per_stack],
             "learning_rate": float(self._schedule(step - 1) * metrics["learning_rate_factor"]),
             **{key: float(metrics[key]) for key in metrics if key.endswith("_norm")},
-            **progress.rates(),
+            **rates,
             **_memory(),
         }
         self._write(record)
-        progress.say(step, record["loss"], record["ratio_to_plateau"][-1])
+        return record
 
-    def evaluation(self, step: int, figures: dict, name: str, sheet: np.ndarray | None) -> None:
-        """Logs figures, without those that no joint was labelled for, and a picture by its name."""
+    def evaluation(
+        self, step: int, figures: Mapping[str, float], name: str, sheet: np.ndarray | None
+    ) -> None:
+        """Logs the figures that are known, and a picture by its name."""
         self._write({"step": step, **{k: v for k, v in figures.items() if math.isfinite(v)}})
-        if self._writes:
+        if self._writes and sheet is not None:
             self._writer.write_images(step, {name: sheet[None]})
 
     def _write(self, record: dict) -> None:

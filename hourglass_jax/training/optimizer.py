@@ -1,15 +1,16 @@
 """The learning rate's schedule and the optimizer, from the config."""
 
+import functools
+from collections.abc import Set
+
 import jax
 import optax
-from ml_collections import ConfigDict
 from optax import contrib
 
-NAMES = ("rmsprop", "adam", "muon")
-SCHEDULES = ("constant", "step", "cosine", "plateau")
+from hourglass_jax.config import Optimizer
 
 
-def create_schedule(config: ConfigDict, num_steps: int) -> optax.Schedule:
+def create_schedule(config: Optimizer, num_steps: int) -> optax.Schedule:
     """Returns the learning rate as a function of the updates done.
 
     Args:
@@ -34,17 +35,24 @@ def create_schedule(config: ConfigDict, num_steps: int) -> optax.Schedule:
 
 
 def create_optimizer(
-    config: ConfigDict, num_steps: int
+    config: Optimizer, num_steps: int, output_layers: Set[str] = frozenset()
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """Returns the optimizer that the config's `optimizer` describes, and its schedule."""
+    """Returns the optimizer that the config's `optimizer` describes, and its schedule.
+
+    Args:
+      config: the config's `optimizer`.
+      num_steps: updates in all.
+      output_layers: names of the network's last layers, which Muon leaves to Adam.
+    """
     schedule = create_schedule(config, num_steps)
     if config.name == "rmsprop":
         # Torch's: epsilon is added after the square root, and the decay is 0.99.
         optimizer = optax.rmsprop(schedule, decay=0.99, eps=1e-8, eps_in_sqrt=False)
     elif config.name == "muon":
         # Scaled to the size of Adam's updates, which everything that is no matrix gets.
+        matrices = functools.partial(_matrices, output_layers=output_layers)
         optimizer = contrib.muon(
-            schedule, consistent_rms=0.2, muon_weight_dimension_numbers=_matrices
+            schedule, consistent_rms=0.2, muon_weight_dimension_numbers=matrices
         )
     else:
         optimizer = optax.adam(schedule)
@@ -72,15 +80,15 @@ def plateau_factor(opt_state: optax.OptState) -> jax.Array | float:
     return next((state.scale for state in states if isinstance(state, kind)), 1.0)
 
 
-def _matrices(params: optax.Params):
+def _matrices(params: optax.Params, output_layers: Set[str]):
     """Says which parameters Muon takes as matrices: kernels, from all that they read to a channel.
 
-    Kernels of the heatmaps are left to Adam, as Muon's authors advise for the last layer.
+    Kernels of the last layers are left to Adam, as Muon's authors advise.
     """
 
     def dimensions(path, parameter):
         names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
-        if names[-1] != "kernel" or "heatmaps" in names:
+        if names[-1] != "kernel" or not output_layers.isdisjoint(names):
             return None
         return contrib.MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=3)
 

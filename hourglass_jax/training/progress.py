@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import rich.console
 import rich.progress
@@ -80,9 +82,10 @@ class Progress:
         self._reset()
         return rates
 
-    def say(self, step: int, loss: float, ratio: float) -> None:
-        """Shows loss, its ratio to the plateau, speed and the time left."""
-        message = f"loss {loss:.2e}, {ratio:.3f} of the plateau"
+    def show(self, logged: Mapping[str, Any]) -> None:
+        """Shows a logged step: loss, its ratio to the plateau, speed and the time left."""
+        step, ratio = logged["step"], logged["ratio_to_plateau"][-1]
+        message = f"loss {logged['loss']:.2e}, {ratio:.3f} of the plateau"
         if self._speed:
             message += f", {self._speed:.1f} images/s"
         if self._bar:

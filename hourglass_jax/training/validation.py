@@ -1,77 +1,94 @@
-"""Evaluation during training, and what it tells of how training goes."""
+"""Evaluation during training, and the signs that it gives of how training goes."""
 
 import logging
 
-from hourglass_jax.evaluation import evaluate, predictions
-from hourglass_jax.evaluation import figures as pictures
-from hourglass_jax.evaluation.predictions import Predictions
+import numpy as np
+
+from hourglass_jax.checkpoint.state import TrainState
+from hourglass_jax.evaluation import figures
+from hourglass_jax.evaluation.predictions import Predictions, Predictor
+from hourglass_jax.evaluation.step import make_eval_step
 from hourglass_jax.experiment import Experiment
-from hourglass_jax.image import draw as visualize
+from hourglass_jax.image import draw
 from hourglass_jax.runtime import distributed
-from hourglass_jax.training import step as steps
 from hourglass_jax.training.log import Log
 
 logger = logging.getLogger(__name__)
-# Of few pictures a device BatchNorm's statistics are mostly noise.
+# With fewer images a device BatchNorm's statistics are mostly noise.
 FEWEST_PER_DEVICE = 4
-# People of each split whose figures are looked at to see how training goes.
-WATCHED = 128
+# Records of each split that are compared to see how training goes.
+COMPARED = 128
 # How much better the batch's statistics may do than the running ones before a warning.
-PARTED = 0.1
+APART = 0.1
 
 
-class Watch:
-    """Evaluates on the split that selects, and looks for what goes wrong most often."""
+def warn_of_small_batches(experiment: Experiment) -> None:
+    """Warns where BatchNorm's statistics are of too few images."""
+    config, devices = experiment.config, experiment.mesh.devices.size
+    share = config.batch_size // devices // config.accumulate
+    if share < FEWEST_PER_DEVICE and not (config.sync_batch_norm or config.freeze_batch_norm):
+        logger.warning(
+            "%d images at a time on each of %d devices are few for BatchNorm's statistics; set "
+            "config.sync_batch_norm, or a larger config.batch_size",
+            *(share, devices),
+        )
+
+
+class Validation:
+    """Evaluates on the split that chooses the best checkpoint, and looks for common faults."""
 
     def __init__(self, experiment: Experiment, log: Log):
-        self._experiment, self._log = experiment, log
-        self._eval_step = predictions.make_eval_step(experiment)
-        self._batch_step = predictions.make_eval_step(experiment, batch_statistics=True)
-        config, devices = experiment.config, experiment.mesh.devices.size
-        share = config.batch_size // devices // config.accumulate
-        if share < FEWEST_PER_DEVICE and not (config.sync_batch_norm or config.freeze_batch_norm):
-            logger.warning(
-                "%d pictures at a time on each of %d devices are few for BatchNorm's statistics; "
-                "set config.sync_batch_norm, or a larger config.batch_size",
-                *(share, devices),
-            )
+        self._predict, self._log = Predictor.of(experiment), log
+        self._task, self._source = experiment.task, experiment.source
+        parts = (experiment.model, experiment.task, experiment.mesh)
+        flip_test = experiment.config.eval.flip_test
+        self._eval_step = make_eval_step(*parts, flip_test=flip_test)
+        self._batch_step = make_eval_step(*parts, flip_test=flip_test, batch_statistics=True)
 
-    def evaluate(self, state: steps.TrainState) -> tuple[float, Predictions]:
-        """Evaluates on the split that selects the best checkpoint; returns figure and predictions.
+    def __call__(self, state: TrainState) -> tuple[float, Predictions]:
+        """Evaluates, and logs what was found; returns the headline figure and the predictions.
 
-        Logs beside it the figure of some people that were trained on, and of some that were not
-        with the batch's statistics in BatchNorm: where the running ones are off, the two part.
+        Logs beside it the figure of some records that were trained on, and of some that were not
+        with the batch's statistics in BatchNorm: where the running ones are off, the two differ.
         """
-        experiment, builder = self._experiment, self._experiment.builder
-        variables, split, measure = steps.evaluated(state), builder.SELECT, builder.MEASURE
-        predicted = predictions.predict_split(experiment, self._eval_step, variables, split)
-        figures = evaluate.all_figures(experiment, predicted)
+        source, split, step = self._source, self._source.select, int(state.step)
+        predictions = self._predict(self._eval_step, state.evaluated, split)
+        metrics = self._task.metrics(source, split)
+        values = predictions.figures(metrics)
+        # Of these the figure is measured in the same way on either split.
+        (measure, *_) = self._task.metrics(source, source.train)
+        name = measure.headline
 
-        def measured(eval_step, name):
-            some = predictions.predict_split(experiment, eval_step, variables, name, WATCHED)
-            return evaluate.summarise(some, experiment.skeleton, measure)[measure]
+        def measured(some: Predictions) -> float:
+            return measure(some.found, some.truth)[name]
 
-        by_batch = measured(self._batch_step, split)
-        running = evaluate.summarise(predicted.first(WATCHED), experiment.skeleton, measure)
-        step, running = int(state.step), running[measure]
-        sheet = None
-        if distributed.is_first():
-            first = range(min(8, len(predicted.ids)))
-            drawn = pictures.draw_people(experiment, predicted, split, first)
-            sheet = visualize.grid(drawn, columns=2)
-        told = {f"{split}/{name}": value for name, value in figures.items()} | {
-            f"{builder.TRAIN}/{measure}": measured(self._eval_step, builder.TRAIN),
-            f"{split}/{measure}/running_statistics": running,
-            f"{split}/{measure}/batch_statistics": by_batch,
+        by_batch = measured(self._predict(self._batch_step, state.evaluated, split, COMPARED))
+        trained_on = self._predict(self._eval_step, state.evaluated, source.train, COMPARED)
+        running = measured(predictions.first(COMPARED))
+        logged = {f"{split}/{key}": value for key, value in values.items()} | {
+            f"{source.train}/{name}": measured(trained_on),
+            f"{split}/{name}/running_statistics": running,
+            f"{split}/{name}/batch_statistics": by_batch,
         }
-        self._log.evaluation(step, told, f"{split}/predictions", sheet)
-        figure = figures[builder.METRIC]
-        logger.info("step %d: %s %.4f on %s", step, builder.METRIC, figure, split)
-        if by_batch - running > PARTED:
+        self._log.evaluation(step, logged, f"{split}/predictions", self._sheet(predictions, split))
+        headline = metrics[0].headline
+        logger.info("step %d: %s %.4f on %s", step, headline, values[headline], split)
+        if by_batch - running > APART:
             logger.warning(
-                "step %d: with the batch's own statistics in BatchNorm %s of %d people is %.3f, "
-                "with the running ones %.3f: these are off; train with more pictures a device or "
-                "config.sync_batch_norm, or compute them anew with --mode=calibrate_batch_norm",
-                *(step, measure, WATCHED, by_batch, running),
+                "step %d: with the batch's own statistics in BatchNorm %s of %d records is %.3f, "
+                "with the running ones %.3f: these are off; train with more images a device or "
+                "config.sync_batch_norm, or recompute them with --mode=calibrate_batch_norm",
+                *(step, name, COMPARED, by_batch, running),
             )
-        return figure, predicted
+        return values[headline], predictions
+
+    def _sheet(self, predictions: Predictions, split: str) -> np.ndarray | None:
+        """Returns the first predictions beside the truth, in the process that logs."""
+        if not distributed.is_first():
+            return None
+        metrics = self._task.metrics(self._source, split)
+        first = range(min(8, len(predictions.ids)))
+        drawn = figures.draw_records(
+            self._predict.records, self._predict.size, predictions, metrics, split, first
+        )
+        return draw.grid(drawn, columns=2)

@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pycocotools.coco
 import pytest
-from conftest import load_config
 from PIL import Image
 from pycocotools.cocoeval import COCOeval
 
-from hourglass_jax.data.coco import source as coco
-from hourglass_jax.data.pipeline import prepare
+from hourglass_jax.data.coco.evaluation import FIGURES
+from hourglass_jax.data.coco.source import CocoSource
 from hourglass_jax.data.skeleton import COCO
 from hourglass_jax.errors import UserError
+from hourglass_jax.tasks.base import Instance
 
 
 def write_coco(folder, pictures=6):
@@ -47,26 +47,33 @@ def write_coco(folder, pictures=6):
     return content
 
 
-def make_builder(folder, data_dir, annotations="keypoints.json", **fields):
-    config = load_config("coco").data
-    config.update(
-        {
-            "train_json": str(folder / annotations),
-            "validation_json": str(folder / annotations),
-            "image_dir": str(folder / "images"),
-            "validation_image_dir": str(folder / "images"),
-            "data_dir": str(data_dir),
-            "resolution": 128,
-            **fields,
-        }
+def make_source(folder, annotations="keypoints.json", **fields):
+    return CocoSource(
+        train_json=str(folder / annotations),
+        validation_json=str(folder / annotations),
+        image_dir=str(folder / "images"),
+        validation_image_dir=str(folder / "images"),
+        **fields,
     )
-    builder = coco.CocoPose.from_config(config)
-    prepare(builder, "")
-    return builder
 
 
-def rows_of(builder, split):
-    return list(builder.as_dataset(split=split).as_numpy_iterator())
+def annotations_of(source, split):
+    return {a.id: a for image in source.images(split) for a in image.annotations}
+
+
+def figures_of(source, ids, joints, scores):
+    """Figures of one instance for each record, after a stack that is not asked for."""
+    (metric,) = source.metrics("validation")
+    found = [
+        [Instance(1.0, joints=xy, joint_scores=s)] for xy, s in zip(joints, scores, strict=True)
+    ]
+    truth = [{"id": id} for id in ids]
+    figures = metric([[[]] * len(ids), found], truth)
+    assert list(figures) == list(FIGURES) and metric.headline in figures
+    cells = [cell for row in metric.table([found], truth).rows for cell in row[1:]]
+    np.testing.assert_array_equal(cells, list(figures.values()))
+    assert np.isnan(metric.errors([found], truth)).tolist() == [True] * len(ids)
+    return figures
 
 
 def direct_call(path, results):
@@ -83,16 +90,15 @@ def source_joints(row):
     return row["joints_record"] @ to_source[:, :2].T + to_source[:, 2]
 
 
-def check_against_direct_call(builder, path, seed):
-    """Perturbs the truth by the square root of the person's size; half score low."""
+def check_against_direct_call(source, path, seed):
+    """Perturbs the truth by a share of the person's size."""
     rng = np.random.default_rng(seed)
-    rows = rows_of(builder, "validation")
-    spread = 0.05 * np.array([row["reference"] for row in rows])[:, None, None]
-    joints = np.array([source_joints(row) for row in rows])
+    people = annotations_of(source, "validation")
+    spread = 0.05 * np.array([person.reference for person in people.values()])[:, None, None]
+    joints = np.array([person.joints for person in people.values()])
     joints = joints + spread * rng.normal(size=joints.shape)
     scores = rng.uniform(0.1, 1, joints.shape[:2])
-    ids = np.array([row["id"].decode() for row in rows])
-    figures = builder.figures(ids, joints, scores)
+    figures = figures_of(source, people, joints, scores)
     results = [
         {
             "image_id": int(name.split("/")[0]),
@@ -100,10 +106,10 @@ def check_against_direct_call(builder, path, seed):
             "keypoints": np.c_[xy, s].ravel().tolist(),
             "score": float(s.mean()),
         }
-        for name, xy, s in zip(ids, joints, scores, strict=True)
+        for name, xy, s in zip(people, joints, scores, strict=True)
     ]
     expected = direct_call(path, results)
-    assert [figures[name] for name in coco.FIGURES] == pytest.approx(
+    assert [figures[name] for name in FIGURES] == pytest.approx(
         [value if value >= 0 else np.nan for value in expected], abs=1e-12, nan_ok=True
     )
     assert 0 < figures["AP"] < 1
@@ -111,23 +117,27 @@ def check_against_direct_call(builder, path, seed):
 
 def test_people_with_joints_are_trained_on_and_evaluated(tmp_path):
     content = write_coco(tmp_path)
-    builder = make_builder(tmp_path, tmp_path)
-    for split in ("train", "validation"):
-        rows = {row["id"].decode(): row for row in rows_of(builder, split)}
-        assert set(rows) == {f"{i}/{10 * i}" for i in range(1, 7)}
+    source = make_source(tmp_path)
     truth = {f"{a['image_id']}/{a['id']}": a for a in content["annotations"]}
-    for name, row in rows.items():
-        keypoints = np.reshape(truth[name]["keypoints"], (17, 3))
-        np.testing.assert_array_equal(row["labelled"], keypoints[:, 2] > 0)
-        np.testing.assert_array_equal(row["visible"], keypoints[:, 2] == 2)
-        labelled = row["labelled"]
-        np.testing.assert_allclose(source_joints(row)[labelled], keypoints[labelled, :2], atol=1e-4)
+    assert source.splits == ["train", "validation"] and source.metrics("train") == []
+    for split in source.splits:
+        people = annotations_of(source, split)
+        assert set(people) == {f"{i}/{10 * i}" for i in range(1, 7)}
+        assert source.count(split) == len(people)
+        for name, person in people.items():
+            keypoints = np.reshape(truth[name]["keypoints"], (17, 3))
+            np.testing.assert_array_equal(person.labelled, keypoints[:, 2] > 0)
+            np.testing.assert_array_equal(person.visible, keypoints[:, 2] == 2)
+            labelled = person.labelled
+            np.testing.assert_array_equal(person.joints[labelled], keypoints[labelled, :2])
+            assert person.size == 1.25 * 110 and person.reference == 110
+            np.testing.assert_array_equal(person.center, (5 + 55 - 0.5, 6 + 50 - 0.5))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_figures_are_those_of_coco(tmp_path, seed):
     write_coco(tmp_path)
-    check_against_direct_call(make_builder(tmp_path, tmp_path), tmp_path / "keypoints.json", seed)
+    check_against_direct_call(make_source(tmp_path), tmp_path / "keypoints.json", seed)
 
 
 def test_detections_are_evaluated_with_their_scores(tmp_path):
@@ -145,20 +155,23 @@ def test_detections_are_evaluated_with_their_scores(tmp_path):
     (tmp_path / "boxes.json").write_text(
         json.dumps([*detections, {**detections[0], "category_id": 3}])
     )
-    builder = make_builder(tmp_path, tmp_path, detections=str(tmp_path / "boxes.json"))
-    # They are no part of what is trained on: a checkpoint of before can be evaluated on them.
-    assert builder.builder_config.training == make_builder(tmp_path, tmp_path).builder_config.name
-    assert list(builder.info.splits) == ["validation"]
-    rows = rows_of(builder, "validation")
-    assert len(rows) == len(detections) == 12 and not any(row["labelled"].any() for row in rows)
+    source = make_source(tmp_path, detections=str(tmp_path / "boxes.json"))
+    # They are not part of what is trained on: a checkpoint of before can be evaluated on them.
+    assert source.evaluation_files == [tmp_path / "boxes.json"]
+    plain = make_source(tmp_path)
+    assert source.settings == plain.settings and source.source_files == plain.source_files
+    assert list(source.splits) == ["validation"] and source.count("validation") == 12
+    people = annotations_of(source, "validation")
+    assert len(people) == len(detections) == 12
+    assert not any(person.labelled.any() for person in people.values())
     rng = np.random.default_rng(0)
     truth = {a["image_id"]: a for a in content["annotations"] if a["num_keypoints"]}
     ids, joints, results = [], [], []
-    for row in rows:
-        image_id, _, place = row["id"].decode().partition("/")
+    for name in people:
+        image_id, _, place = name.partition("/")
         xy = np.reshape(truth[int(image_id)]["keypoints"], (17, 3))[:, :2]
         xy = xy + rng.normal(size=xy.shape) * 3
-        ids.append(row["id"].decode())
+        ids.append(name)
         joints.append(xy)
         results.append(
             {
@@ -168,19 +181,23 @@ def test_detections_are_evaluated_with_their_scores(tmp_path):
                 "score": 0.5 * detections[int(place)]["score"],
             }
         )
-    figures = builder.figures(np.array(ids), np.array(joints), np.full((12, 17), 0.5))
+    figures = figures_of(source, ids, joints, np.full((12, 17), 0.5))
     expected = direct_call(tmp_path / "keypoints.json", results)
-    np.testing.assert_allclose([figures[name] for name in coco.FIGURES], expected, atol=1e-12)
+    np.testing.assert_allclose([figures[name] for name in FIGURES], expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", "[1]", '[{"category_id": 1, "bbox": [1, 2, 3, "x"], "score": 1}]']
+    "text",
+    [
+        *("", "{}", "[]", "[1]", '[{"category_id": 1, "bbox": [1, 2, 3, "x"], "score": 1}]'),
+        '[{"category_id": 1, "bbox": [1, 2, 3, 4], "score": 1, "image_id": Infinity}]',
+    ],
 )
-def test_detections_that_are_none_are_told(tmp_path, text):
+def test_damaged_detections_are_refused(tmp_path, text):
     write_coco(tmp_path)
     (tmp_path / "boxes.json").write_text(text)
     with pytest.raises(UserError, match=r"boxes\.json"):
-        make_builder(tmp_path, tmp_path, detections=str(tmp_path / "boxes.json"))
+        make_source(tmp_path, detections=str(tmp_path / "boxes.json")).count("validation")
 
 
 def test_what_cocos_evaluation_needs_is_looked_for_before_training(tmp_path):
@@ -188,18 +205,26 @@ def test_what_cocos_evaluation_needs_is_looked_for_before_training(tmp_path):
     del content["annotations"][4]["area"]
     (tmp_path / "keypoints.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"annotations\[4\].*'area'"):
-        make_builder(tmp_path, tmp_path)
+        make_source(tmp_path).count("train")
 
 
-def test_other_joints_are_told(tmp_path):
+def test_other_joints_are_refused(tmp_path):
     content = write_coco(tmp_path)
     content["categories"][0]["keypoints"][0] = "beak"
     (tmp_path / "keypoints.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"beak.*not COCO's"):
-        make_builder(tmp_path, tmp_path)
+        make_source(tmp_path).count("train")
 
 
-def test_real_pictures(shared_data, tmp_path):
-    builder = make_builder(shared_data / "coco", tmp_path, "annotations.json")
-    assert len(rows_of(builder, "validation")) == 12
-    check_against_direct_call(builder, shared_data / "coco/annotations.json", 0)
+def test_files_of_the_official_layout_are_found_in_manual_dir(tmp_path):
+    source = CocoSource(manual_dir=str(tmp_path))
+    with pytest.raises(UserError, match=r"person_keypoints_train2017\.json is missing"):
+        _ = source.source_files
+    with pytest.raises(UserError, match="train2017 is missing"):
+        _ = source.large_files
+
+
+def test_real_images(shared_data):
+    source = make_source(shared_data / "coco", "annotations.json")
+    assert source.count("validation") == 12
+    check_against_direct_call(source, shared_data / "coco/annotations.json", 0)

@@ -5,13 +5,12 @@ import json
 
 import numpy as np
 import pytest
-from conftest import load_config
 from PIL import Image
 
-from hourglass_jax.data.custom import source as custom
-from hourglass_jax.data.formats import coco_json as keypoint_json
-from hourglass_jax.data.formats import deeplabcut as keypoint_csv
-from hourglass_jax.data.pipeline import prepare
+from hourglass_jax.data import images
+from hourglass_jax.data.base import Tolerance
+from hourglass_jax.data.custom.source import CustomSource
+from hourglass_jax.data.formats import coco_json, deeplabcut
 from hourglass_jax.errors import UserError
 
 JOINTS = ["snout", "leftear", "rightear", "tail"]
@@ -47,52 +46,47 @@ def write_json(folder, pictures=20, **category):
     return content
 
 
-def build(folder, data_dir, **fields):
-    config = load_config("custom").data
-    config.update(
-        {
-            "train_json": str(folder / "keypoints.json"),
-            "image_dir": str(folder),
-            "data_dir": str(data_dir),
-            **fields,
-        }
+def make_source(folder, **fields):
+    return CustomSource(
+        **{"train_json": str(folder / "keypoints.json"), "image_dir": str(folder), **fields}
     )
-    builder = custom.CustomPose.from_config(config)
-    prepare(builder, "")
-    rows = {
-        split: list(builder.as_dataset(split=split).as_numpy_iterator())
-        for split in builder.info.splits
+
+
+def annotations_of(source):
+    return {
+        split: {a.id: a for image in source.images(split) for a in image.annotations}
+        for split in source.splits
     }
-    return builder, rows
+
+
+def read(path):
+    """Every annotation of a file in COCO's format."""
+    file = coco_json.read(path, path.parent)
+    return [annotation for image in file.images for annotation in image.annotations]
 
 
 def test_everything_comes_from_the_json(tmp_path):
     content = write_json(tmp_path / "mice")
-    builder, rows = build(tmp_path / "mice", tmp_path)
-    assert list(builder.SKELETON.joints) == JOINTS
-    assert builder.SKELETON.pairs == (("leftear", "rightear"),)
-    assert builder.SKELETON.limbs == (
-        ("snout", "leftear"),
-        ("snout", "rightear"),
-        ("snout", "tail"),
-    )
-    assert builder.METRIC == "PCK@0.1"
-    assert {split: len(people) for split, people in rows.items()} == {"train": 18, "validation": 2}
+    source = make_source(tmp_path / "mice")
+    assert list(source.labels.joints) == JOINTS
+    assert source.labels.pairs == (("leftear", "rightear"),)
+    assert source.labels.limbs == (("snout", "leftear"), ("snout", "rightear"), ("snout", "tail"))
+    assert source.tolerance == Tolerance(0.1)
+    assert {split: source.count(split) for split in source.splits} == {"train": 18, "validation": 2}
     annotations = {f"{a['image_id']}/{a['id']}": a for a in content["annotations"]}
-    seen = {row["id"].decode(): row for people in rows.values() for row in people}
+    splits = annotations_of(source)
+    seen = splits["train"] | splits["validation"]
     assert seen.keys() == annotations.keys()
-    for name, row in seen.items():
+    for name, annotation in seen.items():
         keypoints = np.reshape(annotations[name]["keypoints"], (4, 3))
-        np.testing.assert_array_equal(row["labelled"], keypoints[:, 2] > 0)
-        np.testing.assert_array_equal(row["visible"], keypoints[:, 2] == 2)
-        to_source = row["record_to_source"]
-        joints = row["joints_record"] @ to_source[:, :2].T + to_source[:, 2]
-        labelled = row["labelled"]
-        np.testing.assert_allclose(joints[labelled], keypoints[labelled, :2], atol=1e-4)
-        assert row["size_record"] == pytest.approx(1.25 * 40) and row["reference"] == 40
-        np.testing.assert_allclose(
-            to_source[:, :2] @ row["center_record"] + to_source[:, 2], (23.5, 18.5), atol=1e-4
-        )
+        labelled = annotation.labelled
+        np.testing.assert_array_equal(labelled, keypoints[:, 2] > 0)
+        np.testing.assert_array_equal(annotation.visible, keypoints[:, 2] == 2)
+        np.testing.assert_array_equal(annotation.joints[labelled], keypoints[labelled, :2])
+        assert annotation.size == 1.25 * 40 and annotation.reference == 40
+        np.testing.assert_array_equal(annotation.center, (23.5, 18.5))
+    for image in source.images("train"):
+        assert image.size == (64, 48) and image.read().shape == (48, 64, 3)
 
 
 def test_a_validation_file_is_used_and_must_have_the_same_joints(tmp_path):
@@ -102,38 +96,44 @@ def test_a_validation_file_is_used_and_must_have_the_same_joints(tmp_path):
         "validation_json": str(tmp_path / "b/keypoints.json"),
         "validation_image_dir": str(tmp_path / "b"),
     }
-    _, rows = build(tmp_path / "a", tmp_path, **fields)
-    assert {split: len(people) for split, people in rows.items()} == {"train": 20, "validation": 5}
+    source = make_source(tmp_path / "a", **fields)
+    assert {split: source.count(split) for split in source.splits} == {"train": 20, "validation": 5}
+    assert len(source.source_files) == 2 and len(source.large_files) == 25
     write_json(tmp_path / "b", pictures=5, keypoints=[*JOINTS[:3], "nose"])
     with pytest.raises(UserError, match=r"nose.*must be the same"):
-        build(tmp_path / "a", tmp_path, **fields)
+        make_source(tmp_path / "a", **fields).count("train")
+
+
+@pytest.mark.parametrize("field", ["train_json", "image_dir"])
+def test_fields_that_are_not_set_are_named(tmp_path, field):
+    write_json(tmp_path)
+    with pytest.raises(UserError, match=f"config.data.{field}"):
+        _ = make_source(tmp_path, **{field: ""}).large_files
 
 
 def test_pairs_of_the_file_go_before_those_of_the_names(tmp_path):
     write_json(tmp_path / "mice", pairs=[["snout", "tail"]])
-    file = keypoint_json.read(tmp_path / "mice/keypoints.json")
+    file = coco_json.read(tmp_path / "mice/keypoints.json", tmp_path)
     assert file.pairs_given and file.skeleton.pairs == (("snout", "tail"),)
 
 
 def test_pck_can_be_relative_to_two_joints(tmp_path):
     content = write_json(tmp_path / "mice")
-    builder, rows = build(
-        tmp_path / "mice", tmp_path, pck_reference="snout:leftear", pck_threshold=0.5
-    )
-    assert builder.METRIC == "PCK@0.5"
+    source = make_source(tmp_path / "mice", pck_reference="snout:leftear", pck_threshold=0.5)
+    assert source.tolerance == Tolerance(0.5)
     annotations = {f"{a['image_id']}/{a['id']}": a for a in content["annotations"]}
-    for row in rows["train"]:
-        joints = np.reshape(annotations[row["id"].decode()]["keypoints"], (4, 3))
+    for name, annotation in annotations_of(source)["train"].items():
+        joints = np.reshape(annotations[name]["keypoints"], (4, 3))
         both = joints[1, 2] > 0
         expected = np.linalg.norm(joints[0, :2] - joints[1, :2]) if both else 20
-        assert row["reference"] == pytest.approx(expected, rel=1e-5)
+        assert annotation.reference == pytest.approx(expected)
     for wrong in ("snout", "snout:knee", "tail:tail"):
         with pytest.raises(UserError, match=wrong.split(":")[-1]):
-            build(tmp_path / "mice", tmp_path, pck_reference=wrong)
+            make_source(tmp_path / "mice", pck_reference=wrong)
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda c: c.pop("images"), "images"),
         (lambda c: c["categories"].pop(), "no category with `keypoints`"),
@@ -148,29 +148,35 @@ def test_pck_can_be_relative_to_two_joints(tmp_path):
         (lambda c: c["images"][1].update(id=0), r"images\[1\].*already"),
     ],
 )
-def test_what_is_wrong_in_a_json_is_named(tmp_path, damage, told):
+def test_what_is_wrong_in_a_json_is_named(tmp_path, damage, message):
     content = write_json(tmp_path)
     damage(content)
     (tmp_path / "keypoints.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=told):
-        keypoint_json.read(tmp_path / "keypoints.json")
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / "keypoints.json")
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
-        (lambda c: c["annotations"].append(c["annotations"][0]), "annotated twice, 0/100"),
+        (
+            lambda c: c["annotations"].append(c["annotations"][0]),
+            "for example 0/100",
+        ),
         (lambda c: c["images"][2].update(width=48, height=64), r"img2\.jpg is 64 x 48.*48 x 64"),
         (lambda c: c["images"][3].update(file_name="a" * 300), "is missing"),
-        (lambda c: [a.update(keypoints=[]) for a in c["annotations"]], "0 annotated pictures"),
+        (lambda c: [a.update(keypoints=[]) for a in c["annotations"]], "0 annotated images"),
     ],
 )
-def test_what_does_not_belong_together_is_told(tmp_path, damage, told):
+def test_what_does_not_belong_together_is_named(tmp_path, damage, message):
     content = write_json(tmp_path)
     damage(content)
     (tmp_path / "keypoints.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=told):
-        build(tmp_path, tmp_path)
+    with pytest.raises(UserError, match=message):
+        source = make_source(tmp_path)
+        assert source.large_files and source.count("train")
+        for split in source.splits:
+            list(images.read_all(source.images(split), lambda image: [image.read()], 0))
 
 
 def test_categories_of_the_same_joints_go_together(tmp_path):
@@ -179,23 +185,23 @@ def test_categories_of_the_same_joints_go_together(tmp_path):
     content["annotations"][0]["category_id"] = 8
     content["annotations"][1]["category_id"] = 1
     (tmp_path / "keypoints.json").write_text(json.dumps(content))
-    assert len(keypoint_json.read(tmp_path / "keypoints.json").instances) == 19
+    assert len(read(tmp_path / "keypoints.json")) == 19
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "[" * 100_000, "1e999"])
-def test_a_file_that_is_no_annotation_is_told(tmp_path, text):
+def test_a_file_without_annotations_is_refused(tmp_path, text):
     (tmp_path / "keypoints.json").write_text(text)
     with pytest.raises(UserError, match=r"keypoints\.json"):
-        keypoint_json.read(tmp_path / "keypoints.json")
+        read(tmp_path / "keypoints.json")
 
 
-def test_coordinates_that_are_none_are_no_labels(tmp_path):
+def test_coordinates_that_are_not_numbers_are_not_labels(tmp_path):
     content = write_json(tmp_path)
     content["annotations"][0]["keypoints"][:3] = [float("nan"), 3.0, 2]
     content["annotations"][1]["keypoints"][:3] = [1e300, 3.0, 2]
     content["annotations"][2]["bbox"] = [0, 0, float("inf"), 3]
     (tmp_path / "keypoints.json").write_text(json.dumps(content))
-    first, second, third, *_ = keypoint_json.read(tmp_path / "keypoints.json").instances
+    first, second, third, *_ = read(tmp_path / "keypoints.json")
     assert not first.labelled[0] and not second.labelled[0]
     assert third.box is None
 
@@ -228,28 +234,30 @@ def write_csv(path, *, folders, animals=()):
 @pytest.mark.parametrize("animals", [(), ("one", "two")])
 def test_a_table_of_deeplabcut(tmp_path, folders, animals):
     xy = write_csv(tmp_path / "CollectedData_ann.csv", folders=folders, animals=animals)
-    file = keypoint_csv.read(tmp_path / "CollectedData_ann.csv")
+    file = deeplabcut.read(tmp_path / "CollectedData_ann.csv", tmp_path)
     assert list(file.skeleton.joints) == JOINTS
     assert file.skeleton.pairs == (("leftear", "rightear"),)
-    assert len(file.instances) == 12 * max(len(animals), 1)
-    for i, instance in enumerate(file.instances):
-        picture, animal = divmod(i, xy.shape[1])
-        assert instance.image == f"labeled-data/cage/img{picture}.png"
-        assert instance.labelled.tolist() == [True] * 3 + [picture != 2]
-        labelled = instance.labelled
-        np.testing.assert_allclose(instance.joints_source[labelled], xy[picture, animal][labelled])
+    assert [len(image.annotations) for image in file.images] == [max(len(animals), 1)] * 12
+    ids = [a.id for image in file.images for a in image.annotations]
+    assert len(set(ids)) == len(ids) and ids[0] == f"{4 + bool(animals)}/1"
+    for i, image in enumerate(file.images):
+        assert image.name == str(tmp_path / f"labeled-data/cage/img{i}.png")
+        for annotation, expected in zip(image.annotations, xy[i], strict=True):
+            assert annotation.labelled.tolist() == [True] * 3 + [i != 2]
+            labelled = annotation.labelled
+            np.testing.assert_array_equal(annotation.joints[labelled], expected[labelled])
 
 
-def test_a_table_that_is_none_is_told(tmp_path):
+def test_damaged_tables_are_refused(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="DeepLabCut"):
-        keypoint_csv.read(path)
+        deeplabcut.read(path, tmp_path)
     write_csv(path, folders=False)
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:4], lines[4].replace(".", "x")]))
-    with pytest.raises(UserError, match=r"line 5.*no number"):
-        keypoint_csv.read(path)
+    with pytest.raises(UserError, match=r"line 5.*not a number"):
+        deeplabcut.read(path, tmp_path)
     path.write_text("\n".join([*lines[:4], lines[4] + ",3"]))
     with pytest.raises(UserError, match=r"line 5: 10 columns, not 9"):
-        keypoint_csv.read(path)
+        deeplabcut.read(path, tmp_path)

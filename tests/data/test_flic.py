@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 import scipy.io
-from conftest import load_config
 from mpii_files import structs
 from PIL import Image
 
 from hourglass_jax.data.flic import source as flic
-from hourglass_jax.data.pipeline import prepare
 from hourglass_jax.data.skeleton import FLIC
 from hourglass_jax.errors import UserError
 
@@ -45,30 +43,36 @@ def write(folder, *, sides):
 @pytest.mark.parametrize("sides", ["person", "observer"])
 def test_joints_come_out_person_centric(tmp_path, sides):
     coords = write(tmp_path, sides=sides)
-    config = load_config("flic").data
-    config.update({"manual_dir": str(tmp_path), "data_dir": str(tmp_path)})
-    builder = flic.FlicPose.from_config(config)
-    prepare(builder, str(tmp_path))
-    counts = {name: split.num_examples for name, split in builder.info.splits.items()}
+    source = flic.FlicSource(manual_dir=str(tmp_path))
+    counts = {split: source.count(split) for split in source.splits}
     assert counts == {"train": TRAIN - 2, "validation": 2, "test": TEST}
-    for row in builder.as_dataset(split="test").as_numpy_iterator():
-        xy = coords[int(row["id"][5:13])][:, flic.LABELLED].T - 1
-        to_source = row["record_to_source"]
-        joints = row["joints_record"] @ to_source[:, :2].T + to_source[:, 2]
+    for frame in source.images("test"):
+        (annotation,) = frame.annotations
+        assert annotation.id == frame.id and frame.read().shape == (48, 72, 3)
+        xy = coords[int(annotation.id[5:13])][:, flic.LABELLED].T - 1
         expected = xy if sides == "person" else xy[FLIC.flip_order]
-        np.testing.assert_allclose(joints, expected, atol=1e-4)
+        np.testing.assert_array_equal(annotation.joints, expected)
         left, right = FLIC.index("left_shoulder"), FLIC.index("right_shoulder")
-        assert row["labelled"].all() and joints[left, 0] > joints[right, 0]
+        assert annotation.labelled.all()
+        assert annotation.joints[left, 0] > annotation.joints[right, 0]
         # As the file names them: its fourth labelled joint and its seventh.
-        assert row["reference"] == pytest.approx(np.linalg.norm(xy[3] - xy[6]), rel=1e-5)
-        assert row["size_record"] * to_source[0, 0] == pytest.approx(44, rel=1e-5)
-        center = to_source[:, :2] @ row["center_record"] + to_source[:, 2]
-        np.testing.assert_allclose(center, (24, 23.5), atol=1e-4)
+        assert annotation.reference == pytest.approx(np.linalg.norm(xy[3] - xy[6]))
+        assert annotation.size == pytest.approx(44)
+        np.testing.assert_allclose(annotation.center, (24, 23.5))
 
 
-def test_what_is_no_flic_is_told(tmp_path):
+def test_missing_frames_are_counted_over_all_splits(tmp_path):
+    write(tmp_path, sides="person")
+    for path in sorted((tmp_path / "FLIC/images").iterdir())[:: TRAIN + TEST - 1]:
+        path.unlink()  # one of train and one of test
+    with pytest.raises(UserError, match=r"film-00000000.jpg is missing.*allow_missing=2"):
+        flic.FlicSource(manual_dir=str(tmp_path), allow_missing=1).count("train")
+    assert flic.FlicSource(manual_dir=str(tmp_path), allow_missing=2).count("test") == TEST
+
+
+def test_files_that_are_not_flics_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"lacks examples\.mat"):
-        flic.FlicPose.source_files(load_config("flic").data)
+        _ = flic.FlicSource(manual_dir=str(tmp_path)).source_files
     path = tmp_path / "examples.mat"
     path.write_bytes(b"nothing")
     with pytest.raises(UserError, match="cannot be read as FLIC's examples"):

@@ -9,6 +9,8 @@ import pytest
 from hourglass_jax.data.skeleton import COCO, FLIC, LSP, MPII, Skeleton, pairs_by_name
 from hourglass_jax.errors import UserError
 
+pytestmark = pytest.mark.core
+
 COCO_FILE = Path(__file__).parents[3] / "shared/data/coco/annotations.json"
 
 every_skeleton = pytest.mark.parametrize(

@@ -1,63 +1,50 @@
-"""The built-in data set as records: counts, identity, and the drawings' own joints."""
+"""The built-in data set: counts, identity, and the drawings' own joints."""
 
 import numpy as np
 import pytest
-from conftest import small_synthetic
 
 from hourglass_jax import data
-from hourglass_jax.data.pipeline import prepare
+from hourglass_jax.data.base import Source
 from hourglass_jax.data.synthetic_people.drawing import draw_person
+from hourglass_jax.data.synthetic_people.source import SyntheticPeopleSource
 from hourglass_jax.errors import UserError
 
 
-def build(folder, **fields):
-    config = small_synthetic(folder, train=5, validation=2).data
-    config.update(fields)
-    builder = data.builder_class("synthetic_people").from_config(config)
-    prepare(builder, "")
-    return builder
-
-
-@pytest.fixture(scope="module")
-def builder(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("records"))
-
-
-def test_records_are_the_drawings(builder):
-    rows = [*builder.as_dataset(split="train"), *builder.as_dataset(split="validation")]
-    assert len(rows) == 7
-    people = {int(row["id"].numpy().decode().split("/")[1]): row for row in rows}
-    assert sorted(people) == list(range(7))
-    for index, row in people.items():
-        person = draw_person(0, index)
-        np.testing.assert_array_equal(row["labelled"], person.labelled)
-        np.testing.assert_array_equal(row["visible"], person.visible)
-        affine = row["record_to_source"].numpy().astype(float)
-        joints = row["joints_record"].numpy() @ affine[:, :2].T + affine[:, 2]
-        np.testing.assert_allclose(
-            joints[person.labelled], person.joints[person.labelled], atol=1e-3
-        )
+def test_images_are_the_drawings():
+    source = SyntheticPeopleSource(num_train=5, num_validation=2)
+    assert list(source.splits) == ["train", "validation"]
+    images = [*source.images("train"), *source.images("validation")]
+    assert [len(image.annotations) for image in images] == [1] * 7
+    assert source.count("train") == 5 and source.count("validation") == 2
+    for index, image in enumerate(images):
+        person, (annotation,) = draw_person(0, index), image.annotations
+        assert annotation.id == f"synthetic/{index:06d}" and annotation.key == index
+        np.testing.assert_array_equal(image.read(), person.image)
+        np.testing.assert_array_equal(annotation.joints, person.joints)
+        np.testing.assert_array_equal(annotation.labelled, person.labelled)
+        np.testing.assert_array_equal(annotation.visible, person.visible)
         width, height = person.head_box[2:] - person.head_box[:2]
-        assert row["reference"].numpy() == pytest.approx(0.6 * np.hypot(width, height), rel=1e-5)
-        # To the rounding of the kept picture's sides to whole pixels.
-        assert row["size_record"].numpy() <= 64 * 1.01
+        assert annotation.reference == pytest.approx(0.6 * np.hypot(width, height), rel=1e-5)
 
 
-def test_people_of_the_two_splits_differ(builder):
-    pictures = [row["image"].numpy().tobytes() for row in builder.as_dataset(split="all")]
-    assert len(set(pictures)) == 7
+def test_processes_draw_what_one_draws():
+    images = SyntheticPeopleSource(drawing_seed=1, num_train=100).images("train")
+    for index, image in enumerate(images):
+        if index % 33 == 0:
+            np.testing.assert_array_equal(image.read(), draw_person(1, index).image)
 
 
-def test_another_seed_or_count_makes_other_records(builder, tmp_path):
-    names = {builder.builder_config.name}
-    for fields in ({"drawing_seed": 1}, {"num_train": 6}, {"resolution": 80}):
-        config = small_synthetic(tmp_path, train=5, validation=2).data
-        config.update(fields)
-        builder = data.builder_class("synthetic_people").from_config(config)
-        names.add(builder.builder_config.name)
-    assert len(names) == 4
+def test_settings_are_what_the_images_depend_on():
+    options = ({}, {"drawing_seed": 1}, {"num_train": 6}, {"num_validation": 6})
+    settings = [SyntheticPeopleSource(**fields).settings for fields in options]
+    assert all(a != b for i, a in enumerate(settings) for b in settings[:i])
 
 
-def test_an_unknown_data_set_is_told():
+def test_an_unknown_data_set_is_an_error():
     with pytest.raises(UserError, match=r"imagenet.*lsp"):
-        data.builder_class("imagenet")
+        data.source_class("imagenet")
+
+
+def test_a_class_can_be_registered(monkeypatch):
+    monkeypatch.setitem(data.SOURCES, "mine", Source)
+    assert data.source_class("mine") is Source

@@ -7,6 +7,8 @@ from PIL import Image
 from hourglass_jax.data.skeleton import MPII
 from hourglass_jax.image import draw as visualize
 
+pytestmark = pytest.mark.core
+
 JOINTS = np.random.default_rng(0).uniform(30, 170, (16, 2))
 
 

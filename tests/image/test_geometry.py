@@ -6,6 +6,8 @@ import pytest
 from hourglass_jax.data.skeleton import MPII
 from hourglass_jax.image import geometry
 
+pytestmark = pytest.mark.core
+
 SIZE = 256
 CENTER = np.array([310.25, 97.5])
 

@@ -7,6 +7,8 @@ from PIL import Image
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import io as photo
 
+pytestmark = pytest.mark.core
+
 
 @pytest.fixture
 def picture():

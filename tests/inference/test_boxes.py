@@ -7,6 +7,8 @@ import pytest
 from hourglass_jax.errors import UserError
 from hourglass_jax.inference.boxes import Boxes
 
+pytestmark = pytest.mark.core
+
 
 def test_one_box_for_every_picture_or_none():
     assert Boxes.from_flags("1,2.5,3,4", None).of("any.jpg") == [[1, 2.5, 3, 4]]

@@ -7,6 +7,7 @@ import sys
 
 import jax
 import numpy as np
+import onnx
 import pytest
 
 from hourglass_jax import StackedHourglass
@@ -55,8 +56,6 @@ def trained(stem, num_residuals=1):
 
 
 def test_files_give_the_outputs_of_the_network_at_any_batch(tmp_path):
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
     network = trained("paper")
     pictures = np.random.default_rng(2).random((5, SIDE, SIDE, 3), np.float32)
     np.save(tmp_path / "pictures.npy", pictures)
@@ -82,14 +81,11 @@ def test_files_give_the_outputs_of_the_network_at_any_batch(tmp_path):
 
 
 def test_onnx_has_every_kind_of_network(tmp_path):
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
     path = tmp_path / "a.onnx"
     assert export.export(trained("bearpaw", num_residuals=2), "heatmaps", path) < 1e-4
 
 
 def test_onnx_file_tells_what_its_joints_are(tmp_path):
-    onnx = pytest.importorskip("onnx")
     path = tmp_path / "a.onnx"
     export.write_onnx(trained("paper"), "joints", path)
     model = onnx.load(path)

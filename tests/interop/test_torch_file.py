@@ -9,6 +9,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 from conftest import ROOT, small_synthetic
 from test_torch_weights import BEARPAW_MEAN, bearpaw, fill
 
@@ -31,12 +32,12 @@ class Evil:
 
 
 def save_safetensors(tensors, path):
-    numpy = pytest.importorskip("safetensors.numpy")
-    numpy.save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path)
+    safetensors.numpy.save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path)
 
 
 def test_what_every_trainer_saves_beside_the_network(tmp_path):
-    torch = pytest.importorskip("torch")
+    import torch
+
     tensors = fill(bearpaw(stacks=1, joints=3, features=16, order=1, stem=4))
     saved = {f"module.{name}": torch.from_numpy(value) for name, value in tensors.items()}
     whole = {
@@ -62,7 +63,8 @@ def test_what_every_trainer_saves_beside_the_network(tmp_path):
 
 @pytest.mark.parametrize("kind", ["pickle", "torch", "legacy"])
 def test_a_pickle_executes_nothing(kind, tmp_path):
-    torch = pytest.importorskip("torch")
+    import torch
+
     path, touched = tmp_path / "hg.pth", tmp_path / "touched"
     content = {"state_dict": {"conv1.weight": torch.zeros(2)}, "arch": Evil(touched)}
     if kind == "pickle":
@@ -78,7 +80,6 @@ def test_a_pickle_executes_nothing(kind, tmp_path):
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
 def test_what_is_no_checkpoint(name, tmp_path):
-    pytest.importorskip("torch" if name == "a.pth" else "safetensors")
     path = tmp_path / name
     with pytest.raises(UserError, match=f"{name} is no file"):
         torch_file.read(path)
@@ -88,7 +89,8 @@ def test_what_is_no_checkpoint(name, tmp_path):
 
 
 def test_other_content(tmp_path):
-    torch = pytest.importorskip("torch")
+    import torch
+
     path = tmp_path / "a.pth"
     torch.save([torch.zeros(2)], path)
     with pytest.raises(UserError, match="holds a list, and no state_dict"):

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hourglass_jax.nn import layers
-from hourglass_jax.nn.layers import Conv, NormRelu
+from hourglass_jax.nn.layers import Conv, NormRelu, Unbiased
+
+pytestmark = pytest.mark.core
 
 # Compiling is most of the time that these tests take.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -34,13 +35,27 @@ def test_convolutions_are_padded_on_every_side(size, stride, margin):
 
 
 def test_first_parameters_are_the_same_whether_compiled_or_not():
-    """They are drawn in blocks, outside a trace by NumPy's hands: here two and a half blocks."""
+    """They are drawn in blocks, put together by NumPy outside a trace: two and a half blocks."""
     conv = Conv(128, size=3)
-    picture = jnp.zeros((1, 4, 4, 128))
-    eager, compiled = (init(jax.random.key(0), picture) for init in (conv.init, jit(conv.init)))
+    image = jnp.zeros((1, 4, 4, 128))
+    eager, compiled = (init(jax.random.key(0), image) for init in (conv.init, jit(conv.init)))
     jax.tree.map(np.testing.assert_array_equal, eager, compiled)
     kernel = np.sort(np.ravel(eager["params"]["kernel"]))
     assert len(np.unique(kernel)) > 0.98 * kernel.size  # no block is another's copy
+
+
+def test_channels_start_as_they_are_asked_to():
+    image = jnp.zeros((1, 4, 4, 5))
+    plain, found = (
+        Conv(3, size=3, starts=starts).init(jax.random.key(0), image)["params"]
+        for starts in ((), (0.0, -2.19, None))
+    )
+    for name, start in (("kernel", 0), ("bias", -2.19)):
+        np.testing.assert_array_equal(found[name][..., 0], np.zeros(plain[name].shape[:-1]))
+        expected = np.full(plain[name].shape[:-1], start, np.float32)
+        np.testing.assert_array_equal(found[name][..., 1], expected)
+        np.testing.assert_array_equal(found[name][..., 2], plain[name][..., 2])
+        assert np.all(plain[name])
 
 
 def test_normalised_and_rectified_is_batch_norm_then_relu():
@@ -55,7 +70,7 @@ def test_normalised_and_rectified_is_batch_norm_then_relu():
 
         def ours(params, x):
             variables = {"params": params, "batch_stats": stats}
-            y, updated = model.apply(variables, x, True, before, mutable=["batch_stats"])
+            y, updated = model.apply(variables, Unbiased(x, before), True, mutable=["batch_stats"])
             return (y * weights).sum(), (y, updated)
 
         def flax(params, x):
@@ -76,47 +91,12 @@ def test_normalised_and_rectified_is_batch_norm_then_relu():
         running = nn.relu(
             reference.apply(variables, x + before.reshape(1, 1, 1, 7), use_running_average=True)
         )
-        np.testing.assert_allclose(model.apply(variables, x, False, before), running, atol=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (layers._pool_by_slices, layers._pool_by_window),
-        (layers._upsample_by_broadcast, layers._upsample_by_convolution),
-    ],
-)
-def test_what_platforms_do_their_own_way_is_the_same(one, other):
-    """Values and gradients are equal to the bit: pixels are chosen, copied and added in pairs."""
-    rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.integers(0, 3, (2, 8, 6, 5)), jnp.float32)  # of which many are equal
-    weights = jnp.asarray(rng.integers(-8, 8, one(x).shape), jnp.float32)
-    found, expected = (
-        jax.value_and_grad(lambda x, f=f: (f(x) * weights).sum())(x) for f in (other, one)
-    )
-    np.testing.assert_array_equal(other(x), one(x))
-    np.testing.assert_array_equal(found[1], expected[1])
-
-
-def test_a_product_and_a_convolution_of_one_pixel_are_the_same():
-    rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.normal(size=(2, 3, 4, 5)), jnp.float32)
-    kernel = jnp.asarray(rng.normal(size=(1, 1, 5, 7)), jnp.float32)
-    np.testing.assert_allclose(
-        layers._multiply(x, kernel), layers._convolve(x, kernel), rtol=1e-5, atol=1e-6
-    )
+        found = model.apply(variables, Unbiased(x, before), False)
+        np.testing.assert_allclose(found, running, atol=1e-9)
 
 
 def test_a_convolution_of_one_pixel_keeps_its_stride():
-    conv, x = layers.Conv(2, stride=2), jnp.arange(16.0).reshape(1, 4, 4, 1)
+    conv, x = Conv(2, stride=2), jnp.arange(16.0).reshape(1, 4, 4, 1)
     variables = {"params": {"kernel": jnp.ones((1, 1, 1, 2)), "bias": jnp.zeros(2)}}
     expected = jnp.repeat(x[:, ::2, ::2], 2, axis=-1)
     np.testing.assert_array_equal(conv.apply(variables, x), expected)
-
-
-def test_means_by_products_are_means():
-    rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.normal(3, 0.3, (4, 64, 64, 5)), jnp.float32)
-    for found, values in zip(layers._means_by_product(x, x**2), (x, x**2), strict=True):
-        expected = np.asarray(values, np.float64).mean((0, 1, 2))
-        np.testing.assert_allclose(found, expected, rtol=2e-6)

@@ -1,5 +1,6 @@
 """The network is the paper's: sizes, first outputs, first parameters, padding and statistics."""
 
+import dataclasses
 import functools
 import math
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from hourglass_jax.nn.stacked_hourglass import Normalisation, Residual, StackedHourglass, forward
+from hourglass_jax.nn.stacked_hourglass import Options, Residual, StackedHourglass
 from hourglass_jax.tasks.single_pose import losses
 
 small = functools.partial(StackedHourglass, num_joints=3, features=16, order=2, stem_features=8)
@@ -37,16 +38,17 @@ def awake(num_stacks):
     return {**fresh(num_stacks), "params": unflatten_dict(params)}
 
 
-def pictures():
+def some_images():
     return np.random.default_rng(3).random((2, 32, 32, 3), np.float32)
 
 
 def shapes_of(model, side=64, **options):
-    picture = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
     init = functools.partial(model.init, **options)
-    return jax.eval_shape(init, jax.random.key(0), picture)
+    return jax.eval_shape(init, jax.random.key(0), image)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(
     ("fields", "count"),
     [
@@ -69,9 +71,9 @@ def test_parameter_counts(fields, count):
 @pytest.mark.parametrize("train", [False, True])
 def test_outputs_and_state_are_float32_in_either_precision(dtype, train):
     model = tiny(num_stacks=2, dtype=dtype)
-    picture = jax.ShapeDtypeStruct((2, 64, 128, 3), jnp.float32)
+    image = jax.ShapeDtypeStruct((2, 64, 128, 3), jnp.float32)
     apply = functools.partial(model.apply, train=train, mutable=["batch_stats"])
-    heatmaps, updated = jax.eval_shape(apply, fresh(2), picture)
+    heatmaps, updated = jax.eval_shape(apply, fresh(2), image)
     assert (heatmaps.shape, heatmaps.dtype) == ((2, 2, 16, 32, 3), jnp.float32)
     assert {x.dtype for x in jax.tree.leaves(updated)} == {jnp.dtype("float32")}
     assert {x.dtype for x in jax.tree.leaves(shapes_of(model))} == {jnp.dtype("float32")}
@@ -79,7 +81,7 @@ def test_outputs_and_state_are_float32_in_either_precision(dtype, train):
 
 def test_bfloat16_computes_in_bfloat16():
     full, half = (
-        jit(tiny(num_stacks=1, dtype=dtype).apply)(awake(1), pictures())
+        jit(tiny(num_stacks=1, dtype=dtype).apply)(awake(1), some_images())
         for dtype in (None, jnp.bfloat16)
     )
     error = jnp.abs(full - half).max() / jnp.abs(full).max()
@@ -88,6 +90,7 @@ def test_bfloat16_computes_in_bfloat16():
     np.testing.assert_array_equal(half, half.astype(jnp.bfloat16).astype(jnp.float32))
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_an_hourglass_halves_its_input_as_often_as_its_order(order):
     state = shapes_of(small(num_stacks=1, order=order), capture_intermediates=True)
@@ -104,10 +107,11 @@ def test_an_hourglass_halves_its_input_as_often_as_its_order(order):
     assert outputs["__call__",][0].shape == (1, 16, 16, 16)
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(("num_stacks", "train"), [(1, True), (2, False)])
 def test_training_starts_on_the_plateau_exactly(num_stacks, train):
     apply = jit(tiny(num_stacks=num_stacks).apply, static_argnames=("train", "mutable"))
-    images = pictures()
+    images = some_images()
     heatmaps, _ = apply(fresh(num_stacks), images, train=train, mutable=("batch_stats",))
     assert heatmaps.shape == (2, num_stacks, 8, 8, 3)
     np.testing.assert_array_equal(heatmaps, np.zeros_like(heatmaps))
@@ -145,6 +149,7 @@ def test_convolutions_start_uniform_within_the_inverse_root_of_their_inputs():
         assert len({x.tobytes() for x in same_shape}) == len(same_shape)
 
 
+@pytest.mark.core
 def test_batch_norm_starts_as_the_identity():
     state = fresh(1)
     for path, value in flatten_dict({**state["params"], "stats": state["batch_stats"]}).items():
@@ -154,7 +159,7 @@ def test_batch_norm_starts_as_the_identity():
 
 
 def test_remat_changes_memory_alone():
-    variables, images = awake(1), pictures()
+    variables, images = awake(1), some_images()
     params = variables["params"]
 
     def loss(stack0, residual3, model):
@@ -181,6 +186,7 @@ def test_remat_changes_memory_alone():
     assert shapes_of(tiny(num_stacks=1, remat=True)) == shapes_of(tiny(num_stacks=1))
 
 
+@pytest.mark.core
 def test_names_are_the_checkpoint_format():
     shapes = shapes_of(small(num_stacks=2))
     params = shapes["params"]
@@ -211,7 +217,7 @@ def test_running_statistics_move_a_tenth_of_the_way():
             capture_intermediates=True,
         )
 
-    _, state = train(pictures())
+    _, state = train(some_images())
     ((product, bias),) = state["intermediates"]["stem"]["conv"]["__call__"]
     before = product + bias.reshape(1, 1, 1, -1)
     found = state["batch_stats"]["stem"]["bn"]
@@ -251,7 +257,7 @@ def test_hourglass_pools_by_the_maximum_and_repeats_pixels():
         lambda variables, images: tiny(num_stacks=1).apply(
             variables, images, capture_intermediates=True, mutable=["intermediates"]
         )[1]["intermediates"]
-    )(fresh(1), pictures())
+    )(fresh(1), some_images())
     hourglass = state["stack0"]["hourglass"]
     (up,), (low3,), (out,) = (
         node["__call__"] for node in (hourglass["up"], hourglass["low3"], hourglass)
@@ -267,25 +273,48 @@ def test_hourglass_pools_by_the_maximum_and_repeats_pixels():
     np.testing.assert_allclose(narrow, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_normalisation_takes_the_mean_from_pictures_in_0_to_1():
-    images = np.arange(24, dtype=np.uint8).reshape(1, 2, 4, 3) * 10
-    mean = (0.1, 0.2, 0.3)
-    found = Normalisation(mean)(images)
-    np.testing.assert_allclose(found, images / 255.0 - np.array(mean), atol=1e-6)
-    assert found.dtype == jnp.float32
-    np.testing.assert_allclose(Normalisation()(images), images / 255.0, atol=1e-7)
+def test_heatmaps_start_as_they_are_asked_to():
+    model = tiny(num_stacks=1, starts=(0.0, -2.19, None))
+    key, image = jax.random.key(7, impl="rbg"), jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    params = flatten_dict(model.lazy_init(key, image)["params"])
+    for path, value in flatten_dict(fresh(1)["params"]).items():
+        if "heatmaps" not in path:
+            np.testing.assert_array_equal(params[path], value)
+    kernel, bias = (params["stack0", "heatmaps", name] for name in ("kernel", "bias"))
+    np.testing.assert_array_equal(bias[:2], np.array([0, -2.19], np.float32))
+    assert not np.any(kernel[..., :2]) and np.all(kernel[..., 2]) and bias[2]
+    with pytest.raises(ValueError, match="2 starts for 3 joints"):
+        shapes_of(tiny(starts=(0.0, None)))
 
 
-@pytest.mark.parametrize(("numbers", "loops"), [(4 * 6 * 16 + 1, 0), (4 * 6 * 16, 1)])
-def test_large_pictures_go_through_the_network_one_by_one_on_cpus(monkeypatch, numbers, loops):
-    monkeypatch.setattr("hourglass_jax.nn.stacked_hourglass._FILLS_CACHE", numbers)
-    model, variables = tiny(num_stacks=2), awake(2)
-    rng = np.random.default_rng(0)
-    images = jnp.asarray(rng.random((3, 16, 24, 3)), jnp.float32)
-    passes = functools.partial(forward, model), functools.partial(model.apply, train=False)
-    found, expected = (jit(each)(variables, images) for each in passes)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
-    for platform, wanted in (("cpu", loops), ("tpu", 0), ("cuda", 0)):
-        traced = jax.jit(passes[0]).trace(variables, images)
-        text = traced.lower(lowering_platforms=(platform,)).as_text()
-        assert text.count("stablehlo.while") == wanted
+@pytest.mark.parametrize(
+    ("order", "size", "valid"),
+    [(4, (256, 256), (256, 256)), (4, (300, 127), (256, 64)), (1, (0, 9), (8, 8))],
+)
+def test_valid_sizes_are_multiples_of_the_coarsest_pixel(order, size, valid):
+    assert StackedHourglass(order=order).valid_size(*size) == valid
+
+
+def test_outputs_are_smaller_by_the_stride():
+    model = small(num_stacks=1)
+    images = jax.ShapeDtypeStruct((1, 32, 48, 3), jnp.float32)
+    outputs = jax.eval_shape(model.apply, shapes_of(model), images)
+    assert outputs.shape == (1, 1, 32 // model.stride, 48 // model.stride, 3)
+
+
+def test_channel_axes_are_those_that_follow_the_number_of_joints():
+    """Of all parameters, in a network of one more joint exactly these are longer by one."""
+    few, more = (
+        flatten_dict(shapes_of(tiny(num_stacks=2, num_joints=n))["params"]) for n in (3, 4)
+    )
+    for path, value in few.items():
+        axis = StackedHourglass.channel_axes.get(path[-2:])
+        longer = np.subtract(more[path].shape, value.shape).tolist()
+        assert longer == [int(i == axis) for i in range(len(longer))], path
+    assert {path[-2:] for path in few} >= set(StackedHourglass.channel_axes)
+
+
+def test_options_are_the_networks_fields_and_defaults():
+    network = StackedHourglass()
+    for option, value in dataclasses.asdict(Options()).items():
+        assert getattr(network, option) == value

@@ -15,7 +15,7 @@ PR_SET_THP_DISABLE = 41
 assert ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0
 from hourglass_jax.runtime import startup
 if sys.argv[1] == "keep":
-    startup.keep_memory()
+    startup.keep_freed_memory()
 import jax, jax.numpy as jnp
 x = jnp.ones((20, 256, 128, 16))  # of more than 32 MB, which glibc hands back whatever it learns
 f = jax.jit(lambda x: (jnp.sin(x).reshape(-1, 16) @ jnp.ones((16, 64))).sum())
@@ -45,7 +45,7 @@ def test_later_steps_need_no_new_pages():
 LARGE = """
 import ctypes, pathlib, re, resource, sys
 from hourglass_jax.runtime import startup
-startup.keep_memory()
+startup.keep_freed_memory()
 libc, size = ctypes.CDLL(None), int(2.2 * 2**30)  # glibc's integers end at 2 GB
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
@@ -78,7 +78,7 @@ def test_gigabytes_are_kept_in_huge_pages():
 CACHE = """
 import sys
 from hourglass_jax.runtime import startup
-startup.keep_compiled()
+startup.enable_compilation_cache()
 import jax, pathlib, warnings
 warnings.simplefilter("error")
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -37,6 +37,7 @@ def run(config, gradients, num_steps=100):
 GRADIENTS = np.random.default_rng(0).normal(size=(5, 3)) * 1e-3
 
 
+@pytest.mark.core
 def test_rmsprop_is_torchs():
     """m = 0.99 m + 0.01 g^2; p -= rate * g / (sqrt(m) + 1e-8) (torch/optim, rmsprop.lua)."""
     params, mean = np.zeros(3), np.zeros(3)
@@ -93,6 +94,7 @@ def test_clipping_bounds_the_gradients_norm():
     np.testing.assert_allclose(moments[0], 0.1 * np.array([0.3, 0.4]), rtol=1e-5)
 
 
+@pytest.mark.core
 def test_step_schedule_drops_at_shares_of_the_run():
     config = make_config(
         schedule="step", learning_rate=1.0, drop_at=(0.5, 0.8), drop_factor=0.1, warmup_steps=10
@@ -101,6 +103,7 @@ def test_step_schedule_drops_at_shares_of_the_run():
     assert [float(rate(i)) for i in (10, 49, 51, 79, 81)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
 
 
+@pytest.mark.core
 def test_cosine_schedule_warms_up_and_ends_at_zero():
     config = make_config(schedule="cosine", learning_rate=1.0, warmup_steps=10)
     rate = optimizer.create_schedule(config, 110)

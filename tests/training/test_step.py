@@ -9,12 +9,18 @@ import optax
 import pytest
 from flax.traverse_util import flatten_dict
 
+from hourglass_jax.checkpoint.state import create_train_state, state_shapes
+from hourglass_jax.data.skeleton import Skeleton
+from hourglass_jax.evaluation.step import make_eval_step, make_statistics_step
+from hourglass_jax.nn.network import init_variables, variable_shapes
 from hourglass_jax.nn.stacked_hourglass import StackedHourglass
 from hourglass_jax.runtime import sharding
 from hourglass_jax.tasks.single_pose import losses
+from hourglass_jax.tasks.single_pose.task import SinglePose
 from hourglass_jax.training import step as steps
 
 BATCH = 16
+TASK = SinglePose(Skeleton("three", ("left", "right", "top"), (("left", "right"),), ()))
 
 
 @pytest.fixture
@@ -39,7 +45,7 @@ def make_batch(seed=0):
 
 @functools.cache
 def make_variables(model, dtype):
-    variables = steps.init_variables(model, 0)
+    variables = init_variables(model, 0)
     # A fresh network predicts nothing, and hides half of the gradients: shake its heads.
     shaken = jax.tree.map(
         lambda x: x + 0.01 * np.random.default_rng(x.size).normal(size=x.shape), variables["params"]
@@ -54,8 +60,8 @@ def run(model, dtype, devices, *, sync=False, **options):
     mesh = sharding.make_mesh(jax.devices()[:devices])
     optimizer = optax.sgd(1.0)
     variables = make_variables(model, dtype)
-    state = sharding.replicate(steps.create_train_state(variables, optimizer), mesh)
-    step = steps.make_train_step(model, optimizer, mesh, sync_batch_norm=sync, **options)
+    state = sharding.replicate(create_train_state(variables, optimizer), mesh)
+    step = steps.make_train_step(model, TASK, optimizer, mesh, sync_batch_norm=sync, **options)
     after, metrics = step(state, sharding.shard_batch(make_batch(), mesh))
     gradients = jax.tree.map(lambda a, b: np.asarray(a) - b, variables["params"], after.params)
     return jax.device_get((metrics, gradients, after.batch_stats))
@@ -111,13 +117,14 @@ def test_otherwise_each_device_has_its_own_statistics_and_gradients_are_averaged
     assert distance(gradients, run(model, jnp.float64, 1)[1]) > 1e-3
 
 
+@pytest.mark.core
 def test_a_step_moves_every_parameter_that_it_should_and_counts():
     model = make_model(num_stacks=2)
     mesh = sharding.make_mesh()
     optimizer = optax.adam(1e-2)
     variables = make_variables(model, jnp.float32)
-    state = sharding.replicate(steps.create_train_state(variables, optimizer), mesh)
-    step = steps.make_train_step(model, optimizer, mesh)
+    state = sharding.replicate(create_train_state(variables, optimizer), mesh)
+    step = steps.make_train_step(model, TASK, optimizer, mesh)
     after, metrics = step(state, sharding.shard_batch(make_batch(), mesh))
     assert int(after.step) == 1
     still = jax.tree.map(lambda a, b: bool((a == b).all()), variables["params"], after.params)
@@ -134,9 +141,9 @@ def test_the_first_loss_is_the_plateau_exactly():
     model = make_model()
     mesh = sharding.make_mesh()
     optimizer = optax.adam(1e-2)
-    variables = steps.init_variables(model, 0)
-    state = sharding.replicate(steps.create_train_state(variables, optimizer), mesh)
-    step = steps.make_train_step(model, optimizer, mesh)
+    variables = init_variables(model, 0)
+    state = sharding.replicate(create_train_state(variables, optimizer), mesh)
+    step = steps.make_train_step(model, TASK, optimizer, mesh)
     _, metrics = step(state, sharding.shard_batch(make_batch(), mesh))
     assert (np.asarray(metrics["loss_per_stack"]) == float(metrics["plateau"])).all()
 
@@ -145,16 +152,20 @@ def test_the_flip_test_is_the_mean_over_both_views():
     model = make_model()
     mesh = sharding.make_mesh()
     variables = sharding.replicate(make_variables(model, jnp.float32), mesh)
-    order = np.array([1, 0, 2])
+    order = TASK.skeleton.flip_order
     images = make_batch()["image"]
-    both = steps.make_eval_step(model, mesh, order, flip_test=True)
-    joints, scores = both(variables, images)
-    # A picture and its mirror image give mirrored answers, left and right exchanged.
-    mirrored, mirrored_scores = both(variables, images[:, :, ::-1])
+
+    def read(flip_test, images):
+        (found,) = make_eval_step(model, TASK, mesh, flip_test=flip_test)(variables, images)
+        return found["joints_heatmap"], found["scores"]
+
+    joints, scores = read(True, images)
+    # An image and its mirror image give mirrored answers, left and right exchanged.
+    mirrored, mirrored_scores = read(True, images[:, :, ::-1])
     expected = np.asarray(mirrored)[:, :, order] * [-1, 1] + [7, 0]
     np.testing.assert_allclose(joints, expected, atol=1e-4)
     np.testing.assert_allclose(scores, np.asarray(mirrored_scores)[:, :, order], atol=1e-5)
-    single, _ = steps.make_eval_step(model, mesh, order, flip_test=False)(variables, images)
+    single, _ = read(False, images)
     assert (np.asarray(single) != np.asarray(joints)).any()
 
 
@@ -189,10 +200,10 @@ def test_averages_follow_the_parameters_and_are_evaluated():
     mesh = sharding.make_mesh()
     optimizer = optax.sgd(1.0)
     variables = make_variables(model, jnp.float32)
-    state = steps.create_train_state(variables, optimizer, ema=True)
+    state = create_train_state(variables, optimizer, ema=True)
     expected = {key: variables[key] for key in ("params", "batch_stats")}
     state = sharding.replicate(state, mesh)
-    step = steps.make_train_step(model, optimizer, mesh, ema_decay=0.15)
+    step = steps.make_train_step(model, TASK, optimizer, mesh, ema_decay=0.15)
     for decay in (0.1, 0.15):  # (1 + step) / (10 + step) at first, then as asked
         state, _ = step(state, sharding.shard_batch(make_batch(), mesh))
         now = {"params": state.params, "batch_stats": state.batch_stats}
@@ -200,16 +211,16 @@ def test_averages_follow_the_parameters_and_are_evaluated():
             lambda mean, x, d=decay: d * np.asarray(mean) + (1 - d) * np.asarray(x), expected, now
         )
     assert distance(jax.device_get(state.ema), expected) < 1e-6
-    assert steps.evaluated(state) is state.ema
-    without = steps.create_train_state(variables, optimizer)
-    assert steps.evaluated(without)["params"] is without.params
+    assert state.evaluated is state.ema
+    without = create_train_state(variables, optimizer)
+    assert without.evaluated["params"] is without.params
 
 
 def test_statistics_of_a_batch_are_those_of_what_batch_norm_reads(double):
     model = make_model(dtype=jnp.float64)
     variables, batch = make_variables(model, jnp.float64), make_batch()
     mesh = sharding.make_mesh(jax.devices()[:1])
-    stats = steps.make_statistics_step(model, mesh)(variables, batch["image"])
+    stats = make_statistics_step(model, mesh)(variables, batch["image"])
     kernel, bias = (variables["params"]["stem"]["conv"][name] for name in ("kernel", "bias"))
     read = bias.reshape(1, 1, 1, -1) + jax.lax.conv_general_dilated(
         batch["image"] / 255.0,
@@ -239,12 +250,22 @@ def test_arrays_end_to_end_have_the_same_means():
         np.testing.assert_allclose(mean, shares.mean(0), rtol=1e-6)
 
 
+def shapes_of(batch, mesh):
+    shapes = {k: jax.ShapeDtypeStruct(v.shape, v.dtype) for k, v in batch.items()}
+    return sharding.with_sharding(shapes, mesh, sharding.SHARDED)
+
+
 def temporary_memory(accumulate=1, **fields):
     model = StackedHourglass(num_joints=3, features=8, order=2, stem_features=4, **fields)
     mesh, optimizer = sharding.make_mesh(jax.devices()[:1]), optax.adam(1e-2)
-    state = steps.state_shapes(steps.variable_shapes(model), optimizer, mesh)
-    step = steps.make_train_step(model, optimizer, mesh, accumulate=accumulate)
-    compiled = step.lower(state, steps.batch_shapes(16, 64, 3, mesh)).compile()
+    state = state_shapes(variable_shapes(model), optimizer, mesh)
+    step = steps.make_train_step(model, TASK, optimizer, mesh, accumulate=accumulate)
+    batch = {
+        "image": np.zeros((16, 64, 64, 3), np.uint8),
+        "heatmaps": np.zeros((16, 16, 16, 3), np.float32),
+        "weights": np.zeros((16, 3), np.float32),
+    }
+    compiled = step.lower(state, shapes_of(batch, mesh)).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 
 
@@ -256,14 +277,14 @@ def test_recomputing_and_parts_lower_the_memory_of_a_step():
 
 def test_a_step_is_compiled_for_what_the_state_and_batch_are():
     model, mesh, optimizer = make_model(), sharding.make_mesh(), optax.adam(1e-2)
-    variables = steps.init_variables(model, 0)
+    variables = init_variables(model, 0)
     assert jax.tree.map(jnp.shape, variables) == jax.tree.map(
-        lambda x: x.shape, steps.variable_shapes(model)
+        lambda x: x.shape, variable_shapes(model)
     )
-    state = sharding.replicate(steps.create_train_state(variables, optimizer), mesh)
-    like = steps.state_shapes(variables, optimizer, mesh)
+    state = sharding.replicate(create_train_state(variables, optimizer), mesh)
+    like = state_shapes(variables, optimizer, mesh)
     batch = sharding.shard_batch(make_batch(), mesh)
-    shapes = steps.batch_shapes(*batch["image"].shape[:2], batch["weights"].shape[1], mesh)
+    shapes = shapes_of(make_batch(), mesh)
 
     def described(tree):
         return jax.tree.map(lambda x: (x.shape, x.dtype, x.sharding), tree)

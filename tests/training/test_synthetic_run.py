@@ -32,8 +32,8 @@ def test_the_mean_pose_finds_few_joints():
 WITHOUT_PAIRS = """
 import dataclasses
 from hourglass_jax import main
-from hourglass_jax.data.synthetic_people.source import SyntheticPeoplePose
-SyntheticPeoplePose.SKELETON = dataclasses.replace(SyntheticPeoplePose.SKELETON, pairs=())
+from hourglass_jax.data.synthetic_people.source import SyntheticPeopleSource
+SyntheticPeopleSource.labels = dataclasses.replace(SyntheticPeopleSource.labels, pairs=())
 main.run()
 """
 

@@ -1,21 +1,21 @@
-"""Your own keypoints: a JSON in COCO's format or a CSV of DeepLabCut's, and pictures."""
+"""Your own keypoints: a JSON in COCO's format or a CSV of DeepLabCut's, and images."""
 
+import dataclasses
+import functools
 import logging
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
-from ml_collections import ConfigDict
 
-from hourglass_jax.data import images as photographs
-from hourglass_jax.data import records
-from hourglass_jax.data.formats import coco_json as keypoint_json
-from hourglass_jax.data.formats import deeplabcut as keypoint_csv
-from hourglass_jax.data.formats.coco_json import BOX_MARGIN, Instance, KeypointFile
-from hourglass_jax.data.skeleton import Skeleton
+from hourglass_jax.data import images
+from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
+from hourglass_jax.data.formats import coco_json, deeplabcut
+from hourglass_jax.data.formats.coco_json import KeypointFile
 from hourglass_jax.errors import UserError
+from hourglass_jax.rules import Number, Path, Text, Whole, field
 
 logger = logging.getLogger(__name__)
 
@@ -23,166 +23,185 @@ HELD_OUT = 0.1
 BOX = "box"
 
 
-class CustomPose(records.PoseBuilder):
+class CustomSource(Source):
     """Any category with any joints. The skeleton, its pairs and limbs come from the file.
 
-    Without a validation file a seeded tenth of the pictures is held out. A person's box is the
-    square around their `bbox`, else around their labelled joints, times 1.25; who has neither is
-    left out. PCK is relative to the box's side or, where `pck_reference` names two joints,
-    "joint:joint", to their distance; people who lack one of the two are measured by half the box.
+    Without a validation file a seeded tenth of the images is held out. The box of a person or
+    animal is the square around `bbox`, else around the labelled joints, times 1.25; annotations
+    with neither are left out. PCK is relative to the box's side or, where `pck_reference` names two
+    joints, "joint:joint", to their distance; half the box stands in where one of them is missing.
     """
 
-    @classmethod
-    def settings(cls, config: ConfigDict) -> dict:
-        file = _read(config.train_json, "train_json")
-        pairs = ", ".join(f"{a}/{b}" for a, b in file.skeleton.pairs) or "none"
+    name = "custom"
+
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        """The files with annotations, where their images are, and how PCK is measured."""
+
+        train_json: str = field(Path(), default="")
+        image_dir: str = field(Path(), default="")
+        validation_json: str = field(Path(), default="")
+        validation_image_dir: str = field(Path(), default="")
+        allow_missing: int = field(Whole(0), default=0)
+        pck_reference: str = field(Text(), default=BOX)
+        pck_threshold: float = field(Number(0, above=True), default=0.1)
+
+    def __init__(self, **options):
+        self.options = self.Options(**options)
+        self.allow_missing = self.options.allow_missing
+        self.tolerance = Tolerance(self.options.pck_threshold)
+        self._train = self._read("train")
+        self.labels = self._train.skeleton
+        pairs = ", ".join(f"{a}/{b}" for a, b in self.labels.pairs) or "none"
         logger.info(
             "%s: %d joints (%s); pairs that a flip swaps, %s: %s",
-            *(config.train_json, file.skeleton.num_joints, ", ".join(file.skeleton.joints)),
-            *("as the file says" if file.pairs_given else "found in the names", pairs),
+            *(self.options.train_json, self.labels.num_joints, ", ".join(self.labels.joints)),
+            *("as the file says" if self._train.pairs_given else "found in the names", pairs),
         )
-        if not config.get("validation_json", ""):
-            logger.info("no validation_json: a seeded tenth of the pictures is held out")
-        reference = config.pck_reference
-        if reference != BOX:
-            for joint in _two_joints(reference):
-                file.skeleton.index(joint)
+        if not self.options.validation_json:
+            logger.info("no validation_json: a seeded tenth of the images is held out")
+        self._ends = self._reference_joints()
+
+    def images(self, split: str) -> Iterator[AnnotatedImage]:
+        return iter(self._splits[split])
+
+    def count(self, split: str) -> int:
+        return sum(len(image.annotations) for image in self._splits[split])
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
         return {
-            "skeleton": file.skeleton.to_json(),
-            "pck_reference": reference,
-            "pck_threshold": config.pck_threshold,
-            "allow_missing": config.get("allow_missing", 0),
+            "skeleton": self.labels.to_json(),
+            "pck_reference": self.options.pck_reference,
+            "pck_threshold": self.options.pck_threshold,
+            "allow_missing": self.allow_missing,
         }
 
-    @classmethod
-    def paths(cls, config: ConfigDict) -> dict[str, str]:
-        folder = config.image_dir
-        paths = {
-            "train_json": config.train_json,
-            "image_dir": folder,
-            "validation_json": config.get("validation_json", ""),
-            "validation_image_dir": config.get("validation_image_dir", "") or folder,
-        }
-        return {name: str(pathlib.Path(path).absolute()) for name, path in paths.items() if path}
+    @property
+    def source_files(self) -> Sequence[pathlib.Path]:
+        paths = (self.options.train_json, self.options.validation_json)
+        return [pathlib.Path(path).absolute() for path in paths if path]
 
-    @classmethod
-    def source_files(cls, config: ConfigDict) -> list[pathlib.Path]:
-        paths = cls.paths(config)
-        return [pathlib.Path(paths[n]) for n in ("train_json", "validation_json") if n in paths]
+    @property
+    def large_files(self) -> Sequence[pathlib.Path]:
+        paths: list[pathlib.Path] = []
+        for split, file in self._files.items():
+            self._check_folder(split)
+            names = {image.name for image in file.images if image.annotations}
+            paths += [pathlib.Path(name) for name in sorted(names) if os.path.isfile(name)]
+        return paths
 
-    @classmethod
-    def large_files(cls, config: ConfigDict) -> list[pathlib.Path]:
-        files, paths = [], cls.paths(config)
-        for split in ("train", "validation"):
-            if f"{split}_json" not in paths:
-                continue
-            name = "image_dir" if split == "train" else "validation_image_dir"
-            folder = pathlib.Path(paths.get(name, ""))
-            if name not in paths or not folder.is_dir():
-                raise UserError(
-                    f"config.data.{name}={config.get(name, '')!r} is no folder; it must hold the "
-                    f"pictures that {paths[f'{split}_json']} names"
-                )
-            names = {i.image for i in _read(paths[f"{split}_json"], f"{split}_json").instances}
-            files += [path for n in sorted(names) if os.path.isfile(path := folder / n)]
-        return files
+    @functools.cached_property
+    def _files(self) -> dict[str, KeypointFile]:
+        """The annotations by split, of those splits that have a file."""
+        if not self.options.validation_json:
+            return {"train": self._train}
+        return {"train": self._train, "validation": self._read("validation")}
 
-    def __init__(self, *, config: records.PoseConfig, **fields):
-        self.SKELETON = Skeleton(**config.settings["skeleton"])
-        self.MEASURE = self.METRIC = f"PCK@{config.settings['pck_threshold']}"
-        super().__init__(config=config, **fields)
-
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        paths = self.builder_config.paths
-        train = _read(paths["train_json"], "train_json")
-        usable = [instance for instance in train.instances if has_box(instance)]
-        if "validation_json" in paths:
-            validation = _read(paths["validation_json"], "validation_json")
-            if validation.skeleton.joints != train.skeleton.joints:
-                raise UserError(
-                    f"{paths['validation_json']} has the joints "
-                    f"{', '.join(validation.skeleton.joints)}, and {paths['train_json']} "
-                    f"{', '.join(train.skeleton.joints)}; they must be the same"
-                )
-            parts = usable, [instance for instance in validation.instances if has_box(instance)]
+    @functools.cached_property
+    def _splits(self) -> dict[str, list[AnnotatedImage]]:
+        train, validation = self._train, self._files.get("validation")
+        usable = self._usable(train)
+        if validation is None:
+            splits = dict(zip(("train", "validation"), hold_out(usable), strict=True))
+        elif validation.skeleton.joints == train.skeleton.joints:
+            splits = {"train": usable, "validation": self._usable(validation)}
         else:
-            parts = hold_out(usable)
+            raise UserError(
+                f"{self.options.validation_json} has the joints "
+                f"{', '.join(validation.skeleton.joints)}, and {self.options.train_json} "
+                f"{', '.join(train.skeleton.joints)}; they must be the same"
+            )
         logger.info(
             "%d of %d annotations of %s have joints and a box",
-            *(len(usable), len(train.instances), paths["train_json"]),
+            *(_count(usable), _count(train.images), self.options.train_json),
         )
-        self.announce(sum(map(len, parts)))
-        folders = paths["image_dir"], paths.get("validation_image_dir", paths["image_dir"])
-        splits = {}
-        for split, instances, folder in zip(("train", "validation"), parts, folders, strict=True):
-            people = [self._person(instance) for instance in instances]
-            source = photographs.Folder(pathlib.Path(folder))
-            photographs.check(people, source, self.builder_config.settings["allow_missing"])
-            splits[split] = self._generate_examples(people, source)
+        for split in splits.values():
+            images.check_ids(a for image in split for a in image.annotations)
+            images.check_files(split, self.allow_missing)
         return splits
 
-    def _generate_examples(
-        self, people: Sequence[photographs.Person], source: photographs.Folder
-    ) -> Iterator[tuple[str, dict]]:
-        allowed = self.builder_config.settings["allow_missing"]
-        yield from photographs.records_of(people, source, self.record, allowed)
+    def _usable(self, file: KeypointFile) -> list[AnnotatedImage]:
+        """Returns the images with annotations that can be learned from, sorted by name."""
+        usable = []
+        for image in sorted(file.images, key=lambda image: image.name):
+            annotations = [self._measured(a) for a in image.annotations if has_box(a)]
+            if annotations:
+                usable.append(dataclasses.replace(image, annotations=annotations))
+        return usable
 
-    def _person(self, instance: Instance) -> photographs.Person:
-        center, size = instance.square()
-        return photographs.Person(
-            id=f"{instance.image_id}/{instance.id}",
-            image=instance.image,
-            joints_source=instance.joints_source,
-            labelled=instance.labelled,
-            visible=instance.visible,
-            center=center,
-            size=size,
-            reference=self._reference(instance, size / BOX_MARGIN),
-            picture_size=instance.picture_size,
+    def _measured(self, annotation: Annotation) -> Annotation:
+        """Returns the annotation with the reference that the config asks for."""
+        if self._ends is None:
+            return annotation
+        joints, labelled = annotation.joints, annotation.labelled
+        assert joints is not None and labelled is not None
+        length = float(np.linalg.norm(np.subtract(*joints[self._ends])))
+        measured = labelled[self._ends].all() and length > 0
+        return dataclasses.replace(
+            annotation, reference=length if measured else annotation.reference / 2
         )
 
-    def _reference(self, instance: Instance, side: float) -> float:
-        name = self.builder_config.settings["pck_reference"]
-        if name == BOX:
-            return side
-        ends = [self.SKELETON.index(joint) for joint in _two_joints(name)]
-        length = np.linalg.norm(np.subtract(*instance.joints_source[ends]))
-        return float(length) if instance.labelled[ends].all() and length > 0 else side / 2
+    def _reference_joints(self) -> list[int] | None:
+        """Returns the two joints whose distance is the reference; None: the box's side is."""
+        reference = self.options.pck_reference
+        if reference == BOX:
+            return None
+        joints = reference.split(":")
+        if len(joints) != 2 or joints[0] == joints[1]:
+            raise UserError(
+                f"config.data.pck_reference={reference!r} must be 'box' or two joints 'one:other'"
+            )
+        return [self.labels.index(joint) for joint in joints]
+
+    def _read(self, split: str) -> KeypointFile:
+        path = getattr(self.options, f"{split}_json")
+        if not path:
+            raise UserError(
+                f"config.data.{split}_json is not set; name the file with the annotations"
+            )
+        file = pathlib.Path(path).absolute()
+        reader = deeplabcut if file.suffix.lower() == ".csv" else coco_json
+        return reader.read(file, self._folder(split))
+
+    def _folder(self, split: str) -> pathlib.Path:
+        own = self.options.validation_image_dir if split == "validation" else ""
+        return pathlib.Path(own or self.options.image_dir).absolute()
+
+    def _check_folder(self, split: str) -> None:
+        own = split == "validation" and self.options.validation_image_dir
+        name = "validation_image_dir" if own else "image_dir"
+        value = getattr(self.options, name)
+        if not value or not self._folder(split).is_dir():
+            raise UserError(
+                f"config.data.{name}={value!r} is not a folder; it must hold the images that "
+                f"{getattr(self.options, f'{split}_json')} names"
+            )
 
 
-def hold_out(instances: Sequence[Instance]) -> tuple[list[Instance], list[Instance]]:
-    """Splits annotations into those to train on and those of a seeded tenth of the pictures."""
-    images = sorted({instance.image_id for instance in instances})
-    if len(images) < 2:
+def hold_out(
+    annotated: Sequence[AnnotatedImage],
+) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
+    """Splits images into those to train on and a seeded tenth to validate on."""
+    ids = sorted(int(image.id) for image in annotated)
+    if len(ids) < 2:
         raise UserError(
-            f"there are {len(images)} annotated pictures, of which none can be held out; set "
+            f"there are {len(ids)} annotated images, too few to hold some out for validation; set "
             f"config.data.validation_json"
         )
-    count = max(round(HELD_OUT * len(images)), 1)
-    held_out = set(np.random.default_rng(0).permutation(images)[:count].tolist())
+    count = max(round(HELD_OUT * len(ids)), 1)
+    held_out = set(np.random.default_rng(0).permutation(ids)[:count].tolist())
     return (
-        [instance for instance in instances if instance.image_id not in held_out],
-        [instance for instance in instances if instance.image_id in held_out],
+        [image for image in annotated if int(image.id) not in held_out],
+        [image for image in annotated if int(image.id) in held_out],
     )
 
 
-def has_box(instance: Instance) -> bool:
+def has_box(annotation: Annotation) -> bool:
     """Tells whether there is a joint to learn, and a box to find it in."""
-    enough = 1 if instance.box is not None else 2
-    return not instance.crowd and int(instance.labelled.sum()) >= enough
+    enough = 1 if annotation.box is not None else 2
+    return not annotation.crowd and int(np.sum(annotation.labelled)) >= enough
 
 
-def _two_joints(reference: str) -> list[str]:
-    joints = reference.split(":")
-    if len(joints) != 2 or joints[0] == joints[1]:
-        raise UserError(
-            f"config.data.pck_reference={reference!r} is neither 'box' nor two joints 'one:other'"
-        )
-    return joints
-
-
-def _read(path: str, field: str) -> KeypointFile:
-    if not path:
-        raise UserError(f"config.data.{field} is not set; name the file with the annotations")
-    file = pathlib.Path(path)
-    return keypoint_csv.read(file) if file.suffix.lower() == ".csv" else keypoint_json.read(file)
+def _count(annotated: Sequence[AnnotatedImage]) -> int:
+    return sum(len(image.annotations) for image in annotated)

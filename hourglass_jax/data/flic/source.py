@@ -1,17 +1,21 @@
 """FLIC: upper bodies in Hollywood films."""
 
+import dataclasses
+import functools
 import logging
 import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.io
-import tensorflow_datasets as tfds
-from ml_collections import ConfigDict
+from jaxtyping import Bool, Float
 
-from hourglass_jax.data import images as photographs
-from hourglass_jax.data import records
+from hourglass_jax.data import images
+from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
 from hourglass_jax.data.skeleton import FLIC
 from hourglass_jax.errors import UserError
+from hourglass_jax.rules import Path, Whole, field
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +25,10 @@ LABELLED = [0, 1, 2, 3, 4, 5, 6, 9, 12, 13, 16]
 # The hourglass's box: 440 px of a frame 480 px high, in its middle row.
 BOX_SHARE = 440 / 480
 HELD_OUT = 0.1
-_LARGEST = 1e6  # px, beyond any picture
+_LARGEST = 1e6  # px, beyond any image
 
 
-class FlicPose(records.PoseBuilder):
+class FlicSource(Source):
     """5,003 film frames, 3,987 for training and 1,016 for test (Sapp and Taskar, CVPR 2013).
 
     Of the training frames a seeded tenth is held out as `validation`. Joints come out
@@ -35,64 +39,79 @@ class FlicPose(records.PoseBuilder):
     measure; PCK@0.2 is reported for elbows and wrists.
     """
 
-    SKELETON = FLIC
-    MEASURE = METRIC = "PCK@0.2"
-    REPORT = "test"
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "Unpack FLIC.zip in <manual_dir>: FLIC/examples.mat and images/."
+    name = "flic"
+    labels = FLIC
+    tolerance = Tolerance(0.2)
+    report = "test"
 
-    @classmethod
-    def settings(cls, config: ConfigDict) -> dict:
-        return {"allow_missing": config.get("allow_missing", 0)}
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        """Where the files are, and how many annotations may go without an image."""
 
-    @classmethod
-    def source_files(cls, config: ConfigDict) -> list[pathlib.Path]:
-        return [_folder(pathlib.Path(config.manual_dir)) / "examples.mat"]
+        manual_dir: str = field(Path(), default="")
+        allow_missing: int = field(Whole(0), default=0)
 
-    @classmethod
-    def large_files(cls, config: ConfigDict) -> list[pathlib.Path]:
-        folder = _folder(pathlib.Path(config.manual_dir)) / "images"
+    def __init__(self, **options):
+        self.options = self.Options(**options)
+        self.allow_missing = self.options.allow_missing
+
+    def images(self, split: str) -> Iterator[AnnotatedImage]:
+        return iter(self._splits[split])
+
+    def count(self, split: str) -> int:
+        return len(self._splits[split])
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"allow_missing": self.allow_missing}
+
+    @property
+    def source_files(self) -> Sequence[pathlib.Path]:
+        return [self._folder / "examples.mat"]
+
+    @property
+    def large_files(self) -> Sequence[pathlib.Path]:
+        folder = self._folder / "images"
         if not folder.is_dir():
-            raise UserError(f"{folder} is no folder; unpack FLIC.zip again")
+            raise UserError(f"the folder {folder} is missing; unpack FLIC.zip again")
         return sorted(folder.iterdir())
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        root = _folder(pathlib.Path(dl_manager.manual_dir))
-        people = read(root / "examples.mat")
-        train = [person for person, is_train in people if is_train]
-        held_out = np.random.default_rng(0).permutation(len(train))[: round(HELD_OUT * len(train))]
+    @property
+    def _folder(self) -> pathlib.Path:
+        root = pathlib.Path(self.options.manual_dir)
+        for folder in (root, root / "FLIC"):
+            if (folder / "examples.mat").is_file():
+                return folder
+        raise UserError(
+            f"config.data.manual_dir={self.options.manual_dir!r} lacks examples.mat; unpack "
+            f"FLIC.zip there"
+        )
+
+    @functools.cached_property
+    def _splits(self) -> dict[str, list[AnnotatedImage]]:
+        path = self._folder / "examples.mat"
+        frames = read(path)
+        train = [frame for frame, is_train in frames if is_train]
+        drawn = np.random.default_rng(0).permutation(len(train))[: round(HELD_OUT * len(train))]
+        held_out = set(drawn.tolist())
         splits = {
-            "train": [p for i, p in enumerate(train) if i not in set(held_out.tolist())],
-            "validation": [train[i] for i in sorted(held_out.tolist())],
-            "test": [person for person, is_train in people if not is_train],
+            "train": [frame for i, frame in enumerate(train) if i not in held_out],
+            "validation": [train[i] for i in sorted(held_out)],
+            "test": [frame for frame, is_train in frames if not is_train],
         }
         for name, split in splits.items():
             if not split:
-                raise UserError(f"{root / 'examples.mat'} has nobody for {name}; take FLIC's own")
-        self.announce(len(people))
-        source = photographs.Folder(root / "images")
-        allowed = self.builder_config.settings["allow_missing"] if self.builder_config else 0
-        photographs.check([person for person, _ in people], source, allowed)
-        return {name: self._generate_examples(split, source) for name, split in splits.items()}
-
-    def _generate_examples(self, people, source):
-        allowed = self.builder_config.settings["allow_missing"] if self.builder_config else 0
-        yield from photographs.records_of(people, source, self.record, allowed)
+                raise UserError(f"{path} has no examples for {name}; take FLIC's official file")
+        images.check_ids(a for frame, _ in frames for a in frame.annotations)
+        images.check_files((frame for frame, _ in frames), self.allow_missing)
+        return {name: sorted(split, key=lambda f: f.name) for name, split in splits.items()}
 
 
-def _folder(manual_dir: pathlib.Path) -> pathlib.Path:
-    for folder in (manual_dir, manual_dir / "FLIC"):
-        if (folder / "examples.mat").is_file():
-            return folder
-    raise UserError(
-        f"data.manual_dir={str(manual_dir)!r} lacks examples.mat; unpack FLIC.zip there"
-    )
-
-
-def read(path: pathlib.Path) -> list[tuple[photographs.Person, bool]]:
-    """Reads examples.mat: people, and whether they are for training.
+def read(path: pathlib.Path) -> list[tuple[AnnotatedImage, bool]]:
+    """Reads examples.mat: frames of one person each, and whether they are for training.
 
     Raises:
-      UserError: it is no such file; names the entry.
+      UserError: it is not such a file; names the entry.
     """
     try:
         content = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True)
@@ -100,10 +119,13 @@ def read(path: pathlib.Path) -> list[tuple[photographs.Person, bool]]:
         coords = np.stack([np.asarray(e.coords, np.float64)[:2, LABELLED].T for e in examples])
         known = (np.abs(coords) < _LARGEST).all(axis=-1)  # NaN is not
         observers = _sides_are_the_observers(coords, known)
-        return [
-            (_person(example, coords[i], known[i], observers), bool(example.istrain))
-            for i, example in enumerate(examples)
-        ]
+        frames = []
+        for example, joints, labelled in zip(examples, coords, known, strict=True):
+            annotation = _annotation(example, joints, labelled, observers)
+            file = path.parent / "images" / annotation.id
+            frame = images.image_file(file, [annotation], id=annotation.id)
+            frames.append((frame, bool(example.istrain)))
+        return frames
     # loadmat has no exception of its own: damaged files raise whatever its parser stumbles over.
     except Exception as error:
         raise UserError(
@@ -112,7 +134,9 @@ def read(path: pathlib.Path) -> list[tuple[photographs.Person, bool]]:
         ) from None
 
 
-def _sides_are_the_observers(coords: np.ndarray, known: np.ndarray) -> bool:
+def _sides_are_the_observers(
+    coords: Float[np.ndarray, "frames 11 2"], known: Bool[np.ndarray, "frames 11"]
+) -> bool:
     left, right = FLIC.index("left_shoulder"), FLIC.index("right_shoulder")
     both = known[:, left] & known[:, right]
     observers = bool(np.median(coords[both, left, 0] - coords[both, right, 0]) < 0)
@@ -123,7 +147,12 @@ def _sides_are_the_observers(coords: np.ndarray, known: np.ndarray) -> bool:
     return observers
 
 
-def _person(example, joints, labelled, observers: bool) -> photographs.Person:
+def _annotation(
+    example: Any,
+    joints: Float[np.ndarray, "11 2"],
+    labelled: Bool[np.ndarray, "11"],
+    observers: bool,
+) -> Annotation:
     name = example.filepath
     if not isinstance(name, str) or not name:
         raise ValueError(f"filepath is {name!r}")
@@ -132,18 +161,17 @@ def _person(example, joints, labelled, observers: bool) -> photographs.Person:
     center = np.array([(torso[0] + torso[2]) / 2 - 1, height / 2 - 0.5])
     size = BOX_SHARE * height
     if not (np.isfinite(center).all() and size > 0):
-        raise ValueError(f"{name}: torsobox {torso.tolist()} in a picture {height} px high")
+        raise ValueError(f"{name}: torsobox {torso.tolist()} in an image {height} px high")
     ends = [FLIC.index("right_shoulder"), FLIC.index("left_hip")]
     length = np.linalg.norm(np.subtract(*joints[ends]))
     if observers:
         joints, labelled = joints[FLIC.flip_order], labelled[FLIC.flip_order]
-    return photographs.Person(
+    return Annotation(
         id=name,
-        image=name,
-        joints_source=np.where(labelled[:, None], joints - 1, 0),  # the file counts from 1
-        labelled=labelled,
-        visible=labelled,
         center=center,
         size=size,
+        joints=np.where(labelled[:, None], joints - 1, 0),  # the file counts from 1
+        labelled=labelled,
+        visible=labelled,
         reference=float(length) if length > 0 else size / 4,
     )

@@ -1,6 +1,7 @@
 """Reads keypoint annotations in COCO's JSON format, of any category and any joints.
 
-x, y count from 0; a joint's third number is 0 (not labelled), 1 (labelled, hidden) or 2 (visible).
+x, y count from 0; a joint's third number is 0 (not labelled), 1 (labelled, occluded) or 2
+(visible).
 """
 
 import dataclasses
@@ -8,11 +9,14 @@ import json
 import logging
 import math
 import pathlib
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from hourglass_jax.data import images
+from hourglass_jax.data.base import AnnotatedImage, Annotation
 from hourglass_jax.data.skeleton import Skeleton, pairs_by_name
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import geometry
@@ -20,105 +24,123 @@ from hourglass_jax.image import geometry
 logger = logging.getLogger(__name__)
 
 BOX_MARGIN = 1.25
-# Beyond any picture; finite, and squares of it are, too.
+# Beyond any image; finite, and so are squares of it.
 _LARGEST = 1e6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Instance:
-    """An annotation; px of the picture.
+class KeypointFile:
+    """The content of a file.
 
     Attributes:
-      id: of the annotation.
-      image_id: of its picture.
-      image: the picture's file name.
-      joints_source: x, y; zero where not labelled.
-      labelled: whether a joint has coordinates.
-      visible: labelled and not hidden.
-      box: x, y, width, height; None where there is none that can be used.
-      crowd: a group of people marked as one.
-      picture_size: width and height of the picture, where the file tells.
+      skeleton: what the joints are called.
+      category_id: of the category that has them; of several with the same joints, the first.
+      images: all of the file, with their annotations of such a category.
+      pairs_given: whether the file names the pairs of the skeleton; else they were found in the
+        joints' names.
     """
 
-    id: int
-    image_id: int
-    image: str
-    joints_source: Float[np.ndarray, "joints 2"]
-    labelled: Bool[np.ndarray, " joints"]
-    visible: Bool[np.ndarray, " joints"]
-    box: tuple[float, float, float, float] | None
-    crowd: bool
-    picture_size: tuple[int, int] | None = None
-
-    def square(self) -> tuple[Float[np.ndarray, "2"], float]:
-        """Returns center and size of the person's box: around `box`, else around the joints."""
-        if self.box is None:
-            return geometry.box_around(self.joints_source, self.labelled, BOX_MARGIN)
-        return square_around(self.box)
+    skeleton: Skeleton
+    category_id: int
+    images: list[AnnotatedImage]
+    pairs_given: bool
 
 
 def square_around(box: tuple[float, float, float, float]) -> tuple[Float[np.ndarray, "2"], float]:
     """Returns center and size of the square around x, y, width, height, 1.25 times as large.
 
-    COCO measures boxes from the picture's corner, which lies half a pixel before pixel 0's centre.
+    COCO measures boxes from the image's corner, which lies half a pixel before pixel 0's centre.
     """
     x, y, width, height = box
     center = np.array([x + width / 2 - 0.5, y + height / 2 - 0.5])
     return center, max(width, height, 2.0) * BOX_MARGIN
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class KeypointFile:
-    """A file's content: what the joints are called, and everybody who has the category.
+def annotation(
+    id: str,
+    joints: Float[np.ndarray, "joints 2"],
+    labelled: Bool[np.ndarray, " joints"],
+    visible: Bool[np.ndarray, " joints"],
+    box: tuple[float, float, float, float] | None = None,
+    crowd: bool = False,
+) -> Annotation:
+    """Returns an annotation with a square around `box`, else around the labelled joints.
 
-    `pairs_given` tells whether the file names its pairs; else they were found in the names.
+    The reference is the square's side without the margin. Where there is neither a box nor a
+    joint, the size is 0.
     """
+    if box is not None:
+        center, size = square_around(box)
+    elif labelled.any():
+        center, size = geometry.box_around(joints, labelled, BOX_MARGIN)
+    else:
+        center, size = np.zeros(2), 0.0
+    return Annotation(
+        id=id,
+        center=center,
+        size=size,
+        box=box,
+        joints=joints,
+        labelled=labelled,
+        visible=visible,
+        crowd=crowd,
+        reference=size / BOX_MARGIN,
+    )
 
-    skeleton: Skeleton
-    category_id: int
-    instances: list[Instance]
-    images: dict[int, str]
-    pairs_given: bool
 
-
-def read(path: pathlib.Path) -> KeypointFile:
+def read(
+    path: pathlib.Path, folder: pathlib.Path, *, required: Collection[str] = ()
+) -> KeypointFile:
     """Reads a file; of several categories with keypoints the first, and those of the same joints.
 
+    Args:
+      path: of the file.
+      folder: that the images' file names are relative to.
+      required: fields that the first category's annotations must have, as evaluation needs them.
+
     Raises:
-      UserError: it is no such file; names the entry.
+      UserError: it is not such a file; names the entry.
     """
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no JSON: {error}") from None
+        raise UserError(f"{path} is not valid JSON: {error}") from None
     where = "the file"
     try:
         for name in ("images", "annotations", "categories"):
             if not isinstance(content[name], list):
-                raise ValueError(f"{name!r} is no list")
+                raise ValueError(f"{name!r} is not a list")
         where = "categories"
         category = next(c for c in content["categories"] if c.get("keypoints"))
         skeleton, given = _skeleton(category)
-        alike = [c for c in content["categories"] if c.get("keypoints") == category["keypoints"]]
-        categories = {whole(c["id"]) for c in alike}
+        same = [c for c in content["categories"] if c.get("keypoints") == category["keypoints"]]
+        categories = {whole(c["id"]) for c in same}
         for other in content["categories"]:
-            if other not in alike:
+            if other not in same:
                 logger.info("%s: left out are annotations of %r", path, other.get("name"))
-        images, sizes = {}, {}
+        names: dict[int, str] = {}
+        sizes: dict[int, tuple[int, int]] = {}
         for i, image in enumerate(content["images"]):
             where = f"images[{i}]"
             number, name = whole(image["id"]), _file_name(image["file_name"])
-            if images.setdefault(number, name) != name:
-                raise ValueError(f"id {number} is {images[number]!r} already")
+            if names.setdefault(number, name) != name:
+                raise ValueError(f"id {number} is {names[number]!r} already")
             if image.get("width") and image.get("height"):
                 sizes[number] = (whole(image["width"]), whole(image["height"]))
-        instances = []
-        for i, annotation in enumerate(content["annotations"]):
+        annotations: dict[int, list[Annotation]] = {number: [] for number in names}
+        for i, entry in enumerate(content["annotations"]):
             where = f"annotations[{i}]"
-            if annotation["category_id"] in categories:
-                instances.append(_instance(annotation, images, sizes, skeleton.num_joints))
+            if entry["category_id"] not in categories:
+                continue
+            number = whole(entry["image_id"])
+            if number not in names:
+                raise ValueError(f"image_id {number} is not the id of an image in the file")
+            annotations[number].append(_annotation(entry, number, skeleton.num_joints))
+            missing = set(required) - entry.keys()
+            if missing and entry["category_id"] == category["id"]:
+                raise ValueError(f"there is no {min(missing)!r}, which evaluation needs")
         category_id = whole(category["id"])
     except StopIteration:
         raise UserError(f"{path} has no category with `keypoints`") from None
@@ -126,7 +148,11 @@ def read(path: pathlib.Path) -> KeypointFile:
         raise UserError(f"{path}, {where}: there is no {error}") from None
     except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path}, {where}: {' '.join(str(error).split())}") from None
-    return KeypointFile(skeleton, category_id, instances, images, given)
+    found = [
+        images.image_file(folder / names[i], people, id=str(i), size=sizes.get(i))
+        for i, people in annotations.items()
+    ]
+    return KeypointFile(skeleton, category_id, found, given)
 
 
 def _skeleton(category: dict) -> tuple[Skeleton, bool]:
@@ -144,48 +170,40 @@ def _skeleton(category: dict) -> tuple[Skeleton, bool]:
     return Skeleton(str(category.get("name", "custom")), joints, pairs, limbs), given
 
 
-def _instance(
-    annotation: dict, images: dict[int, str], sizes: dict[int, tuple], num_joints: int
-) -> Instance:
-    image_id = whole(annotation["image_id"])
-    if image_id not in images:
-        raise ValueError(f"image_id {image_id} is no picture of the file")
-    numbers = annotation.get("keypoints") or [0] * (3 * num_joints)
+def _annotation(entry: dict, image_id: int, num_joints: int) -> Annotation:
+    numbers = entry.get("keypoints") or [0] * (3 * num_joints)
     if len(numbers) != 3 * num_joints:
         raise ValueError(f"keypoints has {len(numbers)} numbers, not 3 for {num_joints} joints")
     joints = np.array(numbers, np.float64).reshape(num_joints, 3)
-    # Labels that are partly missing are normal: a coordinate that is none is no label.
+    # Labels that are partly missing are normal: a coordinate that is not a number is not a label.
     labelled = (joints[:, 2] > 0) & (np.abs(joints[:, :2]) < _LARGEST).all(axis=1)
-    box = annotation.get("bbox")
+    box = entry.get("bbox")
     if box is not None:
         box = tuple(float(number) for number in box)
         if len(box) != 4:
             raise ValueError(f"bbox has {len(box)} numbers, not x, y, width, height")
         usable = all(abs(number) < _LARGEST for number in box) and min(box[2:]) > 0
         box = box if usable else None
-    return Instance(
-        id=whole(annotation["id"]),
-        image_id=image_id,
-        image=images[image_id],
-        joints_source=np.where(labelled[:, None], joints[:, :2], 0),
+    return annotation(
+        id=f"{image_id}/{whole(entry['id'])}",
+        joints=np.where(labelled[:, None], joints[:, :2], 0),
         labelled=labelled,
         visible=labelled & (joints[:, 2] == 2),
         box=box,
-        crowd=bool(annotation.get("iscrowd", 0)),
-        picture_size=sizes.get(image_id),
+        crowd=bool(entry.get("iscrowd", 0)),
     )
 
 
 def _file_name(name: Any) -> str:
     if not isinstance(name, str) or not name:
-        raise ValueError(f"file_name {name!r} is no name")
+        raise ValueError(f"file_name {name!r} is not a file name")
     return name
 
 
 def whole(number: Any) -> int:
-    """Returns a JSON number as the whole number that it is; ValueError if it is none."""
+    """Returns a JSON number as a whole number; raises ValueError if it is not one."""
     if isinstance(number, bool) or not isinstance(number, (int, float)) or math.isnan(number):
-        raise ValueError(f"{number!r} is no number")
+        raise ValueError(f"{number!r} is not a number")
     if int(number) != number:
-        raise ValueError(f"{number!r} is no whole number")
+        raise ValueError(f"{number!r} is not a whole number")
     return int(number)

@@ -1,17 +1,20 @@
 """Reads keypoints as DeepLabCut writes them: CollectedData_<scorer>.csv, of one or more animals.
 
 The first rows name scorer, (individuals,) bodyparts and coords (x, y) of each column; every further
-row is a picture: its path, in one column or in three (labeled-data, video, picture), then numbers,
+row is an image: its path, in one column or in three (labeled-data, video, image), then numbers,
 empty where a joint is not labelled.
 """
 
 import csv
+import itertools
 import math
 import pathlib
 
 import numpy as np
 
-from hourglass_jax.data.formats.coco_json import Instance, KeypointFile
+from hourglass_jax.data.base import AnnotatedImage
+from hourglass_jax.data.formats.coco_json import KeypointFile, annotation
+from hourglass_jax.data.images import image_file
 from hourglass_jax.data.skeleton import Skeleton, pairs_by_name
 from hourglass_jax.errors import UserError
 
@@ -19,11 +22,15 @@ _HEADER = ("scorer", "individuals", "bodyparts", "coords")
 _LARGEST = 1e6
 
 
-def read(path: pathlib.Path) -> KeypointFile:
-    """Reads a file; each animal of each picture is an annotation.
+def read(path: pathlib.Path, folder: pathlib.Path) -> KeypointFile:
+    """Reads a file; each animal in an image is an annotation.
+
+    Args:
+      path: of the file.
+      folder: that the images' paths are relative to.
 
     Raises:
-      UserError: it is no such file; names the line.
+      UserError: it is not such a file; names the line.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -31,7 +38,7 @@ def read(path: pathlib.Path) -> KeypointFile:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no CSV: {error}") from None
+        raise UserError(f"{path} is not valid CSV: {error}") from None
     names = [row[0].strip().lower() for row in rows[:4]]
     header = {name: i for i, name in enumerate(names) if name in _HEADER}
     if not {"scorer", "bodyparts", "coords"} <= header.keys():
@@ -46,12 +53,13 @@ def read(path: pathlib.Path) -> KeypointFile:
     column = {(animals[i], parts[i], coords[i]): i for i in range(first, len(parts)) if parts[i]}
     joints = list(dict.fromkeys(parts[first:]))
     skeleton = Skeleton(path.stem, joints, pairs_by_name(joints), ())
-    instances, images = [], {}
+    images: list[AnnotatedImage] = []
+    number = itertools.count(1)
     for line, row in enumerate(rows[len(header) :], start=len(header) + 1):
         if len(row) != len(parts):
             raise UserError(f"{path}, line {line}: {len(row)} columns, not {len(parts)}")
         name = "/".join(cell for cell in row[:first] if cell).replace("\\", "/")
-        images[line] = name
+        annotations = []
         for animal in dict.fromkeys(animals[first:]):
             cells = [
                 [row[column[animal, joint, axis]] if (animal, joint, axis) in column else ""
@@ -61,19 +69,10 @@ def read(path: pathlib.Path) -> KeypointFile:
             xy = np.array([[_number(cell, path, line) for cell in pair] for pair in cells])
             labelled = (np.abs(xy) < _LARGEST).all(axis=1)  # NaN is not
             if labelled.any():
-                instances.append(
-                    Instance(
-                        id=len(instances) + 1,
-                        image_id=line,
-                        image=name,
-                        joints_source=np.where(labelled[:, None], xy, 0),
-                        labelled=labelled,
-                        visible=labelled,
-                        box=None,
-                        crowd=False,
-                    )
-                )
-    return KeypointFile(skeleton, 1, instances, images, pairs_given=False)
+                xy = np.where(labelled[:, None], xy, 0)
+                annotations.append(annotation(f"{line}/{next(number)}", xy, labelled, labelled))
+        images.append(image_file(folder / name, annotations, id=str(line)))
+    return KeypointFile(skeleton, 1, images, pairs_given=False)
 
 
 def _number(cell: str, path: pathlib.Path, line: int) -> float:
@@ -82,4 +81,4 @@ def _number(cell: str, path: pathlib.Path, line: int) -> float:
     try:
         return float(cell)
     except ValueError:
-        raise UserError(f"{path}, line {line}: {cell!r} is no number") from None
+        raise UserError(f"{path}, line {line}: {cell!r} is not a number") from None

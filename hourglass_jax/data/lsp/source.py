@@ -1,20 +1,22 @@
 """Leeds Sports Pose and its extended training set, as published."""
 
-import itertools
+import dataclasses
+import functools
 import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.io
-import tensorflow_datasets as tfds
-from jaxtyping import UInt8
-from ml_collections import ConfigDict
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from hourglass_jax.data import records
-from hourglass_jax.data.lsp import near_duplicates as alike
+from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
+from hourglass_jax.data.lsp import near_duplicates
 from hourglass_jax.data.skeleton import LSP
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import geometry
+from hourglass_jax.rules import SWITCH, Path, field
 
 OFFICIAL_TRAIN = 1000
 OFFICIAL = 2000
@@ -22,101 +24,91 @@ BOX_MARGIN = 1.25
 HELD_OUT = 0.1
 
 
-class LspPose(records.PoseBuilder):
-    """2,000 sports photographs of one person each (Johnson and Everingham, BMVC 2010), 1-1000 for
+class LspSource(Source):
+    """2,000 sports images of one person each (Johnson and Everingham, BMVC 2010), 1-1000 for
     training and 1001-2000 for test, and up to 10,000 more for training (CVPR 2011).
 
-    A seeded tenth of the training people is held out as `validation`, so that nothing is chosen on
-    the test pictures. Of people in near-duplicates of one picture either all are held out or none,
-    and one of them is enough to validate on; who is alike to a test person is not trained on.
+    A seeded tenth of the training images is held out as `validation`, so that nothing is chosen on
+    the test images. Near-duplicates are held out together, and validation keeps one of them;
+    near-duplicates of a test image are not trained on.
     The person's box is the square around all labelled joints times 1.25.
     """
 
-    SKELETON = LSP
-    MEASURE = METRIC = "PCK@0.2"
-    REPORT = "test"
-    MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Unpack lsp_dataset.zip as <manual_dir>/lsp and, for the extended set, lspet_dataset.zip "
-        "as <manual_dir>/lspet; each holds joints.mat and images/."
-    )
+    name = "lsp"
+    labels = LSP
+    tolerance = Tolerance(0.2)
+    report = "test"
 
-    @classmethod
-    def settings(cls, config: ConfigDict) -> dict:
-        return {"extended": config.get("extended", True)}
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        """Where the files are, and whether to train on the extended set."""
 
-    @classmethod
-    def source_files(cls, config: ConfigDict) -> list[pathlib.Path]:
-        manual_dir, files = pathlib.Path(config.get("manual_dir", "")), []
-        for folder in ("lsp", "lspet") if config.get("extended", True) else ("lsp",):
-            mat = manual_dir / folder / "joints.mat"
-            images = sorted((manual_dir / folder / "images").glob("*.jpg"))
+        manual_dir: str = field(Path(), default="")
+        extended: bool = field(SWITCH, default=True)
+
+    def __init__(self, **options):
+        self.options = self.Options(**options)
+        self._root = pathlib.Path(self.options.manual_dir)
+
+    def images(self, split: str) -> Iterator[AnnotatedImage]:
+        for key, image in enumerate(self._splits[split]):
+            annotations = [dataclasses.replace(a, key=key) for a in image.annotations]
+            yield dataclasses.replace(image, annotations=annotations)
+
+    def count(self, split: str) -> int:
+        """Returns how many annotations a split has; finding near-duplicates opens the images."""
+        return len(self._splits[split])
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"extended": self.options.extended}
+
+    @property
+    def source_files(self) -> Sequence[pathlib.Path]:
+        files: list[pathlib.Path] = []
+        for folder in ("lsp", "lspet") if self.options.extended else ("lsp",):
+            mat = self._root / folder / "joints.mat"
+            images = sorted((self._root / folder / "images").glob("*.jpg"))
             if not mat.is_file() or not images:
                 raise UserError(
-                    f"data.manual_dir={str(manual_dir)!r} lacks {folder}/joints.mat or "
-                    f"{folder}/images/*.jpg; unpack the data set there, or for lspet set "
-                    f"data.extended=False"
+                    f"config.data.manual_dir={self.options.manual_dir!r} lacks "
+                    f"{folder}/joints.mat or {folder}/images/*.jpg; unpack the data set there, or "
+                    f"for lspet set config.data.extended=False"
                 )
             files += [mat, *images]
         return files
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        root = pathlib.Path(dl_manager.manual_dir)
-        official = _read_lsp(root / "lsp")
+    @functools.cached_property
+    def _splits(self) -> dict[str, list[AnnotatedImage]]:
+        official = _read_lsp(self._root / "lsp")
         train, test = official[:OFFICIAL_TRAIN], official[OFFICIAL_TRAIN:]
-        extended = self.builder_config.settings["extended"] if self.builder_config else True
-        if extended:
-            train = train + _read_lspet(root / "lspet")
-        self.announce(len(train) + len(test))
+        if self.options.extended:
+            train = train + _read_lspet(self._root / "lspet")
         seen, held_out = _split([*test, *train], len(test))
-        return {
-            "train": self._generate_examples(seen),
-            "validation": self._generate_examples(held_out),
-            "test": self._generate_examples(test),
-        }
-
-    def _generate_examples(self, people):
-        right_hip, left_shoulder = LSP.index("right_hip"), LSP.index("left_shoulder")
-        for key, (path, joints, labelled, visible) in enumerate(people):
-            center, size = geometry.box_around(joints, labelled, BOX_MARGIN)
-            # Where an end of the torso is not labelled, half the person stands in for it: such
-            # people occur in the extended set alone, and the official figures never see them.
-            torso = labelled[[right_hip, left_shoulder]].all()
-            length = np.linalg.norm(joints[left_shoulder] - joints[right_hip])
-            yield (
-                key,
-                self.record(
-                    image=_read_jpeg(path),
-                    joints_source=joints,
-                    labelled=labelled,
-                    visible=visible,
-                    center=center,
-                    size=size,
-                    reference=length if torso and length > 0 else size / BOX_MARGIN / 2,
-                    id=f"{path.parent.parent.name}/{path.name}",
-                ),
-            )
+        return {"train": seen, "validation": held_out, "test": test}
 
 
-def _split(people: list[tuple], tested: int) -> tuple[list[tuple], list[tuple]]:
-    """Returns whom to train on and whom to hold out, of people of whom the first are tested."""
+def _split(
+    images: Sequence[AnnotatedImage], tested: int
+) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
+    """Splits images, of which the first `tested` are for test, into those to train on and not."""
 
-    def thumbnails(path, joints, labelled, visible):
-        return alike.thumbnails(
-            _read_jpeg(path), *geometry.box_around(joints, labelled, BOX_MARGIN)
-        )
+    def thumbnails(image: AnnotatedImage) -> Float[np.ndarray, "2 pixels"]:
+        (person,) = image.annotations
+        return near_duplicates.thumbnails(image.read(), person.center, person.size)
 
-    first = alike.groups(itertools.starmap(thumbnails, people))
-    drawn = np.random.default_rng(0).permutation(range(tested, len(people)))
+    first = near_duplicates.groups(map(thumbnails, images))
+    drawn = np.random.default_rng(0).permutation(range(tested, len(images)))
     held_out = {first[i] for i in drawn[: round(len(drawn) * HELD_OUT)]}
-    free = [i for i in range(tested, len(people)) if first[i] >= tested]
+    free = [i for i in range(tested, len(images)) if first[i] >= tested]
     return (
-        [people[i] for i in free if first[i] not in held_out],
-        [people[i] for i in free if first[i] in held_out and first[i] == i],
+        [images[i] for i in free if first[i] not in held_out],
+        [images[i] for i in free if first[i] in held_out and first[i] == i],
     )
 
 
-def _read_lsp(folder: pathlib.Path) -> list[tuple]:
-    """People of LSP: joints [3, 14, N], the third row 1 where occluded; all joints are labelled."""
+def _read_lsp(folder: pathlib.Path) -> list[AnnotatedImage]:
+    """Reads LSP: joints [3, 14, N], the third row 1 where occluded; all joints are labelled."""
     joints = _load_joints(folder / "joints.mat").transpose(2, 1, 0)
     if joints.shape[1:] != (14, 3) or len(joints) != OFFICIAL:
         raise UserError(
@@ -124,14 +116,14 @@ def _read_lsp(folder: pathlib.Path) -> list[tuple]:
             f"{OFFICIAL}); take the file from lsp_dataset.zip"
         )
     labelled = np.ones((len(joints), 14), bool)
-    return _people(folder, "im{:04d}.jpg", joints, labelled, visible=joints[..., 2] == 0)
+    return _images(folder, "im{:04d}.jpg", joints, labelled, visible=joints[..., 2] == 0)
 
 
-def _read_lspet(folder: pathlib.Path) -> list[tuple]:
-    """People of LSP-extended: joints [14, 3, N], the third row 1 where labelled.
+def _read_lspet(folder: pathlib.Path) -> list[AnnotatedImage]:
+    """Reads LSP-extended: joints [14, 3, N], the third row 1 where labelled.
 
-    Nobody said which joints are occluded, so labelled ones count as visible. People with fewer
-    than two labelled joints have no box and are left out.
+    The file does not say which joints are occluded, so labelled ones count as visible. People with
+    fewer than two labelled joints have no box and are left out.
     """
     joints = _load_joints(folder / "joints.mat").transpose(2, 0, 1)
     if joints.shape[1:] != (14, 3):
@@ -141,24 +133,60 @@ def _read_lspet(folder: pathlib.Path) -> list[tuple]:
         )
     labelled = joints[..., 2] == 1
     joints = np.where(labelled[..., None], joints, 0)  # elsewhere coordinates mean nothing
-    people = _people(folder, "im{:05d}.jpg", joints, labelled, visible=labelled)
-    return [person for person in people if person[2].sum() >= 2]
+    return _images(folder, "im{:05d}.jpg", joints, labelled, visible=labelled)
 
 
-def _people(folder, pattern, joints, labelled, visible) -> list[tuple]:
+def _images(
+    folder: pathlib.Path,
+    pattern: str,
+    joints: Float[np.ndarray, "people 14 3"],
+    labelled: Bool[np.ndarray, "people 14"],
+    visible: Bool[np.ndarray, "people 14"],
+) -> list[AnnotatedImage]:
     if not np.isfinite(joints).all():
         raise UserError(
-            f"{folder / 'joints.mat'}: coordinates of a labelled joint are no numbers; unpack the "
+            f"{folder / 'joints.mat'}: coordinates of a labelled joint are not numbers; unpack the "
             f"data set again"
         )
     # The files count pixels from 1.
     return [
-        (folder / "images" / pattern.format(i + 1), joints[i, :, :2] - 1.0, labelled[i], visible[i])
+        _image(
+            folder / "images" / pattern.format(i + 1),
+            joints[i, :, :2] - 1.0,
+            labelled[i],
+            visible[i],
+        )
         for i in range(len(joints))
+        if labelled[i].sum() >= 2
     ]
 
 
-def _load_joints(path: pathlib.Path) -> np.ndarray:
+def _image(
+    path: pathlib.Path,
+    joints: Float[np.ndarray, "14 2"],
+    labelled: Bool[np.ndarray, "14"],
+    visible: Bool[np.ndarray, "14"],
+) -> AnnotatedImage:
+    center, size = geometry.box_around(joints, labelled, BOX_MARGIN)
+    # Where an end of the torso is not labelled, half the person stands in for it: such people occur
+    # in the extended set alone, and the official figures never see them.
+    right_hip, left_shoulder = LSP.index("right_hip"), LSP.index("left_shoulder")
+    torso = labelled[[right_hip, left_shoulder]].all()
+    length = np.linalg.norm(joints[left_shoulder] - joints[right_hip])
+    annotation = Annotation(
+        id=f"{path.parent.parent.name}/{path.name}",
+        center=center,
+        size=size,
+        joints=joints,
+        labelled=labelled,
+        visible=visible,
+        reference=float(length) if torso and length > 0 else size / BOX_MARGIN / 2,
+    )
+    read = functools.partial(_read_jpeg, path)
+    return AnnotatedImage(annotation.id, str(path), read, [annotation])
+
+
+def _load_joints(path: pathlib.Path) -> Float[np.ndarray, "_ _ _"]:
     try:
         joints = np.asarray(scipy.io.loadmat(path)["joints"], np.float64)
     # loadmat has no exception of its own: damaged files raise whatever its parser stumbles over.
@@ -179,15 +207,15 @@ def _read_jpeg(path: pathlib.Path) -> UInt8[np.ndarray, "height width 3"]:
     """Reads a JPEG as RGB, the pixels as they are stored (annotations ignore EXIF rotation).
 
     Raises:
-      UserError: the file is missing, is no JPEG or is cut short.
+      UserError: the file is missing, is not a JPEG, or is cut short.
     """
     try:
         with Image.open(path, formats=["JPEG"]) as image:
             return np.asarray(image.convert("RGB"))
     except FileNotFoundError:
-        raise UserError(f"the picture {path} is missing; unpack the data set again") from None
+        raise UserError(f"the image {path} is missing; unpack the data set again") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(
-            f"the picture {path} cannot be read as a JPEG ({error}); replace it, or unpack the "
+            f"the image {path} cannot be read as a JPEG ({error}); replace it, or unpack the "
             f"data set again"
         ) from None

@@ -1,68 +1,45 @@
 """Reads `mpii_human_pose_v1_u12_1.mat`, the official annotations, irregular as they are.
 
-`RELEASE` holds, one entry a photograph, `annolist` (the picture's name and its people) and
-`img_train` (0: a test picture, whose people have no joints). A list of one is stored as the thing
+`RELEASE` holds, one entry for each image, `annolist` (the image's name and its people) and
+`img_train` (0: a test image, whose people have no joints). A list of one is stored as the thing
 itself, a missing value as an absent field or an empty array, and `is_visible` as a number, a text
 or nothing. Pixels count from 1.
 """
 
-import dataclasses
 import math
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.io
-from jaxtyping import Bool, Float
 
+from hourglass_jax.data.base import Annotation
 from hourglass_jax.errors import UserError
 
 NUM_JOINTS = 16
 # The toolkit's SC_BIAS: the head size is this share of the head box's diagonal.
 HEAD_SHARE = 0.6
-# px beyond any picture, which damaged files name.
+# px, beyond any image: damaged files hold such numbers.
 _LARGEST = 1e6
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Annotation:
-    """An `annorect`; px of the photograph, 0-based.
+class Entry(NamedTuple):
+    """An entry of `annolist`: its image's name, whether it is for training, and its `annorect`s.
 
-    Attributes:
-      objpos: x, y of the person's middle, NaN where it lacks.
-      scale: height in units of 200 px, NaN where it lacks.
-      joints_source: x, y; zero where not labelled.
-      labelled: whether a joint has coordinates.
-      visible: labelled and not said to be hidden.
-      head_size: 0.6 of the head box's diagonal, NaN where there is no such box.
+    Of an annotation, what the file lacks is NaN: its center, its size, or its reference, which is
+    the head size.
     """
-
-    objpos: Float[np.ndarray, "2"]
-    scale: float
-    joints_source: Float[np.ndarray, "16 2"]
-    labelled: Bool[np.ndarray, " 16"]
-    visible: Bool[np.ndarray, " 16"]
-    head_size: float
-
-    @property
-    def has_box(self) -> bool:
-        return bool(np.isfinite(self.objpos).all() and 0 < self.scale < math.inf)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Photograph:
-    """An entry of `annolist`: the picture's name, whether it is for training, and its people."""
 
     name: str
     train: bool
-    people: list[Annotation]
+    annotations: list[Annotation]
 
 
-def read(path: pathlib.Path) -> list[Photograph]:
-    """Reads the official file, its photographs in their order.
+def read(path: pathlib.Path) -> list[Entry]:
+    """Reads the official file, its entries in their order.
 
     Raises:
-      UserError: it is no such file, or is damaged.
+      UserError: it is not such a file, or is damaged.
     """
     try:
         content = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True)
@@ -75,13 +52,13 @@ def read(path: pathlib.Path) -> list[Photograph]:
     # loadmat has no exception of its own: damaged files raise whatever its parser stumbles over.
     except Exception as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from None
-    photographs = []
+    entries = []
     for i, (entry, is_train) in enumerate(zip(images, train, strict=True), start=1):
         try:
-            photographs.append(_photograph(entry, is_train))
+            entries.append(_entry(entry, is_train))
         except (AttributeError, TypeError, ValueError, OverflowError) as error:
             raise _damaged(path, f"annolist({i}): {error}") from None
-    return photographs
+    return entries
 
 
 def _damaged(path: pathlib.Path, what: str) -> UserError:
@@ -91,17 +68,18 @@ def _damaged(path: pathlib.Path, what: str) -> UserError:
     )
 
 
-def _photograph(entry: Any, is_train: Any) -> Photograph:
+def _entry(entry: Any, is_train: Any) -> Entry:
     name = entry.image.name
     if not isinstance(name, str) or not name or pathlib.PurePath(name).name != name:
         raise ValueError(f"image.name is {name!r}")
-    people = [_annotation(rect) for rect in _list(getattr(entry, "annorect", None))]
+    rects = _list(getattr(entry, "annorect", None))
+    people = [_annotation(rect, f"{name}/{i}") for i, rect in enumerate(rects, start=1)]
     if _number(is_train) not in (0, 1):
         raise ValueError(f"img_train is {is_train!r}, not 0 or 1")
-    return Photograph(name, bool(_number(is_train)), people)
+    return Entry(name, bool(_number(is_train)), people)
 
 
-def _annotation(rect: Any) -> Annotation:
+def _annotation(rect: Any, id: str) -> Annotation:
     joints, labelled, visible = np.zeros((NUM_JOINTS, 2)), *np.zeros((2, NUM_JOINTS), bool)
     points = _list(getattr(rect, "annopoints", None))
     for point in _list(getattr(points[0], "point", None)) if points else []:
@@ -118,20 +96,22 @@ def _annotation(rect: Any) -> Annotation:
         # Nobody said of neck and head whether they are visible; only a 0 means hidden.
         visible[joint] = _number(getattr(point, "is_visible", None)) != 0
     objpos = (_list(getattr(rect, "objpos", None)) or [None])[0]
-    center = [_number(getattr(objpos, axis, None)) - 1 for axis in "xy"]
+    place = [_number(getattr(objpos, axis, None)) - 1 for axis in "xy"]
+    scale = _number(getattr(rect, "scale", None))
     x1, y1, x2, y2 = (_number(getattr(rect, side, None)) for side in ("x1", "y1", "x2", "y2"))
     return Annotation(
-        objpos=np.array(center),
-        scale=_number(getattr(rect, "scale", None)),
-        joints_source=joints,
+        id=id,
+        center=np.array(place) + np.array([0, 15 * scale]),
+        size=200 * 1.25 * scale,
+        joints=joints,
         labelled=labelled,
         visible=visible,
-        head_size=HEAD_SHARE * math.hypot(x2 - x1, y2 - y1),
+        reference=HEAD_SHARE * math.hypot(x2 - x1, y2 - y1),
     )
 
 
 def _list(value: Any) -> list:
-    """What MATLAB stores as a list, one thing or nothing."""
+    """Returns what MATLAB stores as a list, one thing or nothing."""
     if value is None:
         return []
     if isinstance(value, np.ndarray):
@@ -140,7 +120,7 @@ def _list(value: Any) -> list:
 
 
 def _number(value: Any) -> float:
-    """The number that MATLAB stores as a number, a text or nothing, which is NaN here."""
+    """Returns what MATLAB stores as a number, a text or nothing, which is NaN here."""
     if isinstance(value, np.ndarray):
         value = value.ravel()[0] if value.size == 1 else None
     if value is None or (isinstance(value, str) and not value.strip()):

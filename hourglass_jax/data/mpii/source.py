@@ -1,21 +1,25 @@
 """MPII Human Pose from its two official downloads."""
 
+import collections
+import dataclasses
 import functools
 import importlib.resources
 import logging
 import math
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
-from ml_collections import ConfigDict
 
-from hourglass_jax.data import images as photographs
-from hourglass_jax.data import records
+from hourglass_jax.data import images
+from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
 from hourglass_jax.data.mpii import annotations, submission
+from hourglass_jax.data.mpii.annotations import Entry
 from hourglass_jax.data.skeleton import MPII
 from hourglass_jax.errors import UserError
+from hourglass_jax.rules import Path, Whole, field
+from hourglass_jax.tasks.base import Instance
 
 logger = logging.getLogger(__name__)
 
@@ -24,83 +28,99 @@ UNPACKED = "mpii_human_pose_v1_u12_2"  # the folder that the annotations' zip un
 ARCHIVE = "mpii_human_pose_v1.tar.gz"
 
 
-class MpiiPose(records.PoseBuilder):
-    """25,000 photographs of people in 410 activities (Andriluka et al., CVPR 2014).
+class MpiiSource(Source):
+    """25,000 images of people in 410 activities (Andriluka et al., CVPR 2014).
 
     The splits `train` and `validation` are those of Tompson et al. (CVPR 2015), 22,246 and 2,958
-    people of the training pictures; `test` is everybody with a position and a scale in the test
-    pictures, whose joints are not public. The box is the original's: its middle 15 units of scale
+    people of the training images; `test` is everybody with a position and a scale in the test
+    images, whose joints are not public. The box is the original's: its middle 15 units of scale
     below objpos, its side 1.25 times 200 px a unit.
     """
 
-    SKELETON = MPII
-    MEASURE = METRIC = "PCKh@0.5"
-    SUBMIT = "test"
-    MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"Place {ANNOTATIONS} and images/ or {ARCHIVE} in <manual_dir>, from "
-        f"http://human-pose.mpi-inf.mpg.de/#download."
-    )
+    name = "mpii"
+    labels = MPII
+    tolerance = Tolerance(0.5, heads=True)
+    submit = "test"
 
-    @classmethod
-    def settings(cls, config: ConfigDict) -> dict:
-        return {"allow_missing": config.get("allow_missing", 0)}
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        """Where the files are, and how many annotations may go without an image."""
 
-    @classmethod
-    def source_files(cls, config: ConfigDict) -> list[pathlib.Path]:
-        return [_annotations_file(pathlib.Path(config.manual_dir))]
+        manual_dir: str = field(Path(), default="")
+        allow_missing: int = field(Whole(0), default=0)
 
-    @classmethod
-    def large_files(cls, config: ConfigDict) -> list[pathlib.Path]:
-        manual_dir = pathlib.Path(config.manual_dir)
-        folder, archive = manual_dir / "images", manual_dir / ARCHIVE
-        if folder.is_dir():
-            return sorted(folder.iterdir())
-        if archive.is_file():
-            return [archive]
+    def __init__(self, **options):
+        self.options = self.Options(**options)
+        self.allow_missing = self.options.allow_missing
+        self._root = pathlib.Path(self.options.manual_dir)
+
+    @property
+    def splits(self) -> Sequence[str]:
+        return [split for split in self._splits if self._splits[split] or split != self.submit]
+
+    def images(self, split: str) -> Iterator[AnnotatedImage]:
+        if self._folder.is_dir():
+            return iter(images.in_folder(self._folder, self._splits[split]))
+        return images.in_archive(self._archive, "images/", self._splits[split])
+
+    def count(self, split: str) -> int:
+        return sum(map(len, self._splits[split].values()))
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"allow_missing": self.allow_missing}
+
+    @property
+    def source_files(self) -> Sequence[pathlib.Path]:
+        return [self._annotations_file]
+
+    @property
+    def large_files(self) -> Sequence[pathlib.Path]:
+        if self._folder.is_dir():
+            return sorted(self._folder.iterdir())
+        if self._archive.is_file():
+            return [self._archive]
         raise UserError(
-            f"data.manual_dir={str(manual_dir)!r} holds neither images/ nor {ARCHIVE}; download "
-            f"the pictures from http://human-pose.mpi-inf.mpg.de"
+            f"config.data.manual_dir={self.options.manual_dir!r} holds neither images/ nor "
+            f"{ARCHIVE}; download the images from http://human-pose.mpi-inf.mpg.de"
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        root = pathlib.Path(dl_manager.manual_dir)
-        logger.info("reading %s", _annotations_file(root))
-        entries = annotations.read(_annotations_file(root))
-        everybody = split(entries, self._allowed)
-        if (root / "images").is_dir():
-            pictures = photographs.Folder(root / "images")
-        else:
-            pictures = photographs.Archive(root / ARCHIVE, "images/")
-        together = [person for people in everybody.values() for person in people]
-        photographs.check(together, pictures, self._allowed)
-        self.announce(len(together))
-        return {
-            name: self._generate_examples(people, pictures)
-            for name, people in everybody.items()
-            if people or name in (self.TRAIN, self.REPORT)
-        }
-
-    def write_submission(self, joints, manual_dir, folder) -> pathlib.Path:
+    def write_submission(self, found: Mapping[str, Instance], folder: pathlib.Path) -> pathlib.Path:
         path = folder / submission.FILE
-        submission.write(path, annotations.read(_annotations_file(manual_dir)), joints)
+        submission.write(path, self._entries, found)
         return path
 
     @property
-    def _allowed(self) -> int:
-        return self.builder_config.settings["allow_missing"] if self.builder_config else 0
+    def _folder(self) -> pathlib.Path:
+        return self._root / "images"
 
-    def _generate_examples(self, people, pictures) -> Iterator[tuple[str, dict]]:
-        yield from photographs.records_of(people, pictures, self.record, self._allowed)
+    @property
+    def _archive(self) -> pathlib.Path:
+        return self._root / ARCHIVE
 
+    @property
+    def _annotations_file(self) -> pathlib.Path:
+        for path in (self._root / ANNOTATIONS, self._root / UNPACKED / ANNOTATIONS):
+            if path.is_file():
+                return path
+        raise UserError(
+            f"config.data.manual_dir={self.options.manual_dir!r} lacks {ANNOTATIONS}; unpack "
+            f"mpii_human_pose_v1_u12_2.zip there, from http://human-pose.mpi-inf.mpg.de"
+        )
 
-def _annotations_file(root: pathlib.Path) -> pathlib.Path:
-    for path in (root / ANNOTATIONS, root / UNPACKED / ANNOTATIONS):
-        if path.is_file():
-            return path
-    raise UserError(
-        f"data.manual_dir={str(root)!r} lacks {ANNOTATIONS}; unpack mpii_human_pose_v1_u12_2.zip "
-        f"there, from http://human-pose.mpi-inf.mpg.de"
-    )
+    @functools.cached_property
+    def _entries(self) -> list[Entry]:
+        logger.info("reading %s", self._annotations_file)
+        return annotations.read(self._annotations_file)
+
+    @functools.cached_property
+    def _splits(self) -> dict[str, dict[str, list[Annotation]]]:
+        splits = split(self._entries, self.allow_missing)
+        images.check_ids(a for part in splits.values() for people in part.values() for a in people)
+        if self._folder.is_dir():  # what an archive lacks is known only at its end
+            files = [f for part in splits.values() for f in images.in_folder(self._folder, part)]
+            images.check_files(files, self.allow_missing)
+        return splits
 
 
 @functools.cache
@@ -119,62 +139,57 @@ def customary_split() -> dict[str, np.ndarray]:
 
 
 def split(
-    entries: list[annotations.Photograph], allow_missing: int = 0
-) -> dict[str, list[photographs.Person]]:
-    """Returns the people of each split.
+    entries: Sequence[Entry], allow_missing: int = 0
+) -> dict[str, dict[str, list[Annotation]]]:
+    """Returns the annotations of each split, by the image's name.
 
     Raises:
       UserError: more people of the customary split than `allow_missing` are not in the file.
     """
-    people, lost = {}, []
+    splits: dict[str, dict[str, list[Annotation]]] = {}
+    lost = []
     for name, indices in customary_split().items():
-        people[name] = []
-        for photograph, person in indices.tolist():
-            problem = _problem(entries, photograph, person, measured=name == "validation")
+        splits[name] = collections.defaultdict(list)
+        for image, person in indices.tolist():
+            problem = _problem(entries, image, person, measured=name == "validation")
             if problem:
-                lost.append(f"annolist({photograph}).annorect({person}) {problem}")
+                lost.append(f"annolist({image}).annorect({person}) {problem}")
             else:
-                people[name].append(_person(entries[photograph - 1], person))
+                entry = entries[image - 1]
+                splits[name][entry.name].append(_measured(entry.annotations[person - 1]))
     if len(lost) > allow_missing:
         raise UserError(
             f"{len(lost)} people of the customary split are not in {ANNOTATIONS}: "
             f"{'; '.join(lost[:3])}{'; ...' if len(lost) > 3 else ''}. Take the official file, or "
             f"go on without them with config.data.allow_missing={len(lost)}"
         )
-    people["test"] = [
-        _person(entry, i)
-        for entry in entries
-        if not entry.train
-        for i, annotation in enumerate(entry.people, start=1)
-        if annotation.has_box
-    ]
-    return people
+    splits["test"] = collections.defaultdict(list)
+    for entry in entries:
+        for annotation in entry.annotations:
+            if not entry.train and _has_box(annotation):
+                splits["test"][entry.name].append(_measured(annotation))
+    return {name: dict(part) for name, part in splits.items()}
 
 
-def _problem(entries, photograph: int, person: int, measured: bool) -> str | None:
-    if photograph > len(entries) or person > len(entries[photograph - 1].people):
+def _problem(entries: Sequence[Entry], image: int, person: int, measured: bool) -> str | None:
+    if image > len(entries) or person > len(entries[image - 1].annotations):
         return "does not exist"
-    annotation = entries[photograph - 1].people[person - 1]
-    if not annotation.has_box:
+    annotation = entries[image - 1].annotations[person - 1]
+    if not _has_box(annotation):
         return "has no objpos or scale"
-    if not annotation.labelled.any():
+    if not np.any(annotation.labelled):
         return "has no joints"
-    if measured and not 0 < annotation.head_size < math.inf:
+    if measured and not 0 < annotation.reference < math.inf:
         return "has no head box"
     return None
 
 
-def _person(entry: annotations.Photograph, index: int) -> photographs.Person:
-    annotation = entry.people[index - 1]
-    known = 0 < annotation.head_size < math.inf
-    return photographs.Person(
-        id=f"{entry.name}/{index}",
-        image=entry.name,
-        joints_source=annotation.joints_source,
-        labelled=annotation.labelled,
-        visible=annotation.visible,
-        center=annotation.objpos + np.array([0, 15 * annotation.scale]),
-        size=200 * 1.25 * annotation.scale,
-        # Test people have a head box but no joints to measure.
-        reference=annotation.head_size if known else 1.0,
-    )
+def _has_box(annotation: Annotation) -> bool:
+    return bool(np.isfinite(annotation.center).all() and 0 < annotation.size < math.inf)
+
+
+def _measured(annotation: Annotation) -> Annotation:
+    """Returns an annotation with a usable reference; without a head box nobody is measured."""
+    if 0 < annotation.reference < math.inf:
+        return annotation
+    return dataclasses.replace(annotation, reference=1.0)

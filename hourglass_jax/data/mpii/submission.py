@@ -7,37 +7,34 @@ server picks the single persons among them. Pixels count from 1.
 """
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.io
 from jaxtyping import Float
 
-from hourglass_jax.data.mpii import annotations
+from hourglass_jax.data.mpii.annotations import Entry
+from hourglass_jax.tasks.base import Instance
 
 FILE = "pred_keypoints_mpii.mat"
 
 
-def write(
-    path: pathlib.Path,
-    entries: list[annotations.Photograph],
-    joints: Mapping[str, Float[np.ndarray, "16 2"]],
-) -> None:
+def write(path: pathlib.Path, entries: Sequence[Entry], found: Mapping[str, Instance]) -> None:
     """Writes the file.
 
     Args:
       path: to write.
       entries: of the official annotations, all of them.
-      joints: by the person's id; px of the photograph, 0-based.
+      found: people with joints by their annotation's id; px of the image, 0-based.
     """
     tests = [entry for entry in entries if not entry.train]
     pred = np.zeros(len(tests), dtype=[("image", object), ("annorect", object)])
     for i, entry in enumerate(tests):
-        rects = np.zeros(len(entry.people), dtype=[("annopoints", object)])
-        for r in range(len(entry.people)):
-            known = joints.get(f"{entry.name}/{r + 1}")
+        rects = np.zeros(len(entry.annotations), dtype=[("annopoints", object)])
+        for r, annotation in enumerate(entry.annotations):
+            instance = found.get(annotation.id)
             rects[r]["annopoints"] = (
-                np.zeros((0, 0)) if known is None else {"point": _points(known)}
+                np.zeros((0, 0)) if instance is None else {"point": _points(instance.joints)}
             )
         pred[i]["image"], pred[i]["annorect"] = {"name": entry.name}, rects
     scipy.io.savemat(path, {"pred": pred}, do_compression=True)

@@ -1,67 +1,85 @@
 """The built-in data set: drawn people, nothing to download."""
 
 import concurrent.futures
+import dataclasses
 import functools
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
-from ml_collections import ConfigDict
 
-from hourglass_jax.data import records
+from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
 from hourglass_jax.data.skeleton import MPII
 from hourglass_jax.data.synthetic_people.drawing import Person, draw_person
 from hourglass_jax.image import geometry
+from hourglass_jax.rules import Whole, field
 
 BOX_MARGIN = 1.25
-# Half of the head box's diagonal is about the length of a head: MPII's rule (SC_BIAS).
+# MPII's rule (SC_BIAS): the head size is this share of the head box's diagonal.
 HEAD_SHARE = 0.6
 # People that one process draws while a further one starts.
 WORTH_A_PROCESS = 50
 
 
-class SyntheticPeoplePose(records.PoseBuilder):
-    """Drawn people with MPII's 16 joints, every one a function of (seed, index)."""
+class SyntheticPeopleSource(Source):
+    """Drawn people with MPII's 16 joints, each a function of (seed, index) alone."""
 
-    SKELETON = MPII
-    MEASURE = METRIC = "PCKh@0.5"
+    name = "synthetic_people"
+    labels = MPII
+    tolerance = Tolerance(0.5, heads=True)
 
-    @classmethod
-    def settings(cls, config: ConfigDict) -> dict:
+    @dataclasses.dataclass(frozen=True)
+    class Options:
+        """The seed of the drawings, and how many people each split has."""
+
+        drawing_seed: int = field(Whole(0), default=0)
+        num_train: int = field(Whole(1), default=4000)
+        num_validation: int = field(Whole(1), default=500)
+
+    def __init__(self, **options):
+        self.options = self.Options(**options)
+
+    def images(self, split: str) -> Iterator[AnnotatedImage]:
+        indices = self._indices[split]
+        people = _draw(self.options.drawing_seed, indices)
+        for index, person in zip(indices, people, strict=True):
+            yield _annotated(index, person)
+
+    def count(self, split: str) -> int:
+        return len(self._indices[split])
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
         return {
-            "seed": config.get("drawing_seed", 0),
-            "train": config.get("num_train", 4000),
-            "validation": config.get("num_validation", 500),
+            "seed": self.options.drawing_seed,
+            "train": self.options.num_train,
+            "validation": self.options.num_validation,
         }
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager):
-        settings = self.builder_config.settings if self.builder_config else {}
-        seed, train = settings.get("seed", 0), settings.get("train", 4000)
-        validation = settings.get("validation", 500)
-        return {
-            "train": self._generate_examples(seed, range(train)),
-            "validation": self._generate_examples(seed, range(train, train + validation)),
-        }
+    @property
+    def _indices(self) -> dict[str, range]:
+        train, validation = self.options.num_train, self.options.num_validation
+        return {"train": range(train), "validation": range(train, train + validation)}
 
-    def _generate_examples(self, seed: int, indices: range):
-        for index, person in zip(indices, _draw(seed, indices), strict=True):
-            yield index, self._person_record(index, person)
 
-    def _person_record(self, index: int, person: Person) -> dict:
-        center, size = geometry.box_around(person.joints, person.labelled, BOX_MARGIN)
-        corners = person.head_box.astype(np.float64)
-        return self.record(
-            image=person.image,
-            joints_source=person.joints,
-            labelled=person.labelled,
-            visible=person.visible,
-            center=center,
-            size=size,
-            reference=HEAD_SHARE * np.linalg.norm(corners[2:] - corners[:2]),
-            id=f"synthetic/{index:06d}",
-        )
+def _annotated(index: int, person: Person) -> AnnotatedImage:
+    center, size = geometry.box_around(person.joints, person.labelled, BOX_MARGIN)
+    corners = person.head_box.astype(np.float64)
+    name = f"synthetic/{index:06d}"
+    annotation = Annotation(
+        id=name,
+        center=center,
+        size=size,
+        joints=person.joints,
+        labelled=person.labelled,
+        visible=person.visible,
+        reference=HEAD_SHARE * float(np.linalg.norm(corners[2:] - corners[:2])),
+        key=index,
+    )
+    height, width = person.image.shape[:2]
+    return AnnotatedImage(name, name, lambda: person.image, [annotation], (width, height))
 
 
 def _draw(seed: int, indices: range) -> Iterator[Person]:
@@ -70,7 +88,7 @@ def _draw(seed: int, indices: range) -> Iterator[Person]:
     if workers < 2:
         yield from map(draw, indices)
         return
-    # Fresh processes: TensorFlow's threads do not survive a fork.
+    # Spawned processes: the threads of TensorFlow and JAX do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
         yield from pool.map(draw, indices, chunksize=16)

@@ -11,15 +11,15 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float
 
+from hourglass_jax.nn.kernels.platform import by_platform
+
 _PIECE = 32  # arrays that a GPU puts end to end: a kernel takes only so many
 
 
 def global_norm(tree) -> Float[Array, ""]:
     """Returns the square root of the sum of all squares."""
     leaves = jax.tree.leaves(tree)
-    return lax.platform_dependent(
-        leaves, cpu=_of_vector, cuda=by_pieces, rocm=by_pieces, default=optax.tree.norm
-    )
+    return by_platform(optax.tree.norm, cpu=_of_vector, gpu=by_pieces)(leaves)
 
 
 def update_norm(updates, before, after) -> Float[Array, ""]:
@@ -38,9 +38,7 @@ def update_norm(updates, before, after) -> Float[Array, ""]:
         return jnp.linalg.norm(_vector(after) - _vector(before))
 
     leaves = [jax.tree.leaves(tree) for tree in (updates, before, after)]
-    return lax.platform_dependent(
-        *leaves, cpu=of_difference, cuda=on_gpus, rocm=on_gpus, default=of_updates
-    )
+    return by_platform(of_updates, cpu=of_difference, gpu=on_gpus)(*leaves)
 
 
 def by_pieces(leaves: list[Array]) -> Float[Array, ""]:

@@ -15,11 +15,11 @@ _TO_TILE = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 _TO_KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 _FROM_PRODUCT = ((1, 1, 1, 0), (0, 1, -1, -1))
 
-# Of smaller pictures, or fewer channels, the sums take what the products save, or compiling them
+# In smaller images, or with fewer channels, the sums cost what the products save, or compiling them
 # takes longer than they are worth.
 _PIXELS, _CHANNELS = 32 * 32, 128
-# At a time. The tiles have four numbers for each of the pictures', and those of more would leave
-# the cache; those of fewer make small products.
+# Pixels at a time. The tiles hold four numbers for each pixel of the image: those of more pixels
+# would leave the cache, those of fewer make small products.
 _TOGETHER = 64 * 64
 
 
@@ -63,11 +63,11 @@ convolve.defvjp(_forward, _backward)
 
 
 def _parts(x):
-    """Returns [parts, pictures, height, width, channels]."""
+    """Returns [parts, images, height, width, channels]."""
     batch, height, width, _ = x.shape
     most = max(1, _TOGETHER // (height * width))
-    pictures = max(n for n in range(1, most + 1) if batch % n == 0)
-    return x.reshape(-1, pictures, *x.shape[1:])
+    images = max(n for n in range(1, most + 1) if batch % n == 0)
+    return x.reshape(-1, images, *x.shape[1:])
 
 
 def _convolve(x, kernel):

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from hourglass_jax.nn import layers
-from hourglass_jax.nn.kernels import winograd
+from hourglass_jax.nn.kernels import convolution, winograd
 from hourglass_jax.nn.layers import Conv
 from hourglass_jax.runtime import sharding
 
@@ -19,7 +18,7 @@ def arrays(batch, height, width, channels, features, dtype=np.float64):
     return x, kernel, rng.normal(size=(batch, height, width, features)).astype(dtype)
 
 
-# One picture a part, all in one, and two parts of three.
+# One image a part, all in one, and two parts of three.
 @pytest.mark.parametrize(
     ("batch", "size"), [(2, (64, 66)), (2, (6, 4)), (2, (2, 2)), (6, (36, 32))]
 )
@@ -27,7 +26,7 @@ def test_values_and_gradients_are_those_of_the_sum(batch, size):
     with jax.enable_x64(True):
         x, kernel, d_y = arrays(batch, *size, 5, 3)
         found, pull_back = jax.vjp(winograd.convolve, x, kernel)
-        expected, pull_plainly = jax.vjp(layers._convolve, x, kernel)
+        expected, pull_plainly = jax.vjp(convolution.plain, x, kernel)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
         for one, other in zip(pull_back(d_y), pull_plainly(d_y), strict=True):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-11)
@@ -37,7 +36,7 @@ def test_rounding_errors_are_small():
     x, kernel, _ = arrays(1, 64, 64, 128, 128, np.float32)
     kernel = kernel / np.sqrt(9 * 128).astype(np.float32)
     with jax.enable_x64(True):
-        exact = np.asarray(layers._convolve(x.astype(np.float64), kernel.astype(np.float64)))
+        exact = np.asarray(convolution.plain(x.astype(np.float64), kernel.astype(np.float64)))
     assert abs(np.asarray(winograd.convolve(x, kernel)) - exact).max() < 2e-5  # of values around 1
 
 
@@ -78,7 +77,7 @@ def lowered(platform):
 
 @pytest.mark.parametrize("platform", ["cpu", "tpu", "cuda"])
 def test_other_platforms_keep_their_convolution(platform):
-    """The gradients by kernel and by picture: nothing but them is left of the step."""
+    """The gradients by kernel and by image: nothing else is left of the step."""
     text = lowered(platform)
     convolutions, products = (
         text.count(f"stablehlo.{op}") for op in ("convolution", "dot_general")
@@ -90,11 +89,11 @@ def test_other_platforms_keep_their_convolution(platform):
         assert (convolutions, products) == (2, 0)
 
 
-def test_every_device_convolves_its_pictures():
+def test_every_device_convolves_its_images():
     mesh = sharding.make_mesh()
     x, kernel, _ = arrays(16, 64, 64, 8, 8, np.float32)
     split, whole = P(sharding.AXIS), P()
     convolve = jax.jit(
         jax.shard_map(winograd.convolve, mesh=mesh, in_specs=(split, whole), out_specs=split)
     )
-    np.testing.assert_allclose(convolve(x, kernel), layers._convolve(x, kernel), rtol=0, atol=2e-5)
+    np.testing.assert_allclose(convolve(x, kernel), convolution.plain(x, kernel), rtol=0, atol=2e-5)

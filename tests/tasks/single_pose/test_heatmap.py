@@ -9,6 +9,8 @@ from hourglass_jax.data.skeleton import MPII
 from hourglass_jax.image import geometry
 from hourglass_jax.tasks.single_pose import heatmap
 
+pytestmark = pytest.mark.core
+
 each_recipe = pytest.mark.parametrize(
     ("side", "sigma"), [(side, sigma) for side in (32, 64) for sigma in (1.0, 1.75, 2.0)]
 )

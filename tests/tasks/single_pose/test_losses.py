@@ -8,6 +8,8 @@ import pytest
 from hourglass_jax.tasks.single_pose import heatmap
 from hourglass_jax.tasks.single_pose.losses import heatmap_loss, plateau
 
+pytestmark = pytest.mark.core
+
 
 @pytest.fixture(autouse=True)
 def strict_jax():

@@ -8,6 +8,8 @@ import pytest
 from hourglass_jax.data.skeleton import MPII
 from hourglass_jax.tasks.single_pose.metrics import PCK, PCKh, pck, pckh, pckh_auc
 
+pytestmark = pytest.mark.core
+
 MPII_DATA = Path(__file__).parents[4] / "shared/data/mpii"
 
 

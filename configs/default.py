@@ -1,0 +1,76 @@
+"""Every field, with the values that an experiment's file does not change.
+
+The network and the recipe are those of the paper (Newell et al. 2016, 4.1). A data set has fields
+beside these, which its README names; a file in this folder that uses the data set sets them.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.task = "single_pose"  # what the network learns
+    config.seed = 0
+    config.batch_size = 16  # over all devices
+    config.num_steps = 250_000
+    config.num_epochs = 0.0  # instead of num_steps, if above 0
+    config.init_from = ""  # a workdir or checkpoint to fine-tune; empty: from scratch
+    config.freeze = ()  # patterns of parameters that stay as they are, such as ("stem/*",)
+    config.sync_batch_norm = False  # False: statistics of each device, as the reference has them
+    config.freeze_batch_norm = False  # True: train with the running statistics as they are
+    config.accumulate = 1  # parts of a batch that are computed one after the other
+    config.ema_decay = 0.0  # of averaged parameters, which are then evaluated; 0: none
+    config.profile_steps = 0  # steps to profile for TensorBoard, after the first ten
+    config.log_every_steps = 50
+
+    config.data = ConfigDict()
+    config.data.dataset = ""  # coco, custom, flic, lsp, mpii or synthetic_people
+    config.data.data_dir = ""  # where records go; empty: TFDS's own folder
+    config.data.resolution = 256  # px of a person's box that records keep
+    config.data.shuffle_buffer = 8192  # records; about 50 kB each at 256 px, 9 to 12 kB at 128 px
+
+    config.model = ConfigDict()
+    config.model.network = "stacked_hourglass"
+    config.model.num_stacks = 8
+    config.model.order = 4  # how often a stack halves its input: 64, 32, 16, 8, 4 px
+    config.model.features = 256
+    config.model.stem_features = 64  # of the first convolution
+    config.model.num_residuals = 1  # at each place of a stack
+    config.model.input_size = 256  # px
+    config.model.stem = "paper"  # or "wide", as some published networks have it
+    config.model.dtype = "float32"  # of the computation: float32, bfloat16 or float64
+    config.model.remat = False  # True: compute stacks again in the backward pass, to save memory
+
+    config.heatmap = ConfigDict()
+    config.heatmap.sigma = 1.0  # of the Gaussian at each joint, px of the heatmap
+    config.heatmap.zero_target = False  # True: joints without a label are trained to empty maps
+
+    config.augment = ConfigDict()
+    config.augment.scale = 0.25  # uniform in 1 -+ scale
+    config.augment.rotation = 30.0  # largest angle either way, degrees
+    config.augment.rotation_probability = 1.0
+    config.augment.translate = 0.0  # largest shift either way, as a share of the input's side
+    config.augment.flip = 0.5  # probability of a mirrored image
+    config.augment.colour = 0.2  # each channel's gain is uniform in 1 -+ colour
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "rmsprop"  # rmsprop, adam or muon
+    config.optimizer.learning_rate = 2.5e-4
+    config.optimizer.schedule = "step"  # constant, step, cosine or plateau
+    config.optimizer.warmup_steps = 0
+    config.optimizer.drop_at = (0.8,)  # of the step schedule: shares of the run
+    config.optimizer.drop_factor = 0.2
+    config.optimizer.multipliers = ()  # of the learning rate, such as ("stem/*=0.1",)
+    config.optimizer.patience = 20_000  # of the plateau schedule: steps without progress
+    config.optimizer.clip_norm = 0.0  # of the gradient; 0: not clipped
+
+    config.eval = ConfigDict()
+    config.eval.every_steps = 5000
+    config.eval.batch_size = 64
+    config.eval.flip_test = True  # average with the mirrored image's outputs
+    config.eval.decode = "quarter"  # quarter of a pixel, as in the paper, or refined
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every_steps = 1000
+    config.checkpoint.keep = 2  # latest ones, beside the best
+    return config

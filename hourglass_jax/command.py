@@ -1,0 +1,41 @@
+"""The `hourglass` command: every command of the package under one name. `hourglass --help`."""
+
+import importlib
+import sys
+
+import hourglass_jax
+from hourglass_jax import rules
+from hourglass_jax.errors import UserError
+from hourglass_jax.runtime import command_line
+
+# By name: the module whose `run` it is, the first flags, and what it does.
+COMMANDS: dict[str, tuple[str, list[str], str]] = {
+    "train": ("main", ["--mode=train"], "train a network, then evaluate it"),
+    "evaluate": ("main", ["--mode=evaluate"], "evaluate the best checkpoint of a run"),
+    "predict": ("predict", [], "find poses in images and videos"),
+    "export": ("interop.export", [], "write a network as a StableHLO or ONNX file"),
+    "import-weights": ("interop.torch_weights", [], "read a network published for PyTorch"),
+}
+
+
+def main() -> None:
+    """Runs a command by its name; exit statuses are the command's."""
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("-h", "--help", "help"):
+        print("usage: hourglass COMMAND [flags]; hourglass COMMAND --help lists its flags\n")
+        print("\n".join(f"  {name:16}{text}" for name, (_, _, text) in COMMANDS.items()))
+        return
+    if name == "--version":
+        print(hourglass_jax.__version__)
+        return
+    if name not in COMMANDS:
+        with command_line.reporting_errors():
+            hint = rules.did_you_mean(name, COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+            raise UserError(f"unknown command {name}{hint}")
+    module, first, _ = COMMANDS[name]
+    sys.argv = [f"hourglass {name}", *first, *arguments]
+    importlib.import_module(f"hourglass_jax.{module}").run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Config files: Python files with a `get_config`, and the config.json of a workdir.
+
+    config = load("mpii")  # or "configs/mpii.py", or a file of your own
+    change(config, ["--config.seed=1"])
+
+The package's configs are `configs/` of the repository, and are installed as hourglass_jax/configs.
+"""
+
+import importlib.util
+import inspect
+import json
+import pathlib
+import re
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from hourglass_jax import rules
+from hourglass_jax.errors import UserError
+
+_PACKAGE = pathlib.Path(__file__).parent
+FOLDER = next(
+    (path for path in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if path.is_dir()),
+    _PACKAGE / "configs",
+)
+
+
+def names() -> list[str]:
+    """Returns the names of the package's experiments."""
+    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "default")
+
+
+def find(name: str | pathlib.Path) -> pathlib.Path:
+    """Returns the file that a name stands for.
+
+    That is the file of this name; else, for "mpii", "mpii.py" and "configs/mpii.py", the file in
+    configs/ of the current folder; else the one that comes with the package.
+
+    Raises:
+      UserError: there is none.
+    """
+    path = pathlib.Path(name)
+    if path.is_file():
+        return path
+    if path.suffix in ("", ".py") and str(path.parent) in (".", "configs"):
+        for folder in (pathlib.Path("configs"), FOLDER):
+            if (folder / f"{path.stem}.py").is_file():
+                return folder / f"{path.stem}.py"
+    hint = rules.did_you_mean(path.stem, names()) or f"; the package has {', '.join(names())}"
+    raise UserError(f"--config={name}: there is no such file{hint}")
+
+
+def load(name: str | pathlib.Path) -> ConfigDict:
+    """Returns the config of a file; see `find` for the names.
+
+    A `get_config` with an argument is given the config of configs/default.py, to change it; fields
+    that other files leave out are taken from there.
+
+    Raises:
+      UserError: there is no such file, or it cannot be read as a config.
+    """
+    path = find(name)
+    default = _get_config(FOLDER / "default.py")
+    if path.suffix == ".json":
+        try:
+            config = ConfigDict(_tuples(json.loads(path.read_text())))
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"{path} cannot be read as a config ({error})") from None
+    else:
+        config = _get_config(path, default.copy_and_resolve_references())
+    return ConfigDict(_merged(default.to_dict(), config.to_dict()))
+
+
+def change(config: ConfigDict, arguments: Sequence[str]) -> list[str]:
+    """Changes fields of a config by arguments such as --config.seed=1; returns the other arguments.
+
+    A field that the config lacks may be one of the data set's or the network's: it is added, to be
+    checked with the others.
+
+    Raises:
+      UserError: an argument cannot be understood, or its value is not of the field's type.
+    """
+    for argument in arguments:
+        found = re.match(r"--?(?:no)?config\.(([\w.]+)\.\w+)(=|$)", argument)
+        if found and not isinstance(_get(config, found[2]), ConfigDict):
+            raise rules.unknown_field(found[1], _names(config))
+    ours = flags.FlagValues()
+    ours.set_gnu_getopt()
+    try:
+        config_flags.DEFINE_config_dict(
+            "config",
+            config,
+            flag_values=ours,
+            lock_config=False,
+            accept_new_attributes=True,
+            sys_argv=list(arguments),
+        )
+        return ours(["", *arguments], known_only=True)[1:]
+    # A field that cannot be set or a value of the wrong type raises one of many kinds.
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
+        raise UserError(f"flags: {' '.join(str(error).split())}") from None
+
+
+def _get(config: Any, name: str) -> Any:
+    for part in name.split("."):
+        config = config.get(part) if isinstance(config, ConfigDict) else None
+    return config
+
+
+def _names(config: ConfigDict, prefix: str = "") -> list[str]:
+    found = []
+    for name, value in config.items():
+        inner = _names(value, f"{prefix}{name}.") if isinstance(value, ConfigDict) else []
+        found += [f"{prefix}{name}", *inner]
+    return found
+
+
+def _get_config(path: pathlib.Path, *default: ConfigDict) -> ConfigDict:
+    """Returns what a file's `get_config` makes, of the default if it takes it."""
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} is neither a Python file nor a JSON file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        takes = inspect.signature(module.get_config).parameters
+        config = module.get_config(*default) if takes else module.get_config()
+    except Exception as error:  # whatever a user's program raises
+        lines = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        where = f", line {lines[-1].lineno}" if lines else ""
+        text = " ".join(str(error).split())
+        raise UserError(f"{path}{where}: {type(error).__name__}: {text}") from error
+    if isinstance(config, Mapping):
+        config = ConfigDict(config)
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"{path}: get_config must return a ConfigDict, not {config!r}")
+    return config
+
+
+def _merged(default: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a nested dict with the fields of both; those of `config` win."""
+    merged = default | config
+    for name in default.keys() & config.keys():
+        if isinstance(default[name], dict) and isinstance(config[name], dict):
+            merged[name] = _merged(default[name], config[name])
+    return merged
+
+
+def _tuples(value: Any) -> Any:
+    """Returns JSON with tuples for its lists, as config files and flags have them."""
+    if isinstance(value, dict):
+        return {name: _tuples(each) for name, each in value.items()}
+    return tuple(_tuples(each) for each in value) if isinstance(value, list) else value

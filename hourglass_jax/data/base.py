@@ -1,0 +1,174 @@
+"""What a data set is made of: annotated images, and the source that reads them from its files.
+
+A source knows files and no mathematics; what is learned from the images is a task's business. Each
+source is a folder `data/<name>/` with a `source.py`, and a line in `data/__init__.py`.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from hourglass_jax.data.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from hourglass_jax.tasks.base import Instance, Metric
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Annotation:
+    """One labelled person or object; px of the image, 0-based.
+
+    Attributes:
+      id: names it in predictions.
+      center: x, y of the middle of its square box.
+      size: side of its square box.
+      box: x, y, width and height as annotated, from the image's corner; None where there is none.
+      category: index into the source's categories.
+      joints: x, y; of any value where not labelled. None where the source has no joints.
+      labelled: whether a joint has coordinates.
+      visible: labelled and not occluded.
+      crowd: a group of people or objects that is marked as one.
+      mask: True on its pixels, where the source has masks.
+      area: its px, where the source says.
+      reference: the length that PCK's threshold is a share of.
+      key: decides the place of its record among the others; None: `id` does.
+    """
+
+    id: str
+    center: Float[np.ndarray, "2"]
+    size: float
+    box: tuple[float, float, float, float] | None = None
+    category: int = 0
+    joints: Float[np.ndarray, "joints 2"] | None = None
+    labelled: Bool[np.ndarray, " joints"] | None = None
+    visible: Bool[np.ndarray, " joints"] | None = None
+    crowd: bool = False
+    mask: Bool[np.ndarray, "height width"] | None = None
+    area: float | None = None
+    reference: float = 1.0
+    key: int | str | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AnnotatedImage:
+    """An image and everything that is labelled in it.
+
+    Attributes:
+      id: names the image in predictions.
+      name: where it lies, for messages.
+      read: decodes it to RGB. Raises UserError or OSError where it is missing, damaged, or of
+        another size than annotated.
+      annotations: people or objects in it.
+      size: width and height, where the source knows them without opening the image.
+      exhaustive: False where there may be people or objects without an annotation.
+    """
+
+    id: str
+    name: str
+    read: Callable[[], UInt8[np.ndarray, "height width 3"]]
+    annotations: Sequence[Annotation]
+    size: tuple[int, int] | None = None
+    exhaustive: bool = True
+
+
+class Tolerance(NamedTuple):
+    """How close a joint must be to count as found: `share` of each annotation's `reference`.
+
+    `heads` says that the reference is MPII's head size, so that the measure is PCKh.
+    """
+
+    share: float
+    heads: bool = False
+
+
+class Source:
+    """Base of the data sets.
+
+    A subclass is made from the config fields that only this data set has, by keyword:
+    `Options` declares them, as a frozen dataclass whose fields are made by `rules.field`.
+
+    Attributes:
+      name: of the data set in configs.
+      version: raised with each change of what `images` yields.
+      Options: config fields of `data` beside those that every data set has.
+      labels: what the annotations' joints are called.
+      tolerance: of PCK, for poses.
+      train: the split to train on.
+      select: the split that chooses the best checkpoint.
+      report: the split that figures are reported for.
+      submit: the split whose truth is not public, if there is one.
+      allow_missing: how many annotations may go without a readable image.
+      box_margin: side of the square box in sides of the object, which prediction repeats.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    Options: ClassVar[type]
+    labels: Skeleton
+    tolerance: Tolerance = Tolerance(0.2)
+    train: ClassVar[str] = "train"
+    select: ClassVar[str] = "validation"
+    report: ClassVar[str] = "validation"
+    submit: ClassVar[str | None] = None
+    allow_missing: int = 0
+    box_margin: float = 1.25
+
+    @property
+    def splits(self) -> Sequence[str]:
+        """The splits that `images` can be asked for."""
+        return list(dict.fromkeys([self.train, self.select, self.report]))
+
+    def images(self, split: str) -> Iterator[AnnotatedImage]:
+        """Yields a split's images, each once; images that cannot be read say so in `read`."""
+        raise NotImplementedError
+
+    def count(self, split: str) -> int:
+        """Returns how many annotations `images` yields for a split, without opening an image.
+
+        Raises:
+          UserError: the annotations cannot be read, or too many images are missing.
+        """
+        raise NotImplementedError
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What of the options changes `images`, as JSON: a part of the records' fingerprint."""
+        return {}
+
+    @property
+    def source_files(self) -> Sequence[pathlib.Path]:
+        """Files that the records are made of, small enough to be read at every start.
+
+        Raises:
+          UserError: one is missing.
+        """
+        return []
+
+    @property
+    def large_files(self) -> Sequence[pathlib.Path]:
+        """Further files, which are told apart by their names and sizes alone."""
+        return []
+
+    @property
+    def evaluation_files(self) -> Sequence[pathlib.Path]:
+        """Files that decide what is evaluated, and on which training does not depend."""
+        return []
+
+    def metrics(self, split: str) -> Sequence["Metric"]:
+        """Returns the data set's own evaluation of a split, if it has one, headline first."""
+        return []
+
+    def write_submission(
+        self, found: Mapping[str, "Instance"], folder: pathlib.Path
+    ) -> pathlib.Path:
+        """Writes predictions for `submit` as the data set's evaluation server takes them.
+
+        Args:
+          found: by the annotation's id; px of the image.
+          folder: to write to.
+        """
+        raise NotImplementedError

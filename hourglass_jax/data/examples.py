@@ -1,0 +1,168 @@
+"""From serialized records to examples, a few at a time: what tf.data calls for a part of a batch.
+
+TensorFlow parses the records; the rest is one call into NumPy and OpenCV, in which the task is
+asked for each record's view and targets.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from hourglass_jax.data import augment, twin
+from hourglass_jax.data.augment import Augmentation
+from hourglass_jax.data.records import Records
+from hourglass_jax.tasks.base import Record, Spec
+
+
+def training_function(
+    records: Records, size: tuple[int, int], augmentation: Augmentation
+) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
+    """Returns (serialized [B], draws [B, DRAWS]) -> {"image" [B, H, W, 3], targets [B, ...]}."""
+    if records.task.name == "single_pose":
+        return twin.training_function(records, size, augmentation, _parse, _named)
+    specs = target_specs(records, size)
+
+    def make(serialized, draws):
+        fields = _parse(records, serialized)
+
+        def batch(draws, *values):
+            jpegs, rows = _unpack(records, values)
+            to_input = np.empty((len(jpegs), 2, 3))
+            arrays = {n: augment.aligned((len(jpegs), *s), d) for n, (s, d) in specs.items()}
+            for i, record in enumerate(rows):
+                drawn = augmentation.draw(draws[i])
+                to_input[i] = records.task.view(record, drawn, size)
+                for name, array in records.task.targets(record, to_input[i], size).items():
+                    arrays[name][i] = array
+            gains = augmentation.gains(draws)
+            return (augment.sample(jpegs, to_input, size, gains), *arrays.values())
+
+        dtypes = [tf.uint8, *(dtype for _, dtype in specs.values())]
+        made = tf.numpy_function(batch, [draws, *fields], dtypes, stateful=False)
+        shapes = {"image": (*size, 3), **{name: shape for name, (shape, _) in specs.items()}}
+        return {
+            name: tf.ensure_shape(array, [serialized.shape[0], *shape])
+            for (name, shape), array in zip(shapes.items(), made, strict=True)
+        }
+
+    return make
+
+
+def evaluation_function(
+    records: Records, size: tuple[int, int]
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Returns serialized [B] -> {"image", "record_to_input", and the records' fields}.
+
+    Fields of any number of rows come as bytes, a text for each record.
+    """
+    ragged = [name for name, spec in records.schema.items() if None in spec.shape]
+
+    def make(serialized):
+        fields = _parse(records, serialized)
+
+        def batch(*values):
+            jpegs, rows = _unpack(records, values)
+            rows = list(rows)
+            to_input = np.stack([records.task.view(record, None, size) for record in rows])
+            packed = [
+                np.array([record[name].tobytes() for record in rows], object) for name in ragged
+            ]
+            return (augment.sample(jpegs, to_input, size), to_input, *packed)
+
+        dtypes = [tf.uint8, tf.float64, *([tf.string] * len(ragged))]
+        image, to_input, *packed = tf.numpy_function(batch, fields, dtypes, stateful=False)
+        count = serialized.shape[0]
+        kept = _named(records, fields)
+        return {
+            "image": tf.ensure_shape(image, [count, *size, 3]),
+            "record_to_input": tf.ensure_shape(to_input, [count, 2, 3]),
+            "id": kept["id"],
+            **{name: kept[name] for name in records.schema if name not in ragged},
+            **{n: tf.ensure_shape(p, [count]) for n, p in zip(ragged, packed, strict=True)},
+        }
+
+    return make
+
+
+def target_specs(records: Records, size: tuple[int, int]) -> dict[str, tuple[tuple, np.dtype]]:
+    """Returns shape and dtype of each of the task's targets, by those of the first record."""
+    files = sorted(str(path) for path in records.info.splits[records.source.train].filepaths)
+    (serialized,) = tf.data.TFRecordDataset(files).take(1).as_numpy_iterator()
+    fields = _parse(records, tf.constant([serialized]))
+    record = next(_unpack(records, [field.numpy() for field in fields])[1])
+    targets = records.task.targets(record, records.task.view(record, None, size), size)
+    return {name: (array.shape, array.dtype) for name, array in targets.items()}
+
+
+def _parse(records: Records, serialized: tf.Tensor) -> list[tf.Tensor]:
+    """Returns the fields of [B] records as plain tensors; `_unpack` and `_named` read the list.
+
+    They are the JPEGs' bytes [B, L], of equal length, and their lengths [B]; the ids [B]; and of
+    each field of the schema its values [B, ...], or where it has any number of rows those of all
+    records in a row, and where each record's begin [B + 1].
+    """
+    features = {
+        "image": tf.io.FixedLenFeature([], tf.string),
+        "id": tf.io.FixedLenFeature([], tf.string),
+    }
+    for name, spec in records.schema.items():
+        dtype = _stored(spec)
+        ragged = None in spec.shape
+        features[name] = (
+            tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
+            if ragged
+            else tf.io.FixedLenFeature(spec.shape, dtype)
+        )
+    # An Example is a SequenceExample without sequences, byte by byte. Parsing these leaves other
+    # threads alone; parse_example wakes them for each few images and waits for them.
+    parsed, _, _ = tf.io.parse_sequence_example(serialized, features)
+    # Bytes of one array, which Python sees where they are; it would copy texts. The length is one
+    # more than the longest, as it may not be zero.
+    lengths = tf.strings.length(parsed["image"])
+    content = tf.io.decode_raw(parsed["image"], tf.uint8, fixed_length=tf.reduce_max(lengths) + 1)
+    fields = [content, lengths, parsed["id"]]
+    for name, spec in records.schema.items():
+        value = parsed[name]
+        if None in spec.shape:
+            fields += [tf.cast(value.values, spec.dtype), value.row_splits]
+        else:
+            fields.append(tf.cast(value, spec.dtype))
+    return fields
+
+
+def _stored(spec: Spec) -> tf.DType:
+    """Returns the type as which an Example holds a field."""
+    return tf.float32 if np.issubdtype(spec.dtype, np.floating) else tf.int64
+
+
+def _named(records: Records, fields: list) -> dict:
+    """Returns `_parse`'s fields by their names; of ragged ones values and row splits."""
+    content, lengths, ids, *rest = fields
+    named, rest = {"image": (content, lengths), "id": ids}, iter(rest)
+    for name, spec in records.schema.items():
+        named[name] = (next(rest), next(rest)) if None in spec.shape else next(rest)
+    return named
+
+
+def _unpack(records: Records, fields) -> tuple[list[memoryview], Iterator[Record]]:
+    """Returns the JPEGs, and one record after the other without its image."""
+    named = _named(records, fields)
+    content, lengths = named.pop("image")
+    jpegs = [content[i, :length].data for i, length in enumerate(lengths.tolist())]
+    schema = records.schema
+
+    def rows():
+        for i in range(len(jpegs)):
+            record = {"id": named["id"][i].decode()}
+            for name, spec in schema.items():
+                if None in spec.shape:
+                    values, begins = named[name]
+                    part = values.reshape(-1, *spec.shape[1:])
+                    width = max(int(np.prod(spec.shape[1:])), 1)
+                    record[name] = part[begins[i] // width : begins[i + 1] // width]
+                else:
+                    record[name] = named[name][i]
+            yield record
+
+    return jpegs, rows()

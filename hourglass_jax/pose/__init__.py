@@ -1,0 +1,1 @@
+"""Names of former versions; they go with 1.0."""

@@ -1,0 +1,6 @@
+"""Until 1.0: `hourglass_jax.tasks.single_pose.heatmap` by its former name."""
+
+from hourglass_jax.tasks.single_pose.heatmap import DECODERS as DECODERS
+from hourglass_jax.tasks.single_pose.heatmap import decode as decode
+from hourglass_jax.tasks.single_pose.heatmap import encode as encode
+from hourglass_jax.tasks.single_pose.heatmap import flip_heatmaps as flip_heatmaps

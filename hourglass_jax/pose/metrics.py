@@ -1,0 +1,8 @@
+"""Until 1.0: `hourglass_jax.tasks.single_pose.metrics` by its former name."""
+
+from hourglass_jax.tasks.single_pose.metrics import PCK as PCK
+from hourglass_jax.tasks.single_pose.metrics import Counts as Counts
+from hourglass_jax.tasks.single_pose.metrics import PCKh as PCKh
+from hourglass_jax.tasks.single_pose.metrics import pck as pck
+from hourglass_jax.tasks.single_pose.metrics import pckh as pckh
+from hourglass_jax.tasks.single_pose.metrics import pckh_auc as pckh_auc

@@ -1,0 +1,227 @@
+"""What a config field may hold, and dataclasses that check their values by such rules.
+
+A section of a config is a frozen dataclass whose fields carry a rule:
+
+    @dataclasses.dataclass(frozen=True)
+    class Heatmap:
+        sigma: float = field(Number(0, above=True), default=1.0)
+
+    section(Heatmap, {"sigma": 1.25}, "heatmap.")
+
+Sections nest, and `others` collects the fields that are declared somewhere else.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, TypeVar
+
+from hourglass_jax.errors import UserError
+
+Section = TypeVar("Section")
+
+
+class Rule(Protocol):
+    """Says whether a value is allowed; its `str` completes "must be ..."."""
+
+    def accepts(self, value: Any) -> bool: ...
+
+
+class OneOf(tuple):
+    """One of the given values."""
+
+    def accepts(self, value: Any) -> bool:
+        return value in self
+
+    def __str__(self):
+        return "one of " + ", ".join(map(str, self))
+
+
+class Number:
+    """A number between two bounds, which are themselves allowed unless `above`."""
+
+    kind: type | tuple[type, ...] = (int, float)
+
+    def __init__(self, low: float, high: float = math.inf, *, above: bool = False):
+        self.low, self.high, self.above = low, high, above
+
+    def accepts(self, value: Any) -> bool:
+        if not isinstance(value, self.kind) or isinstance(value, bool) or not math.isfinite(value):
+            return False
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self):
+        name = "a whole number" if self.kind is int else "a number"
+        bound = f"{name} {'above' if self.above else 'of at least'} {self.low}"
+        return bound if self.high == math.inf else f"{bound} and at most {self.high}"
+
+
+class Whole(Number):
+    """A whole number between two bounds."""
+
+    kind = int
+
+
+class Shares:
+    """An increasing list of numbers between 0 and 1."""
+
+    def accepts(self, value: Any) -> bool:
+        inside = isinstance(value, (list, tuple)) and all(Number(0, 1).accepts(v) for v in value)
+        return inside and list(value) == sorted(value)
+
+    def __str__(self):
+        return "an increasing list of numbers between 0 and 1"
+
+
+class Texts:
+    """A list of texts."""
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
+
+    def __str__(self):
+        return "a list of texts, such as ('stem/*',)"
+
+
+class Text:
+    """A text."""
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, str)
+
+    def __str__(self):
+        return "a text"
+
+
+class Path(Text):
+    """The path of a file or folder: where files lie does not make another run of a run."""
+
+    def __str__(self):
+        return "a path"
+
+
+class Fields:
+    """A section: values by name."""
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, Mapping)
+
+    def __str__(self):
+        return "a section of fields"
+
+
+class Anything:
+    """Any value: somebody else checks it."""
+
+    def accepts(self, value: Any) -> bool:
+        return True
+
+    def __str__(self):
+        return "any value"
+
+
+SWITCH = OneOf((False, True))
+
+
+def field(rule: Rule, **options) -> Any:
+    """Returns a dataclass field that holds what `rule` accepts; options as `dataclasses.field`."""
+    return dataclasses.field(metadata={"rule": rule}, **options)
+
+
+def others(rule: Rule) -> Any:
+    """Returns a dataclass field for the values that no other field is for, by their names.
+
+    They are declared elsewhere, such as by a data set, and checked there. What `rule` does not
+    accept is an unknown field.
+    """
+    return dataclasses.field(metadata={"others": rule}, default_factory=dict)
+
+
+def names(kind: type, prefix: str = "") -> list[str]:
+    """Returns the names of a section's fields, and of the sections in it: `data.dataset`."""
+    found = []
+    for f in _fields(kind).values():
+        inner = names(f.type, f"{prefix}{f.name}.") if _is_section(f) else []  # type: ignore
+        found += [f"{prefix}{f.name}", *inner]
+    return found
+
+
+def section(
+    kind: type[Section],
+    values: Mapping[str, Any],
+    prefix: str = "",
+    *,
+    beside: type | None = None,
+) -> Section:
+    """Makes a section of a config from its values.
+
+    Args:
+      kind: a dataclass whose fields are made by `field`, or are sections themselves; one of them
+        may be made by `others`.
+      values: by the field's name, in plain form: sections are mappings.
+      prefix: of the field names in messages, such as "model.".
+      beside: a section with the same prefix whose fields were taken out of `values`: an unknown
+        field may be one of them, misspelt.
+
+    Raises:
+      UserError: names a field that is missing or unknown, or whose value is not allowed.
+    """
+    fields = _fields(kind)
+    collects = next((f for f in dataclasses.fields(kind) if "others" in f.metadata), None)  # type: ignore
+    made, other = {}, {}
+    for name, value in values.items():
+        if name not in fields:
+            if collects is None or not collects.metadata["others"].accepts(value):
+                known = [*fields, *(_fields(beside) if beside else ())]
+                raise unknown_field(f"{prefix}{name}", [f"{prefix}{each}" for each in known])
+            other[name] = value
+            continue
+        rule = _rule(fields[name])
+        if not rule.accepts(value):
+            raise UserError(f"config.{prefix}{name}={value!r} must be {rule}")
+        if _is_section(fields[name]):
+            value = section(fields[name].type, value, f"{prefix}{name}.")  # type: ignore
+        made[name] = tuple(value) if isinstance(value, list) else value
+    for name, f in fields.items():
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and name not in values:
+            raise UserError(f"the config lacks {prefix}{name}, {_rule(f)}")
+    return kind(**made, **({collects.name: other} if collects else {}))
+
+
+def to_dict(section: Any) -> dict[str, Any]:
+    """Returns a section in plain form: the inverse of `section`."""
+    plain = {}
+    # Not by getattr: a field that is only written out again has not been read by anything.
+    values = vars(section)
+    for f in dataclasses.fields(section):
+        value = values[f.name]
+        if "others" in f.metadata:
+            plain |= {k: dict(v) if isinstance(v, Mapping) else v for k, v in value.items()}
+        else:
+            plain[f.name] = to_dict(value) if _is_section(f) else value
+    return plain
+
+
+def unknown_field(name: str, known: Iterable[str]) -> UserError:
+    """Returns the error for a field that does not exist, with the closest one that does."""
+    return UserError(f"unknown config field {name}{did_you_mean(name, known)}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns "; did you mean x?" with the known name closest to `name`, or "" if none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _fields(kind: type) -> dict[str, dataclasses.Field]:
+    return {f.name: f for f in dataclasses.fields(kind) if "others" not in f.metadata}
+
+
+def _is_section(f: dataclasses.Field) -> bool:
+    return dataclasses.is_dataclass(f.type)
+
+
+def _rule(f: dataclasses.Field) -> Rule:
+    return Fields() if _is_section(f) else f.metadata["rule"]

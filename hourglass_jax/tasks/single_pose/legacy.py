@@ -1,0 +1,35 @@
+"""Checkpoints from before there were tasks: all of them are of this one."""
+
+from typing import Any
+
+
+def upgrade(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Returns the metadata of a checkpoint without a task in today's form.
+
+    The network, and how it is to be read, stood in the config alone.
+    """
+    config = metadata["config"]
+    model = {"network": "stacked_hourglass", **config["model"]}
+    evaluation = config.get("eval", {})
+    resolution = config.get("data", {}).get("resolution", model["input_size"])
+    settings = {
+        "skeleton": metadata["skeleton"],
+        **config.get("heatmap", {}),
+        "decoder": evaluation.get("decode", "quarter"),
+        "limits": {"resolution": resolution},
+    }
+    generic = ("network", "input_size", "dtype", "remat")
+    return {
+        **{key: metadata[key] for key in ("format", "step", "normalisation", "records")},
+        "config": {"task": "single_pose", **config, "model": model},
+        "task": {"name": "single_pose", "settings": settings},
+        "heads": {"heatmaps": metadata["skeleton"]["joints"]},
+        "network": {
+            "name": model["network"],
+            "options": {name: value for name, value in model.items() if name not in generic},
+            "input_size": model["input_size"],
+            "dtype": model["dtype"],
+        },
+        "inference": {"flip_test": evaluation.get("flip_test", True)},
+        "evaluated": "ema" if config.get("ema_decay") else "params",
+    }

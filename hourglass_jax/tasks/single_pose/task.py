@@ -1,0 +1,247 @@
+"""One person's pose from a crop around that person: a heatmap for each joint (Newell et al. 2016).
+
+Every annotation becomes a record: the surroundings that any allowed augmentation can show, and the
+joints in them. Training never decodes a whole image.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from hourglass_jax.data.base import AnnotatedImage, Annotation, Source
+from hourglass_jax.data.skeleton import Skeleton
+from hourglass_jax.errors import UserError
+from hourglass_jax.image import crop, geometry
+from hourglass_jax.image.geometry import Affine
+from hourglass_jax.rules import SWITCH, Number, field
+from hourglass_jax.tasks.base import Draws, Head, Instance, Metric, Record, Spec
+from hourglass_jax.tasks.single_pose import drawing, heatmap, losses, views
+from hourglass_jax.tasks.single_pose.limits import Limits
+from hourglass_jax.tasks.single_pose.measure import JointsFound
+
+_LARGEST_BOX = 1e6  # px; larger than any image: annotation files that are damaged hold such boxes
+
+
+@dataclasses.dataclass(frozen=True)
+class Heatmap:
+    """The config's section `heatmap`.
+
+    Attributes:
+      sigma: of the Gaussians, px of the heatmap.
+      zero_target: train unlabelled joints to empty maps instead of leaving them out of the loss.
+    """
+
+    sigma: float = field(Number(0, above=True), default=1.0)
+    zero_target: bool = field(SWITCH, default=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class SinglePose:
+    """The task of finding one person's joints; see `tasks.base.Task`.
+
+    Attributes:
+      skeleton: the joints to find.
+      sigma: see `Heatmap`.
+      zero_target: see `Heatmap`.
+      decoder: how joints are read off heatmaps, "quarter" or "refined"; see `heatmap.decode`.
+      stride: px of the input to a px of the heatmap: the network's.
+      limits: what records leave room for.
+    """
+
+    skeleton: Skeleton
+    sigma: float = 1.0
+    zero_target: bool = False
+    decoder: str = "quarter"
+    stride: int = 4
+    limits: Limits = dataclasses.field(default_factory=Limits)
+
+    name: ClassVar[str] = "single_pose"
+    sections: ClassVar[Mapping[str, type]] = {"heatmap": Heatmap}
+    exports: ClassVar[Sequence[str]] = ("joints",)
+    record_version: ClassVar[int] = 1
+
+    def __post_init__(self):
+        if self.decoder not in heatmap.DECODERS:
+            raise UserError(f"decode={self.decoder!r} must be one of {', '.join(heatmap.DECODERS)}")
+
+    @classmethod
+    def from_config(cls, config, source: Source, stride: int) -> "SinglePose":
+        """Makes the task that a config asks for.
+
+        Args:
+          config: a `config.Config`.
+          source: whose joints are to be found.
+          stride: of the network.
+
+        Raises:
+          UserError: a field has an impossible value, or the augmentation exceeds what records hold.
+        """
+        if not isinstance(source.labels, Skeleton):
+            raise UserError(f"data.dataset={source.name!r} has no joints; set another config.task")
+        options = config.task_sections(cls.sections)["heatmap"]
+        limits = Limits(resolution=config.data.resolution)
+        limits.check(config.augment, config.model.input_size)
+        decoder = config.eval.decode
+        return cls(source.labels, options.sigma, options.zero_target, decoder, stride, limits)
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        return self.skeleton.joints
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "skeleton": self.skeleton.to_json()}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "SinglePose":
+        skeleton, limits = Skeleton(**settings["skeleton"]), Limits(**settings["limits"])
+        return cls(**{**settings, "skeleton": skeleton, "limits": limits})
+
+    @property
+    def heads(self) -> dict[str, Head]:
+        return {"heatmaps": Head(self.skeleton.joints, start=0.0)}
+
+    @property
+    def schema(self) -> dict[str, Spec]:
+        joints = self.skeleton.num_joints
+        return {
+            "joints_record": Spec((joints, 2), np.float32),
+            "labelled": Spec((joints,), np.bool_),
+            "visible": Spec((joints,), np.bool_),
+            "center_record": Spec((2,), np.float32),
+            "size_record": Spec((), np.float32),
+            "reference": Spec((), np.float32),
+        }
+
+    @property
+    def record_settings(self) -> dict[str, Any]:
+        return dataclasses.asdict(self.limits)
+
+    @property
+    def record_bytes(self) -> float:
+        return self.limits.record_bytes
+
+    def records(self, image: AnnotatedImage) -> Iterator[tuple[int | str, Record]]:
+        pixels = image.read()
+        for annotation in image.annotations:
+            key = annotation.id if annotation.key is None else annotation.key
+            yield key, self._record(pixels, annotation)
+
+    def _record(self, pixels: UInt8[np.ndarray, "height width 3"], person: Annotation) -> Record:
+        center, size = np.asarray(person.center), person.size
+        if not 0 < size < _LARGEST_BOX or not (np.abs(center) < _LARGEST_BOX).all():
+            raise UserError(
+                f"{person.id}: no image can hold a box of {size} px around {center.tolist()}; "
+                f"correct the annotation, or leave it out"
+            )
+        small, record_to_source = crop.cut_out(
+            pixels,
+            center,
+            size,
+            surroundings=self.limits.surroundings,
+            resolution=self.limits.resolution,
+        )
+        source_to_record = geometry.invert(record_to_source)
+        joints_record = geometry.apply(source_to_record, np.asarray(person.joints, np.float64))
+        center_record = geometry.apply(source_to_record, np.asarray(center, np.float64)[None])[0]
+        return {
+            "image": small,
+            "id": person.id,
+            "record_to_source": record_to_source.astype(np.float32),
+            "joints_record": np.where(person.labelled[:, None], joints_record, 0).astype("f4"),
+            "labelled": person.labelled,
+            "visible": person.visible & person.labelled,
+            "center_record": center_record.astype(np.float32),
+            "size_record": np.float32(size / np.diag(record_to_source).mean()),
+            "reference": np.float32(person.reference),
+        }
+
+    def view(self, record: Record, draws: Draws | None, size: tuple[int, int]) -> Affine:
+        center, side = record["center_record"].astype(np.float64), float(record["size_record"])
+        if draws is None:
+            return geometry.crop_map(center, side, size[1])
+        return geometry.crop_map(
+            center,
+            side,
+            size[1],
+            scale=draws.scale,
+            rotation=draws.rotation,
+            translate=draws.translate,
+            flip=draws.flip,
+        )
+
+    def targets(
+        self, record: Record, to_input: Affine, size: tuple[int, int]
+    ) -> dict[str, np.ndarray]:
+        joints, labelled = geometry.apply(to_input, record["joints_record"]), record["labelled"]
+        if geometry.mirrors(to_input):
+            order = self.skeleton.flip_order
+            joints, labelled = joints[order], labelled[order]
+        heatmaps, weights = heatmap.encode(
+            geometry.crop_to_heatmap(joints, self.stride),
+            labelled,
+            size[1] // self.stride,
+            self.sigma,
+            zero_target=self.zero_target,
+        )
+        return {"heatmaps": heatmaps, "weights": weights}
+
+    def totals(self, targets: Mapping[str, Array]) -> dict[str, Float[Array, ""]]:
+        return {}  # the loss has a constant denominator
+
+    def losses(self, outputs, targets, totals) -> dict[str, Float[Array, " stacks"]]:
+        loss = losses.heatmap_loss(outputs, targets["heatmaps"], targets["weights"])
+        return {"heatmaps": loss}
+
+    def plateau(self, targets, totals) -> Float[Array, ""]:
+        return losses.plateau(targets["heatmaps"], targets["weights"])
+
+    def merge(self, views_of) -> Float[Array, "batch h w joints"]:
+        return views.merge(views_of, self.skeleton.flip_order)
+
+    def decode(self, outputs: Float[Array, "batch h w joints"]) -> dict[str, Array]:
+        joints_heatmap, scores = heatmap.decode(outputs, self.decoder)
+        return {"joints_heatmap": joints_heatmap, "scores": scores}
+
+    def finish(self, views_of) -> list[Instance]:
+        ((candidates, to_frame),) = views_of
+        joints_heatmap = candidates["joints_heatmap"].astype(np.float64)
+        joints_input = geometry.heatmap_to_crop(joints_heatmap, self.stride)
+        scores = candidates["scores"]
+        return [
+            Instance(
+                score=float(scores.mean()),
+                joints=geometry.apply(to_frame, joints_input),
+                joint_scores=scores,
+            )
+        ]
+
+    def export(self, name: str, outputs: Float[Array, "batch h w joints"]) -> dict[str, Array]:
+        found, scores = heatmap.decode(outputs)  # "quarter", as ONNX's graph has it
+        return {"joints": geometry.heatmap_to_crop(found, self.stride), "scores": scores}
+
+    def truth(self, record: Record) -> list[Instance]:
+        joints = geometry.apply(record["record_to_source"].astype(float), record["joints_record"])
+        labelled = record["labelled"].astype(np.float32)
+        return [Instance(score=1.0, joints=joints, joint_scores=labelled)]
+
+    def arrays(self, found: Sequence[list[Instance]]) -> dict[str, np.ndarray]:
+        return {
+            "joints": np.stack([person.joints for (person,) in found]).astype(np.float32),
+            "scores": np.stack([person.joint_scores for (person,) in found]),
+        }
+
+    def metrics(self, source: Source, split: str) -> Sequence[Metric]:
+        return [*source.metrics(split), JointsFound(self.skeleton, source.tolerance)]
+
+    def draw(self, image, found: Sequence[Instance]) -> UInt8[np.ndarray, "height width 3"]:
+        for person in found:
+            shown = person.joint_scores > drawing.SURE
+            image = drawing.draw_skeleton(image, person.joints, shown, self.skeleton)
+        return image
+
+    def draw_targets(self, image, targets) -> UInt8[np.ndarray, "newheight width 3"]:
+        return drawing.draw_targets(image, targets["heatmaps"], self.skeleton, self.stride)

@@ -1,0 +1,48 @@
+"""The flip test and several scales: the mean of the heatmaps of several views of one crop."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from hourglass_jax.image import geometry
+from hourglass_jax.image.geometry import Affine
+from hourglass_jax.tasks.single_pose.heatmap import flip_heatmaps
+
+
+def merge(
+    views: Sequence[tuple[Float[Array, "batch h w joints"], Affine]],
+    flip_order: Int[np.ndarray, " joints"],
+) -> Float[Array, "batch h w joints"]:
+    """Returns the mean heatmaps of the plain input.
+
+    Args:
+      views: heatmaps, and the map from the plain input to the view that they are of: mirrored,
+        scaled about the middle, or both.
+      flip_order: for each joint the one that takes its place in a mirrored view.
+    """
+    by_scale: dict[float, list] = {}
+    for heatmaps, affine in views:
+        if geometry.mirrors(affine):
+            heatmaps = flip_heatmaps(heatmaps, flip_order)
+        by_scale.setdefault(geometry.scale_of(affine), []).append(heatmaps)
+    means = [_to_scale_one(sum(group) / len(group), scale) for scale, group in by_scale.items()]
+    return sum(means) / len(means)
+
+
+def _to_scale_one(heatmaps: Float[Array, "batch h w joints"], scale: float):
+    """Shrinks heatmaps of people shown `scale` times as large about the middle."""
+    if scale == 1.0:
+        return heatmaps
+    sides = jnp.array(heatmaps.shape[1:3])
+    return jax.image.scale_and_translate(
+        heatmaps,
+        heatmaps.shape,
+        (1, 2),
+        jnp.full(2, 1 / scale),
+        sides / 2 * (1 - 1 / scale),
+        "linear",
+        antialias=False,
+    )

@@ -1,0 +1,89 @@
+"""Several views of one input: the plain one and its mirror image, and what a task makes of them."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from hourglass_jax.image import geometry
+from hourglass_jax.image.geometry import Affine
+from hourglass_jax.tasks.base import Candidates, Instance, Task
+
+Outputs = Float[Array, "batch stacks h w channels"]
+_PLAIN = np.eye(2, 3)
+
+
+def plain(
+    predict: Callable[[Float[Array, "batch height width 3"]], Outputs],
+    inputs: Float[Array, "batch height width 3"],
+    *,
+    scale: Affine = _PLAIN,
+) -> list[tuple[Outputs, Affine]]:
+    """Returns the outputs for inputs as they are; see `flip_test`."""
+    return [(predict(inputs), scale)]
+
+
+def flip_test(
+    predict: Callable[[Float[Array, "twice height width 3"]], Outputs],
+    inputs: Float[Array, "batch height width 3"],
+    *,
+    scale: Affine = _PLAIN,
+) -> list[tuple[Outputs, Affine]]:
+    """Returns the outputs for inputs and for their mirror images, each with its view's map.
+
+    Args:
+      predict: called once, on both as one batch: a network to compile, not two.
+      inputs: to look at.
+      scale: the map from the plain input to these inputs.
+    """
+    plain, mirrored = jnp.split(predict(jnp.concatenate([inputs, jnp.flip(inputs, axis=-2)])), 2)
+    mirror = geometry.compose(geometry.mirror(inputs.shape[2]), scale)
+    return [(plain, scale), (mirrored, mirror)]
+
+
+def merge(task: Task, views: Sequence[tuple[Outputs, Affine]]) -> list[tuple[Outputs, Affine]]:
+    """Returns the views merged into one, or as they are where the task pools them later."""
+    if len(views) == 1 and np.array_equal(views[0][1], _PLAIN):
+        return list(views)
+    batch, stacks = views[0][0].shape[:2]
+    flat = [(x.reshape(batch * stacks, *x.shape[2:]), affine) for x, affine in views]
+    merged = task.merge(flat)
+    if merged is None:
+        return list(views)
+    return [(merged.reshape(batch, stacks, *merged.shape[1:]), _PLAIN)]
+
+
+def decode(task: Task, views: Sequence[tuple[Outputs, Affine]]) -> tuple[Candidates, ...]:
+    """Returns the candidates of every stack, [batch, stacks, ...], for each view."""
+
+    def decoded(outputs):
+        batch, stacks = outputs.shape[:2]
+        found = task.decode(outputs.reshape(batch * stacks, *outputs.shape[2:]))
+        return jax.tree.map(lambda x: x.reshape(batch, stacks, *x.shape[1:]), found)
+
+    return tuple(decoded(outputs) for outputs, _ in views)
+
+
+def maps_of(size: tuple[int, int], flip: bool, scale: Affine = _PLAIN) -> list[Affine]:
+    """Returns the maps from inputs of `size` (height, width) to the views of them."""
+    mirror = geometry.compose(geometry.mirror(size[1]), scale)
+    return [scale, mirror] if flip else [scale]
+
+
+def finish(
+    task: Task, candidates: Sequence[Candidates], views: Sequence[Affine], to_frame: Affine
+) -> list[Instance]:
+    """Makes instances of one record's candidates after one stack.
+
+    Args:
+      task: that decoded them.
+      candidates: of each view that `decode` left, in NumPy, without the axes of batch and stacks.
+      views: maps from the plain input to each of the views.
+      to_frame: from the plain input to the frame that is wanted.
+    """
+    if len(candidates) == 1:  # merged, or there was one view
+        return task.finish([(candidates[0], to_frame)])
+    to_frames = [geometry.compose(to_frame, geometry.invert(view)) for view in views]
+    return task.finish(list(zip(candidates, to_frames, strict=True)))
