@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hourglass_jax.nn.kernels.platform import by_platform
-
 EPSILON = 1e-5
 
 
@@ -65,7 +63,8 @@ def norm_relu(
 
 def _forward(x, scale, bias, axis_name):
     wide = x.astype(scale.dtype)
-    mean, mean_square = _means(wide, wide**2, axis_name)
+    means = wide.mean((0, 1, 2)), (wide**2).mean((0, 1, 2))
+    mean, mean_square = means if axis_name is None else jax.lax.pmean(means, axis_name)
     var = jnp.maximum(mean_square - mean**2, 0)
     slope, offset = _line(scale, bias, mean, var)
     return (_rectified(x, slope, offset), mean, var), (x, slope, offset, mean, var)
@@ -91,25 +90,3 @@ def _backward(axis_name, kept, gradients):
 
 
 norm_relu.defvjp(_forward, _backward)
-
-
-_LARGE = 2**20  # numbers in an array, from which on a mean is a sum on CPUs as well
-
-
-def _means(x, y, axis_name):
-    on_cpus = _means_by_sum if x.size >= _LARGE else _means_by_product
-    means = by_platform(_means_by_sum, cpu=on_cpus)(x, y)
-    return means if axis_name is None else jax.lax.pmean(means, axis_name)
-
-
-def _means_by_sum(*arrays):
-    return tuple(x.mean((0, 1, 2)) for x in arrays)
-
-
-def _means_by_product(*arrays):
-    # XLA takes milliseconds for each sum when it reads a program that was kept, and with sums alone
-    # as long as for compiling it; a product takes twice the time of a sum, which is little for
-    # small arrays. Two rows: one is a kernel to be compiled.
-    count = arrays[0].size // arrays[0].shape[-1]
-    ones = jnp.full((2, count), 1 / count, arrays[0].dtype)
-    return tuple((ones @ x.reshape(count, -1))[0] for x in arrays)
