@@ -13,10 +13,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from hourglass_jax.checkpoint.state import TrainState
-from hourglass_jax.nn.kernels import norms
 from hourglass_jax.runtime import sharding
 from hourglass_jax.runtime.sharding import AXIS, REPLICATED, SHARDED
 from hourglass_jax.tasks.base import Task
+from hourglass_jax.training import norms
 from hourglass_jax.training.optimizer import plateau_factor
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from hourglass_jax.nn.kernels import norms
+from hourglass_jax.training import norms
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
