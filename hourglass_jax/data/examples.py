@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from hourglass_jax.data import augment, twin
+from hourglass_jax.data import augment
 from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.data.records import Records
 from hourglass_jax.tasks.base import Record, Spec
@@ -19,8 +19,6 @@ def training_function(
     records: Records, size: tuple[int, int], augmentation: Augmentation
 ) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
     """Returns (serialized [B], draws [B, DRAWS]) -> {"image" [B, H, W, 3], targets [B, ...]}."""
-    if records.task.name == "single_pose":
-        return twin.training_function(records, size, augmentation, _parse, _named)
     specs = target_specs(records, size)
 
     def make(serialized, draws):

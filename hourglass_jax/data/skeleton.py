@@ -1,6 +1,7 @@
 """Skeletons: which joints a data set has, which of them mirror each other, and how they connect."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Sequence
 
@@ -60,7 +61,7 @@ class Skeleton:
             )
         return self.joints.index(joint)
 
-    @property
+    @functools.cached_property
     def flip_order(self) -> Int[np.ndarray, " joints"]:
         """For each joint the index of the one that takes its place in a flipped picture."""
         order = np.arange(self.num_joints)
