@@ -21,7 +21,6 @@ from jaxtyping import Array, Float
 from hourglass_jax.errors import UserError
 from hourglass_jax.nn import kernels, layers
 from hourglass_jax.nn.network import Normalisation
-from hourglass_jax.nn.network import forward as forward  # callers are to import it from there
 from hourglass_jax.rules import OneOf, Whole, field
 
 STEMS = ("paper", "bearpaw")

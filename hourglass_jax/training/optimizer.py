@@ -5,6 +5,7 @@ from collections.abc import Set
 
 import jax
 import optax
+from jax.typing import ArrayLike
 from optax import contrib
 
 from hourglass_jax.config import Optimizer
@@ -70,7 +71,7 @@ def create_optimizer(
     return optimizer, schedule
 
 
-def plateau_factor(opt_state: optax.OptState) -> jax.Array | float:
+def plateau_factor(opt_state: optax.OptState) -> ArrayLike:
     """Returns what the plateau schedule has lowered the learning rate to, 1 under any other.
 
     It falls by `drop_factor` when the training loss has not fallen for `patience` steps.

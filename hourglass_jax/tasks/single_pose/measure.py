@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float
 from hourglass_jax.data.base import Tolerance
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.image import geometry
-from hourglass_jax.tasks.base import Found, Record, Table
+from hourglass_jax.tasks.base import Found, Record
 from hourglass_jax.tasks.single_pose import metrics
+from hourglass_jax.tasks.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ class People:
     @classmethod
     def of(cls, found: Found, truth: Sequence[Record]) -> "People":
         """Returns the arrays of what was found and of the records."""
-        joints = [np.stack([person.joints for (person,) in stack]) for stack in found]
+        joints = [np.array([person.joints for (person,) in stack]) for stack in found]
         columns = {
             name: np.stack([record[name] for record in truth])
             for name in ("joints_record", "record_to_source", "labelled", "visible", "reference")
@@ -102,7 +103,7 @@ class JointsFound:
         for left in self.skeleton.joints:  # as papers print them: both sides together
             right = left.replace("left_", "right_", 1)
             if left.startswith("left_") and right in shares:
-                both = np.mean([shares[left], shares[right]])
+                both = float(np.mean([shares[left], shares[right]]))
                 figures[f"{name}/{left.removeprefix('left_')}"] = both
         for kind in ("visible", "occluded"):
             figures[f"{name}/{kind}"] = self._score(people, final, people.kinds[kind]).total
