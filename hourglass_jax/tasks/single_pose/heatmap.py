@@ -1,7 +1,5 @@
 """Heatmaps: what the network learns for a joint, and how a joint is read back from one."""
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -98,20 +96,6 @@ def _between(
         curvature = low - 2 * middle + high
         shift = jnp.where(curvature < 0, 0.5 * (low - high) / jnp.minimum(curvature, -1e-6), 0)
     return jnp.where(interior & (score > 0), shift, 0.0)
-
-
-def flip_tested(
-    predict: Callable[[Array], Float[Array, "twice *stacks h w joints"]],
-    pictures: Float[Array, "batch height width 3"],
-    flip_order: Int[np.ndarray, " joints"],
-) -> Float[Array, "batch *stacks h w joints"]:
-    """Returns the mean of the heatmaps of pictures and those of their mirror images.
-
-    `predict` is called once, on both as one batch: a network to compile, not two.
-    """
-    both = predict(jnp.concatenate([pictures, jnp.flip(pictures, axis=-2)]))
-    heatmaps, mirrored = jnp.split(both, 2)
-    return (heatmaps + flip_heatmaps(mirrored, flip_order)) / 2
 
 
 def flip_heatmaps(
