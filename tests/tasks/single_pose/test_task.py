@@ -242,6 +242,18 @@ def test_the_data_sets_own_metrics_come_first():
     assert only.headline == "PCK@0.2"
 
 
+def test_where_nobody_is_labelled_nothing_is_plotted():
+    task, truth = SinglePose(LSP), list(rows_of(3, labelled_share=0))
+    for record in truth:
+        record |= {"id": "a", "visible": record["labelled"], "reference": np.float32(10)}
+    found = [[task.truth(record) for record in truth]]
+    (metric,) = task.metrics(Poses(), "validation")
+    assert metric.plots(found, truth) == {} and np.isnan(metric.errors(found, truth)).all()
+    for record in truth:
+        record["labelled"] = np.ones(14, bool)
+    assert len(metric.plots([[task.truth(record) for record in truth]], truth)) == 2
+
+
 def test_joints_are_drawn_where_the_network_is_sure():
     image = np.zeros((80, 80, 3), np.uint8)
     joints = np.random.default_rng(0).uniform(10, 70, (14, 2))
