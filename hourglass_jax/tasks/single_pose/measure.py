@@ -159,6 +159,8 @@ class JointsFound:
         from hourglass_jax.tasks.single_pose import plots  # matplotlib, which prediction lacks
 
         people, share = People.of(found, truth), self.tolerance.share
+        if not people.labelled.any():  # predictions in boxes that a detector found
+            return {}
         reference = f"distance, shares of the reference of {self.headline}"
         return {
             "Joints found, by the distance allowed": plots.found_by_distance(
