@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from hourglass_jax.evaluation.predictions import Predictions
-from hourglass_jax.tasks.base import Metric, Table
+from hourglass_jax.tasks.base import Metric
+from hourglass_jax.tasks.table import Table
 
 # Text stays text, and two reports of one evaluation are the same file.
 _SVG = {"svg.fonttype": "none", "svg.hashsalt": "hourglass"}

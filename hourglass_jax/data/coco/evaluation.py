@@ -13,7 +13,8 @@ import pycocotools.coco
 from jaxtyping import Float
 from pycocotools.cocoeval import COCOeval
 
-from hourglass_jax.tasks.base import Found, Record, Table
+from hourglass_jax.tasks.base import Found, Record
+from hourglass_jax.tasks.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float
 from hourglass_jax.data.base import Tolerance
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.image import geometry
-from hourglass_jax.tasks.base import Found, Record, Table
+from hourglass_jax.tasks.base import Found, Record
 from hourglass_jax.tasks.single_pose import metrics
+from hourglass_jax.tasks.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
