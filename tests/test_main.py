@@ -43,7 +43,10 @@ MISTAKES = [
     ((SYNTHETIC, "--config.heatmap.sigma=-1"), ["heatmap.sigma=-1"]),
     ((SYNTHETIC, "--config.model.num_stackz=2"), ["model.num_stackz; did you mean model.num_st"]),
     ((SYNTHETIC, "--config.data.shuffle_bufer=2"), ["did you mean data.shuffle_buffer?"]),
-    ((SYNTHETIC, "--config.data.allow_missing=few"), ["allow_missing='few'", "whole number"]),
+    (
+        ("--config=configs/mpii.py", "--config.data.allow_missing=few"),
+        ["allow_missing='few'", "whole number"],
+    ),
     ((SYNTHETIC, "--config.eval.decode=best"), ["eval.decode='best'", "quarter, refined"]),
     ((SYNTHETIC, "--config.model.input_size=200"), ["200", "192", "224"]),
     ((SYNTHETIC, "--config.model.num_stacks=0"), ["num_stacks=0"]),
