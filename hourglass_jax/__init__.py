@@ -49,7 +49,7 @@ _PUBLIC = {
 _MODULES = {name: module for module, names in _PUBLIC.items() for name in names}
 # Called otherwise in their modules, where it is plain what they decode and encode.
 _THERE = {"decode_heatmaps": "decode", "encode_heatmaps": "encode"}
-__all__ = sorted(_MODULES)
+__all__ = sorted(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]  # listed above
 
 
 def __getattr__(name: str):

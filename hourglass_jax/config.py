@@ -88,7 +88,7 @@ class Checkpoint:
     keep: int = field(Whole(1))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that describes a run; configs/default.py says what each field means.
 

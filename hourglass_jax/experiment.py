@@ -94,7 +94,7 @@ class Experiment:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the network's input."""
-        return (self.config.model.input_size,) * 2
+        return self.config.model.input_size, self.config.model.input_size
 
     @property
     def rows(self) -> pipeline.Rows:

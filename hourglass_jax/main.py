@@ -107,7 +107,7 @@ def main(argv: list[str]) -> None:
     from hourglass_jax.runtime import distributed, startup
     from hourglass_jax.training import train
 
-    distributed.initialize(*(flag.value for flag in _PROCESSES))
+    distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     startup.enable_compilation_cache()
     startup.keep_freed_memory()
     startup.collect_garbage_rarely()

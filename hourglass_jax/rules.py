@@ -34,7 +34,7 @@ class OneOf(tuple):
     def accepts(self, value: Any) -> bool:
         return value in self
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "one of " + ", ".join(map(str, self))
 
 
@@ -51,7 +51,7 @@ class Number:
             return False
         return (self.low < value if self.above else self.low <= value) and value <= self.high
 
-    def __str__(self):
+    def __str__(self) -> str:
         name = "a whole number" if self.kind is int else "a number"
         bound = f"{name} {'above' if self.above else 'of at least'} {self.low}"
         return bound if self.high == math.inf else f"{bound} and at most {self.high}"
@@ -70,7 +70,7 @@ class Shares:
         inside = isinstance(value, (list, tuple)) and all(Number(0, 1).accepts(v) for v in value)
         return inside and list(value) == sorted(value)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "an increasing list of numbers between 0 and 1"
 
 
@@ -80,7 +80,7 @@ class Texts:
     def accepts(self, value: Any) -> bool:
         return isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "a list of texts, such as ('stem/*',)"
 
 
@@ -90,14 +90,14 @@ class Text:
     def accepts(self, value: Any) -> bool:
         return isinstance(value, str)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "a text"
 
 
 class Path(Text):
     """The path of a file or folder: where files lie does not make another run of a run."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "a path"
 
 
@@ -107,7 +107,7 @@ class Fields:
     def accepts(self, value: Any) -> bool:
         return isinstance(value, Mapping)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "a section of fields"
 
 
@@ -117,7 +117,7 @@ class Anything:
     def accepts(self, value: Any) -> bool:
         return True
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "any value"
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -37,7 +38,7 @@ class Trained:
     where: pathlib.Path
 
 
-def model_and_task(metadata: dict) -> tuple[Any, Task]:
+def model_and_task(metadata: Mapping[str, Any]) -> tuple[Any, Task]:
     """Rebuilds the network and the task that a checkpoint's metadata describe."""
     task = tasks.from_settings(metadata["task"]["name"], metadata["task"]["settings"])
     network = metadata["network"]

@@ -86,7 +86,7 @@ def sample(
     windows = _windows(affines, size)
     memory = jpeg.memory_for(windows)
     for i, ((a, b, c), (d, e, f)) in enumerate(affines.tolist()):
-        image, (left, top) = jpeg.decode(jpegs[i], *windows[i], memory)
+        image, (left, top) = jpeg.decode(jpegs[i], *windows[i], memory=memory)
         # From the whole image, which begins at -left, -top of the window.
         affine = np.array([[a, b, c + a * left + b * top], [d, e, f + d * left + e * top]])
         cv2.warpAffine(image, affine, (width, height), four, cv2.INTER_LINEAR)

@@ -4,6 +4,7 @@ TensorFlow parses the records; the rest is one call into NumPy and OpenCV, in wh
 asked for each record's view and targets.
 """
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -100,7 +101,7 @@ def _parse(records: Records, serialized: tf.Tensor) -> list[tf.Tensor]:
     each field of the schema its values [B, ...], or where it has any number of rows those of all
     records in a row, and where each record's begin [B + 1].
     """
-    features = {
+    features: dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature] = {
         "image": tf.io.FixedLenFeature([], tf.string),
         "id": tf.io.FixedLenFeature([], tf.string),
     }
@@ -157,7 +158,7 @@ def _unpack(records: Records, fields) -> tuple[list[memoryview], Iterator[Record
                 if None in spec.shape:
                     values, begins = named[name]
                     part = values.reshape(-1, *spec.shape[1:])
-                    width = max(int(np.prod(spec.shape[1:])), 1)
+                    width = max(math.prod(part.shape[1:]), 1)
                     record[name] = part[begins[i] // width : begins[i + 1] // width]
                 else:
                     record[name] = named[name][i]

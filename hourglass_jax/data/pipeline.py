@@ -73,15 +73,17 @@ def training_batches(
     make = examples.training_function(records, size, augmentation)
 
     def epoch_of(epoch):
-        order = tf.random.stateless_uniform([3], [seed, epoch], maxval=2**31 - 1, dtype=tf.int64)
+        order = tf.random.stateless_uniform([3], (seed, epoch), maxval=2**31 - 1, dtype=tf.int64)
         shards = tf.data.Dataset.from_tensor_slices([str(path) for path in files])
-        shards = shards.shuffle(len(files), seed=order[0])
-        return tf.data.TFRecordDataset(shards).shuffle(shuffle_buffer, seed=order[1])
+        # The stubs ask for whole numbers; inside of a stream, seeds can only be tensors.
+        shards = shards.shuffle(len(files), seed=order[0])  # pyright: ignore[reportArgumentType]
+        serialized = tf.data.TFRecordDataset(shards)
+        return serialized.shuffle(shuffle_buffer, seed=order[1])  # pyright: ignore[reportArgumentType]
 
     def batch_of(indices, serialized):
         # Indices count on over epochs, so that each showing of a record is augmented differently.
         draws = [
-            tf.random.stateless_uniform([augment.DRAWS], [seed, index], dtype=tf.float64)
+            tf.random.stateless_uniform([augment.DRAWS], (seed, index), dtype=tf.float64)
             for index in tf.unstack(indices)
         ]
         return make(serialized, tf.stack(draws))
@@ -161,7 +163,8 @@ def _batches(stream: tf.data.Dataset, batch_of: Callable, rows: Rows) -> tf.data
         return index % rows.batch_size // rows.local == rows.process
 
     if rows.processes > 1:
-        stream = stream.filter(is_ours)
+        # The stubs do not know that a pair is passed as two arguments.
+        stream = stream.filter(is_ours)  # pyright: ignore[reportArgumentType]
     part = max(n for n in range(1, _PART + 1) if rows.local % n == 0)
     cores = images.cores()
     ahead = min(_AHEAD * cores, _FARTHEST)
@@ -201,7 +204,7 @@ def _read(stream: tf.data.Dataset, records: Records, split: str) -> Iterator[dic
             message = ours[1] if ours else " ".join(error.message.split())[:300]
             raise RunError(f"the records of {split!r} are damaged ({message}); {advice}") from None
 
-    return batches()
+    return batches()  # pyright: ignore[reportReturnType]  # the stubs know no dicts
 
 
 def _options() -> tf.data.Options:

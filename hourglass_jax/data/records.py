@@ -57,7 +57,8 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           UserError: a file of the source is missing.
         """
         self.source, self.task = source, task
-        self.name = f"{source.name}_{task.name}"
+        # TFDS reads it from the instance, although it is declared for the class.
+        self.name = f"{source.name}_{task.name}"  # pyright: ignore[reportAttributeAccessIssue]
         identity = {
             "source": [source.name, source.version, source.settings],
             "task": [task.name, task.record_version, task.record_settings],
@@ -111,7 +112,7 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             ) from None
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = {
+        features: dict[str, tfds.features.FeatureConnector] = {
             name: tfds.features.Tensor(shape=spec.shape, dtype=spec.dtype)
             for name, spec in self.schema.items()
         }

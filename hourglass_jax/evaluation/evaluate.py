@@ -4,6 +4,7 @@ import json
 import logging
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -132,14 +133,17 @@ def evaluate(
 
 
 def _write(
-    experiment: Experiment, workdir: pathlib.Path, result: Mapping, predictions: Predictions
+    experiment: Experiment,
+    workdir: pathlib.Path,
+    result: Mapping[str, Any],
+    predictions: Predictions,
 ) -> None:
     task, split = experiment.task, result["split"]
-    np.savez_compressed(
-        workdir / "predictions.npz",
+    arrays: dict[str, Any] = {
         **task.arrays(predictions.final),
-        ids=np.array(predictions.ids),
-    )
+        "ids": np.array(predictions.ids),
+    }
+    np.savez_compressed(workdir / "predictions.npz", **arrays)
     metrics = task.metrics(experiment.source, split)
     figures.save_best_to_worst(
         experiment.records, experiment.size, predictions, metrics, split, workdir / "pictures"

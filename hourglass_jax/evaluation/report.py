@@ -5,7 +5,8 @@ import html
 import io
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,7 +18,7 @@ from hourglass_jax.tasks.base import Metric
 from hourglass_jax.tasks.table import Table
 
 # Text stays text, and two reports of one evaluation are the same file.
-_SVG = {"svg.fonttype": "none", "svg.hashsalt": "hourglass"}
+_SVG: dict[Any, str] = {"svg.fonttype": "none", "svg.hashsalt": "hourglass"}
 _COLOURS = ("#2b6cb0", "#dd6b20")
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a202c; margin: 0 auto; max-width: 1000px;
@@ -37,7 +38,7 @@ pre { background: #f7fafc; padding: .8rem; overflow-x: auto; font-size: .8rem }
 
 def write(
     path: pathlib.Path,
-    result: dict,
+    result: Mapping[str, Any],
     predictions: Predictions,
     metrics: Sequence[Metric],
     training: Sequence[dict],
@@ -102,7 +103,7 @@ def _table(table: Table) -> str:
     return f'<div class="wide"><table><tr>{titles}</tr>{body}</table></div>{notes}'
 
 
-def _plots(plots) -> str:
+def _plots(plots: Mapping[str, Figure]) -> str:
     sections = "".join(
         f"<section><h2>{html.escape(title)}</h2>{_svg(figure)}</section>"
         for title, figure in plots.items()

@@ -30,7 +30,7 @@ def as_rgb(image: "str | pathlib.Path | Image.Image | np.ndarray") -> UInt8[np.n
     """
     if isinstance(image, Image.Image):
         return _from_pillow(ImageOps.exif_transpose(image))
-    if hasattr(image, "__array__"):
+    if isinstance(image, np.ndarray) or hasattr(image, "__array__"):
         return _from_array(np.asarray(image))
     return decode(image, str(image), upright=True)
 

@@ -58,7 +58,7 @@ class Boxes:
 
     def _key(self, name: str) -> str | None:
         """The one key that a picture goes by: COCO's 139 is 000000000139.jpg."""
-        if name in self._by_name:
+        if name in (self._by_name or {}):
             return name
         path = pathlib.PurePath(name)
         for form in (path.name, path.stem, _number(path.stem)):

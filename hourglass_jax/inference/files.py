@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from hourglass_jax.errors import UserError
@@ -111,27 +112,30 @@ class Files:
         suffix = ".jpg" if max(image.shape) < 2**16 else ".png"
         target = self.results.place("overlays", name, suffix)
         Image.fromarray(draw(image, poses, self.estimator)).save(target, quality=90)
-        if self.heatmaps:
-            np.savez_compressed(
-                self.results.place("heatmaps", name, ".npz"),
-                heatmaps=poses.heatmaps,
-                boxes=poses.boxes,
-            )
+        if poses.heatmaps is not None:
+            target = self.results.place("heatmaps", name, ".npz")
+            np.savez_compressed(target, heatmaps=poses.heatmaps, boxes=poses.boxes)
             target = self.results.place("heatmaps", name, ".jpg")
-            Image.fromarray(self._with_heatmaps(image, poses)).save(target, quality=90)
+            overlay = self._with_heatmaps(image, poses.boxes, poses.heatmaps)
+            Image.fromarray(overlay).save(target, quality=90)
 
-    def _with_heatmaps(self, image: np.ndarray, poses: Poses) -> np.ndarray:
+    def _with_heatmaps(
+        self,
+        image: UInt8[np.ndarray, "height width 3"],
+        boxes: Float[np.ndarray, "people 4"],
+        heatmaps: Float[np.ndarray, "people h w joints"],
+    ) -> UInt8[np.ndarray, "newheight newwidth 3"]:
         """The image, reduced if it is large, under everybody's heatmaps."""
         zoom = min(1.0, _LARGEST / max(image.shape))
         shape = [max(round(side * zoom), 1) for side in image.shape[1::-1]]
         image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
         highest = np.zeros(image.shape[:2], np.float32)
-        for box, heatmaps in zip(poses.boxes, poses.heatmaps, strict=True):
+        for box, maps in zip(boxes, heatmaps, strict=True):
             center, size = self.estimator.square_around(box)
-            to_heatmap = geometry.crop_map((center + 0.5) * zoom - 0.5, size * zoom, len(heatmaps))
+            to_heatmap = geometry.crop_map((center + 0.5) * zoom - 0.5, size * zoom, len(maps))
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            found = heatmaps.max(-1).astype(np.float32)
-            highest = np.maximum(highest, cv2.warpAffine(found, to_heatmap, shape, flags=flags))
+            peaks = maps.max(-1).astype(np.float32)
+            highest = np.maximum(highest, cv2.warpAffine(peaks, to_heatmap, shape, flags=flags))
         return overlay_heatmaps(image, highest[..., None])
 
     def _video(self, path: pathlib.Path, name: str) -> None:
@@ -145,7 +149,7 @@ class Files:
                 raise UserError(f"{path} is not a video that can be read")
             people = self.estimator.check_boxes(self.boxes.of(name), first.shape)
             target = self.results.place("overlays", name, ".mp4")
-            code, rate = cv2.VideoWriter_fourcc(*"mp4v"), capture.get(cv2.CAP_PROP_FPS)
+            code, rate = cv2.VideoWriter.fourcc(*"mp4v"), capture.get(cv2.CAP_PROP_FPS)
             rate = rate if rate > 0 else 25.0
             writer = cv2.VideoWriter(str(target), code, rate, first.shape[1::-1])
             stack.callback(writer.release)

@@ -85,7 +85,7 @@ def run_onnx(path: pathlib.Path, images: np.ndarray) -> list[np.ndarray] | None:
     except ImportError:
         return None
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return session.run(None, {"images": images})
+    return [np.asarray(x) for x in session.run(None, {"images": images})]
 
 
 FORMATS = {".stablehlo": (write_stablehlo, run_stablehlo), ".onnx": (write_onnx, run_onnx)}

@@ -182,7 +182,7 @@ def _stacked(graph: _Graph, heatmaps: str) -> str:
 def _joints(graph: _Graph, heatmaps: str, *, side: int, stride: float, count: int) -> None:
     """Adds `heatmap.decode` by quarter steps, and `geometry.heatmap_to_crop`."""
 
-    def const(value, kind=np.int64):
+    def const(value, kind: type[np.generic] = np.int64) -> str:
         return graph.constant(np.array(value, kind))
 
     flat = graph.add("Reshape", heatmaps, const([-1, count, side * side]))

@@ -11,6 +11,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+from typing import Any
 
 import jax
 import numpy as np
@@ -42,7 +43,9 @@ def package(source: pathlib.Path, output: pathlib.Path) -> int:
     metadata["evaluated"] = "params"  # the averages are what is kept
     if metadata["config"]:  # none where weights were converted
         metadata["config"] = _without_paths(metadata["config"])
-    state = TrainState(step=np.int32(step), opt_state=(), **halves)
+    # NumPy's numbers, unlike JAX's, are saved without the names of devices.
+    count: Any = np.int32(step)
+    state = TrainState(step=count, opt_state=(), **halves)
     with tempfile.TemporaryDirectory() as folder:
         with Checkpoints(pathlib.Path(folder), None) as checkpoints:
             checkpoints.save(state, metadata, None)
@@ -76,7 +79,8 @@ def _half(x: jax.Array) -> np.ndarray:
 def main(argv: list[str]) -> int:
     """Runs the command and returns its exit status."""
     parser = command.Arguments(
-        prog="python -m hourglass_jax.interop.package", description=__doc__.partition("\n")[0]
+        prog="python -m hourglass_jax.interop.package",
+        description=(__doc__ or "").partition("\n")[0],
     )
     parser.add_argument("--checkpoint", required=True, help="a run's workdir, or a step's folder")
     parser.add_argument("--output", required=True, help="the folder to write, which must not exist")

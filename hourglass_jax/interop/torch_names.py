@@ -48,6 +48,7 @@ class Princeton:
                     "merge_heatmaps": "merge_preds.{}.conv.conv",
                 }[layer]
                 return place.format(_index(stack))
+        raise ValueError(f"the network has no module {'/'.join(path)}")
 
     def _layer(self, layer: str) -> str:
         if layer.startswith("bn"):
@@ -99,6 +100,7 @@ class Bearpaw:
                     "merge_heatmaps": "score_.{}",
                 }[layer]
                 return place.format(_index(stack))
+        raise ValueError(f"the network has no module {'/'.join(path)}")
 
     def _layer(self, layer: str) -> str:
         return "downsample.0" if layer == "skip" else layer
@@ -108,7 +110,7 @@ class Bearpaw:
 
 
 def _index(name: str) -> int:
-    return int(re.search(r"\d+$", name)[0])
+    return int(re.findall(r"\d+$", name)[0])
 
 
 def _count(values: Iterable[str]) -> int:

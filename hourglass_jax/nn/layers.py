@@ -11,6 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.linen.dtypes import promote_dtype
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from hourglass_jax.nn import kernels
@@ -63,7 +65,7 @@ class Conv(nn.Module):
         kernel_shape = (self.size, self.size, channels, self.features)
         kernel = self.param("kernel", _initial, kernel_shape, stored, bound, zeros)
         bias = self.param("bias", _initial, (self.features,), stored, bound, self.starts)
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         return Unbiased(kernels.convolve(x, kernel, self.stride), bias)
 
 
@@ -71,7 +73,9 @@ class ConvBeforeNorm(Conv):
     """A convolution that leaves its bias to the BatchNorm behind it; see `NormRelu`."""
 
     @nn.compact
-    def __call__(self, x: Float[Array, "batch height width channels"]) -> Unbiased:
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Unbiased:
         return self._convolve(x)
 
 
@@ -88,7 +92,7 @@ def _initial(key, shape, dtype, bound, starts):
     # In blocks of one size, so that initialising compiles one kernel and not one for every shape.
     size = math.prod(shape)
     keys = [jax.random.fold_in(key, i) for i in range(-(-size // _BLOCK))]
-    xp = jnp if isinstance(key, jax.core.Tracer) else np
+    xp = jnp if isinstance(key, Tracer) else np
     numbers = xp.concatenate([xp.asarray(_draw(key, bound, dtype)) for key in keys])
     numbers = numbers[:size].reshape(shape)
     if starts:
@@ -115,18 +119,19 @@ class NormRelu(nn.Module):
     def __call__(
         self, x: Float[Array, "batch height width channels"] | Unbiased, train: bool
     ) -> Float[Array, "batch height width channels"]:
-        x, shift = x if isinstance(x, Unbiased) else (x, jnp.zeros(x.shape[-1:]))
+        y, shift = x if isinstance(x, Unbiased) else (x, jnp.zeros(x.shape[-1:]))
         stored = jnp.promote_types(self.dtype or jnp.float32, jnp.float32)
-        shape = x.shape[-1:]
+        shape = y.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape, stored)
         bias = self.param("bias", nn.initializers.zeros, shape, stored)
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape, stored)
         var = self.variable("batch_stats", "var", jnp.ones, shape, stored)
-        (x,) = nn.dtypes.promote_dtype(x, dtype=self.dtype)
+        (y,) = promote_dtype(y, dtype=self.dtype)
         shift = shift.astype(stored)
         if not train:
-            return batch_norm.norm_relu_by(x, scale, bias, mean.value - shift, var.value)
-        y, batch_mean, batch_var = batch_norm.norm_relu(x, scale, bias, self.axis_name)
+            return batch_norm.norm_relu_by(y, scale, bias, mean.value - shift, var.value)
+        found: Any = batch_norm.norm_relu(y, scale, bias, self.axis_name)
+        y, batch_mean, batch_var = found
         if not self.is_initializing():
             mean.value = DECAY * mean.value + (1 - DECAY) * (batch_mean + shift)
             var.value = DECAY * var.value + (1 - DECAY) * batch_var

@@ -21,7 +21,6 @@ from jaxtyping import Array, Float
 from hourglass_jax.errors import UserError
 from hourglass_jax.nn import kernels, layers
 from hourglass_jax.nn.network import Normalisation
-from hourglass_jax.nn.network import forward as forward  # callers are to import it from there
 from hourglass_jax.rules import OneOf, Whole, field
 
 STEMS = ("paper", "bearpaw")
@@ -31,7 +30,7 @@ PRESETS = {f"{stem}_{n}": {"num_stacks": n, "stem": stem} for stem in STEMS for 
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class HourglassOptions:
     """The fields of a config's `model` that only this network has; see `StackedHourglass`."""
 
     num_stacks: int = field(Whole(1), default=8)
@@ -211,7 +210,7 @@ class StackedHourglass(nn.Module):
     remat: bool = False
     axis_name: str | None = None
 
-    Options: ClassVar[type] = Options
+    Options: ClassVar[type] = HourglassOptions
     stride: ClassVar[int] = 4
     channel_axes: ClassVar[Mapping[tuple[str, str], int]] = {
         ("heatmaps", "kernel"): 3,
@@ -221,7 +220,7 @@ class StackedHourglass(nn.Module):
 
     @classmethod
     def from_options(
-        cls, options: Options, heads: Mapping[str, Any], **fields
+        cls, options: HourglassOptions, heads: Mapping[str, Any], **fields
     ) -> "StackedHourglass":
         """Returns a network with a heatmap for each channel of the heads; see `Network`."""
         for name, head in heads.items():

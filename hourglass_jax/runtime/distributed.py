@@ -76,7 +76,7 @@ def _told(environment: Mapping[str, str], coordinator, num_processes, process_id
         missing = [name for name, value in named.items() if value is None]
         if missing and not _detects(environment):
             raise UserError(f"JAX_COORDINATOR_ADDRESS={coordinator} needs {' and '.join(missing)}")
-        if not missing:
+        if num_processes is not None and process_id is not None:
             if not 0 <= process_id < num_processes:
                 raise UserError(
                     f"JAX_PROCESS_ID={process_id} is none of JAX_NUM_PROCESSES={num_processes} "

@@ -29,13 +29,18 @@ _OPTIONS = {
 }
 
 
-def compiler_options(target: Mesh | jax.Device) -> dict[str, str] | None:
+# jaxlib has no stubs for `jax.Device`, so that pyright takes it for a variable.
+def compiler_options(
+    target: Mesh | jax.Device,  # pyright: ignore[reportInvalidTypeForm]
+) -> dict[str, str] | None:
     """Returns what to tell XLA when it compiles for a mesh, or for a device."""
     device = target.devices.flat[0] if isinstance(target, Mesh) else target
     return _OPTIONS.get(device.platform) or _OPTIONS.get(device.device_kind)
 
 
-def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
+def make_mesh(
+    devices: list[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
+) -> Mesh:
     """Returns the one-axis mesh over all devices of all processes, or over those given."""
     devices = jax.devices() if devices is None else devices
     # Without `axis_types` the axes would be Explicit, and every array would carry its sharding.

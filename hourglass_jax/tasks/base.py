@@ -106,13 +106,12 @@ Found = Sequence[Sequence[list[Instance]]]
 
 
 class Metric(Protocol):
-    """Measures what was found against the truth.
+    """Measures what was found against the truth."""
 
-    Attributes:
-      headline: the name of the figure that stands for all: "PCKh@0.5", "AP".
-    """
-
-    headline: str
+    @property
+    def headline(self) -> str:
+        """Name of the figure that stands for all, such as "PCKh@0.5" or "AP"."""
+        ...
 
     def __call__(self, found: Found, truth: Sequence[Record]) -> dict[str, float]:
         """Returns figures by name, as fractions, the headline among them.

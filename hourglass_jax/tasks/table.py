@@ -1,16 +1,20 @@
-"""Figures as a table: for the log, and for the report."""
+"""Tables of figures, which a metric makes for logs and reports."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
-
-import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Figures for people: a title and a head over columns, rows, and notes below.
+    """A table of figures.
 
-    Cells are texts, counts (int) or shares (float), which are shown as percentages, NaN as "-".
+    Attributes:
+      title: Title; also the heading of the first column.
+      head: Headings of the other columns.
+      rows: Cells of each row: texts, counts (int), or fractions (float), which are shown as
+        percentages, NaN as "-".
+      notes: Lines below the table.
     """
 
     title: str
@@ -32,4 +36,4 @@ class Table:
 def _text(cell: str | int | float) -> str:
     if isinstance(cell, (str, int)):
         return str(cell)
-    return "-" if np.isnan(cell) else f"{100 * cell:.2f}"
+    return "-" if math.isnan(cell) else f"{100 * cell:.2f}"

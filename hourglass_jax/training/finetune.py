@@ -58,7 +58,8 @@ def warm_start(
     Raises:
       UserError: nothing matches.
     """
-    ours, theirs = flatten_dict(variables), flatten_dict(source)
+    ours: dict[tuple[str, ...], Any] = flatten_dict(variables)
+    theirs: dict[tuple[str, ...], Any] = flatten_dict(source)
     channels, source_channels = _channels(heads), _channels(source_heads)
     pairs = [
         (i, source_channels.index(channel))

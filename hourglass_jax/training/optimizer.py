@@ -5,6 +5,7 @@ from collections.abc import Set
 
 import jax
 import optax
+from jax.typing import ArrayLike
 from optax import contrib
 
 from hourglass_jax.config import Optimizer
@@ -70,7 +71,7 @@ def create_optimizer(
     return optimizer, schedule
 
 
-def plateau_factor(opt_state: optax.OptState) -> jax.Array | float:
+def plateau_factor(opt_state: optax.OptState) -> ArrayLike:
     """Returns what the plateau schedule has lowered the learning rate to, 1 under any other.
 
     It falls by `drop_factor` when the training loss has not fallen for `patience` steps.
@@ -88,7 +89,7 @@ def _matrices(params: optax.Params, output_layers: Set[str]):
 
     def dimensions(path, parameter):
         names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
-        if names[-1] != "kernel" or output_layers.intersection(names):
+        if names[-1] != "kernel" or output_layers & set(names):
             return None
         return contrib.MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=3)
 

@@ -1,5 +1,6 @@
 """One training step over a mesh of devices: a pure function, no I/O."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from hourglass_jax.checkpoint.state import TrainState
+from hourglass_jax.nn.kernels.platform import by_platform
 from hourglass_jax.runtime import sharding
 from hourglass_jax.runtime.sharding import AXIS, REPLICATED, SHARDED
 from hourglass_jax.tasks.base import Task
@@ -93,11 +95,11 @@ def make_train_step(
         )
         per_stack = sum(terms.values())
         updates, opt_state = optimizer.update(
-            gradients, state.opt_state, state.params, value=per_stack.sum()
+            gradients, state.opt_state, state.params, value=jnp.sum(per_stack)
         )
         params = optax.apply_updates(state.params, updates)
         metrics = {
-            "loss": per_stack.sum(),
+            "loss": jnp.sum(per_stack),
             "loss_per_stack": per_stack,
             "terms": terms,
             "plateau": plateau,
@@ -111,7 +113,8 @@ def make_train_step(
             decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
             now = {"params": params, "batch_stats": batch_stats}
             ema = jax.tree.map(lambda mean, x: decay * mean + (1 - decay) * x, ema, now)
-        state = state.replace(
+        state = dataclasses.replace(
+            state,
             step=state.step + 1,
             params=params,
             batch_stats=batch_stats,
@@ -135,9 +138,9 @@ def _mean_over_devices(tree):
     if lax.axis_size(AXIS) == 1:  # on a CPU it would be a copy of every array
         return tree
     leaves, structure = jax.tree.flatten(tree)
-    # A CPU would have another thousand kernels to compile.
-    means = lax.platform_dependent(leaves, cpu=lambda x: lax.pmean(x, AXIS), default=mean_joined)
-    return structure.unflatten(means)
+    # On a CPU joining the arrays would be another thousand kernels to compile.
+    means = by_platform(mean_joined, cpu=lambda x: lax.pmean(x, AXIS))
+    return structure.unflatten(means(leaves))
 
 
 def mean_joined(leaves: list[Array]) -> list[Array]:

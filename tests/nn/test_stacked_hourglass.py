@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from hourglass_jax.nn.stacked_hourglass import Options, Residual, StackedHourglass
+from hourglass_jax.nn.stacked_hourglass import Residual, StackedHourglass
 from hourglass_jax.tasks.single_pose import losses
 
 small = functools.partial(StackedHourglass, num_joints=3, features=16, order=2, stem_features=8)
@@ -316,5 +316,5 @@ def test_channel_axes_are_those_that_follow_the_number_of_joints():
 
 def test_options_are_the_networks_fields_and_defaults():
     network = StackedHourglass()
-    for option, value in dataclasses.asdict(Options()).items():
+    for option, value in dataclasses.asdict(network.Options()).items():
         assert getattr(network, option) == value

@@ -25,7 +25,8 @@ from hourglass_jax.nn import init_variables
 from hourglass_jax.nn.stacked_hourglass import StackedHourglass
 from hourglass_jax.rules import Number, Whole, field
 from hourglass_jax.runtime import sharding
-from hourglass_jax.tasks.base import Head, Instance, Spec, Table
+from hourglass_jax.tasks.base import Head, Instance, Spec
+from hourglass_jax.tasks.table import Table
 from hourglass_jax.training import train
 from hourglass_jax.training.step import make_train_step
 

@@ -45,9 +45,10 @@ class KeypointPrecision:
 
     def __call__(self, found: Found, truth: Sequence[Record]) -> dict[str, float]:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
-            evaluation = COCOeval(
-                self._truth, self._truth.loadRes(self._results(found, truth)), "keypoints"
+            results = self._truth.loadRes(
+                self._results(found, truth)  # pyright: ignore[reportArgumentType]  # not only files
             )
+            evaluation = COCOeval(self._truth, results, "keypoints")
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()

@@ -102,6 +102,7 @@ class CustomSource(Source):
     def _splits(self) -> dict[str, list[AnnotatedImage]]:
         train, validation = self._train, self._files.get("validation")
         usable = self._usable(train)
+        splits: dict[str, list[AnnotatedImage]]
         if validation is None:
             splits = dict(zip(("train", "validation"), hold_out(usable), strict=True))
         elif validation.skeleton.joints == train.skeleton.joints:
@@ -199,8 +200,9 @@ def hold_out(
 
 def has_box(annotation: Annotation) -> bool:
     """Tells whether there is a joint to learn, and a box to find it in."""
+    assert annotation.labelled is not None  # every keypoint file has joints
     enough = 1 if annotation.box is not None else 2
-    return not annotation.crowd and int(np.sum(annotation.labelled)) >= enough
+    return not annotation.crowd and int(annotation.labelled.sum()) >= enough
 
 
 def _count(annotated: Sequence[AnnotatedImage]) -> int:

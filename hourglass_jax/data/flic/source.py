@@ -117,7 +117,7 @@ def read(path: pathlib.Path) -> list[tuple[AnnotatedImage, bool]]:
         content = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True)
         examples = np.atleast_1d(content["examples"])
         coords = np.stack([np.asarray(e.coords, np.float64)[:2, LABELLED].T for e in examples])
-        known = (np.abs(coords) < _LARGEST).all(axis=-1)  # NaN is not
+        known = np.abs(coords).max(axis=-1) < _LARGEST  # NaN is not
         observers = _sides_are_the_observers(coords, known)
         frames = []
         for example, joints, labelled in zip(examples, coords, known, strict=True):

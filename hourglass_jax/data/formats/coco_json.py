@@ -156,15 +156,15 @@ def read(
 
 
 def _skeleton(category: dict) -> tuple[Skeleton, bool]:
-    joints = [str(name) for name in category["keypoints"]]
+    joints = tuple(str(name) for name in category["keypoints"])
     ends = [(whole(a), whole(b)) for a, b in category.get("skeleton", [])]
     if ends and min(min(pair) for pair in ends) < 1:
         raise ValueError("skeleton counts joints from 1")
-    limbs = [(joints[a - 1], joints[b - 1]) for a, b in ends]
-    limbs = [limb for limb in limbs if limb[0] != limb[1]]
+    limbs = tuple((joints[a - 1], joints[b - 1]) for a, b in ends)
+    limbs = tuple(limb for limb in limbs if limb[0] != limb[1])
     given = "pairs" in category or "flip_pairs" in category
     if given:
-        pairs = [tuple(pair) for pair in category.get("pairs", category.get("flip_pairs"))]
+        pairs = category["pairs" if "pairs" in category else "flip_pairs"]
     else:
         pairs = pairs_by_name(joints)
     return Skeleton(str(category.get("name", "custom")), joints, pairs, limbs), given

@@ -33,8 +33,9 @@ def write(path: pathlib.Path, entries: Sequence[Entry], found: Mapping[str, Inst
         rects = np.zeros(len(entry.annotations), dtype=[("annopoints", object)])
         for r, annotation in enumerate(entry.annotations):
             instance = found.get(annotation.id)
+            joints = None if instance is None else instance.joints
             rects[r]["annopoints"] = (
-                np.zeros((0, 0)) if instance is None else {"point": _points(instance.joints)}
+                np.zeros((0, 0)) if joints is None else {"point": _points(joints)}
             )
         pred[i]["image"], pred[i]["annorect"] = {"name": entry.name}, rects
     scipy.io.savemat(path, {"pred": pred}, do_compression=True)

@@ -88,7 +88,7 @@ AVERAGE_BUILD = Build(
     girth=1.0,
     hips=1.0,
 )
-BUILD_SPREAD = Build(*[0.05] * 11, 0.1, 0.08)  # standard deviations of the logarithms
+BUILD_SPREAD = Build(*[0.05] * 11, girth=0.1, hips=0.08)  # standard deviations of the logarithms
 
 
 class Limb(NamedTuple):
@@ -197,7 +197,7 @@ def sample_pose(rng: np.random.Generator, activities: Sequence[str] = tuple(ACTI
     arm_pair = (_sample_limb(ARMS[arms[0]], position[0]), _sample_limb(ARMS[arms[1]], other[0]))
     leg_pair = (_sample_limb(LEGS[legs[0]], other[1]), _sample_limb(LEGS[legs[1]], position[1]))
     if rng.random() < 0.5:
-        arm_pair, leg_pair = arm_pair[::-1], leg_pair[::-1]
+        arm_pair, leg_pair = (arm_pair[1], arm_pair[0]), (leg_pair[1], leg_pair[0])
 
     forward = rng.uniform(*lean)
     spine = (forward, rng.normal(0, 7), rng.normal(0, 5))

@@ -162,7 +162,8 @@ def _sample_figure(
 def _is_inside(
     points: Float[np.ndarray, "points 2"], height: int, width: int
 ) -> Bool[np.ndarray, " points"]:
-    return ((points > -0.5) & (points < [width - 0.5, height - 0.5])).all(1)
+    inside = (points > -0.5) & (points < [width - 0.5, height - 0.5])
+    return inside[:, 0] & inside[:, 1]
 
 
 def _frame(

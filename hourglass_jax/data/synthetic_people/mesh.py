@@ -23,10 +23,10 @@ class Mesh(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A drawn mesh; colours are multiplied by their coverage (alpha), `index` is supersampled."""
+    """A drawn mesh; colours are multiplied by their coverage (alpha), `face` is supersampled."""
 
     rgba: UInt8[np.ndarray, "height width 4"]
-    index: Int32[np.ndarray, "fine_height fine_width"]  # the face on top; 0 where there is none
+    face: Int32[np.ndarray, "fine_height fine_width"]  # the face on top; 0 where there is none
     part: UInt8[np.ndarray, " faces+1"]
     depth: Float[np.ndarray, " faces+1"]  # px, larger is nearer
 
@@ -170,7 +170,7 @@ def paint(mesh: Mesh, scale: float, light: Float[np.ndarray, "3"], shape: tuple[
     fine_rgba = colour.view(np.uint32)[:, 0].take(index).view(np.uint8).reshape(*index.shape, 4)
     return Layer(
         rgba=cv2.resize(fine_rgba, shape[::-1], interpolation=cv2.INTER_AREA),
-        index=index,
+        face=index,
         part=np.concatenate([[Part.NOTHING], mesh.part]).astype(np.uint8),
         depth=np.concatenate([[-np.inf], depth]),
     )
@@ -192,7 +192,7 @@ def probe(
 ) -> tuple[UInt8[np.ndarray, " points"], Float[np.ndarray, " points"]]:
     """Part and depth on top at points in px; nothing outside the picture."""
     x, y = np.round(points * SUPERSAMPLING + (SUPERSAMPLING - 1) / 2).astype(int).T
-    height, width = layer.index.shape
+    height, width = layer.face.shape
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    face = np.where(inside, layer.index[y.clip(0, height - 1), x.clip(0, width - 1)], 0)
+    face = np.where(inside, layer.face[y.clip(0, height - 1), x.clip(0, width - 1)], 0)
     return layer.part[face], layer.depth[face]

@@ -132,9 +132,6 @@ def _flat(grid):
 
 
 def _combine(factors, arrays):
-    total = None
-    for factor, array in zip(factors, arrays, strict=True):
-        if factor:
-            term = array if factor == 1 else -array if factor == -1 else factor * array
-            total = term if total is None else total + term
-    return total
+    pairs = [(factor, x) for factor, x in zip(factors, arrays, strict=True) if factor]
+    first, *others = [x if n == 1 else -x if n == -1 else n * x for n, x in pairs]
+    return sum(others, first)

@@ -1,7 +1,5 @@
 """Heatmaps: what the network learns for a joint, and how a joint is read back from one."""
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -46,7 +44,7 @@ def encode(
 
 
 def decode(
-    heatmaps: Float[Array, "*batch height width joints"], method: str = "quarter"
+    heatmaps: Float[Array | np.ndarray, "*batch height width joints"], method: str = "quarter"
 ) -> tuple[Float[Array, "*batch joints 2"], Float[Array, "*batch joints"]]:
     """Reads each joint off its heatmap: the highest pixel, then a step between pixels.
 
@@ -76,11 +74,11 @@ def decode(
 
 
 def _between(
-    flat: Float[Array, "*batch pixels joints"],
-    peak: Int[Array, "*batch joints"],
-    score: Float[Array, "*batch joints"],
+    flat: Float[Array | np.ndarray, "*batch pixels joints"],
+    peak: Int[Array | np.ndarray, "*batch joints"],
+    score: Float[Array | np.ndarray, "*batch joints"],
     step: int,
-    interior: Bool[Array, "*batch joints"],
+    interior: Bool[Array | np.ndarray, "*batch joints"],
     method: str,
 ) -> Float[Array, "*batch joints"]:
     """The step from the peak's centre along one axis, whose pixels lie `step` apart in memory."""
@@ -98,20 +96,6 @@ def _between(
         curvature = low - 2 * middle + high
         shift = jnp.where(curvature < 0, 0.5 * (low - high) / jnp.minimum(curvature, -1e-6), 0)
     return jnp.where(interior & (score > 0), shift, 0.0)
-
-
-def flip_tested(
-    predict: Callable[[Array], Float[Array, "twice *stacks h w joints"]],
-    pictures: Float[Array, "batch height width 3"],
-    flip_order: Int[np.ndarray, " joints"],
-) -> Float[Array, "batch *stacks h w joints"]:
-    """Returns the mean of the heatmaps of pictures and those of their mirror images.
-
-    `predict` is called once, on both as one batch: a network to compile, not two.
-    """
-    both = predict(jnp.concatenate([pictures, jnp.flip(pictures, axis=-2)]))
-    heatmaps, mirrored = jnp.split(both, 2)
-    return (heatmaps + flip_heatmaps(mirrored, flip_order)) / 2
 
 
 def flip_heatmaps(

@@ -39,7 +39,7 @@ class People:
     @classmethod
     def of(cls, found: Found, truth: Sequence[Record]) -> "People":
         """Returns the arrays of what was found and of the records."""
-        joints = [np.stack([person.joints for (person,) in stack]) for stack in found]
+        joints = [np.array([person.joints for (person,) in stack]) for stack in found]
         columns = {
             name: np.stack([record[name] for record in truth])
             for name in ("joints_record", "record_to_source", "labelled", "visible", "reference")
@@ -103,7 +103,7 @@ class JointsFound:
         for left in self.skeleton.joints:  # as papers print them: both sides together
             right = left.replace("left_", "right_", 1)
             if left.startswith("left_") and right in shares:
-                both = np.mean([shares[left], shares[right]])
+                both = float(np.mean([shares[left], shares[right]]))
                 figures[f"{name}/{left.removeprefix('left_')}"] = both
         for kind in ("visible", "occluded"):
             figures[f"{name}/{kind}"] = self._score(people, final, people.kinds[kind]).total

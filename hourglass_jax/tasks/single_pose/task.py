@@ -134,6 +134,9 @@ class SinglePose:
             yield key, self._record(pixels, annotation)
 
     def _record(self, pixels: UInt8[np.ndarray, "height width 3"], person: Annotation) -> Record:
+        joints, labelled, visible = person.joints, person.labelled, person.visible
+        # `from_config` accepts only sources whose annotations have joints.
+        assert joints is not None and labelled is not None and visible is not None
         center, size = np.asarray(person.center), person.size
         if not 0 < size < _LARGEST_BOX or not (np.abs(center) < _LARGEST_BOX).all():
             raise UserError(
@@ -148,15 +151,15 @@ class SinglePose:
             resolution=self.limits.resolution,
         )
         source_to_record = geometry.invert(record_to_source)
-        joints_record = geometry.apply(source_to_record, np.asarray(person.joints, np.float64))
+        joints_record = geometry.apply(source_to_record, np.asarray(joints, np.float64))
         center_record = geometry.apply(source_to_record, np.asarray(center, np.float64)[None])[0]
         return {
             "image": small,
             "id": person.id,
             "record_to_source": record_to_source.astype(np.float32),
-            "joints_record": np.where(person.labelled[:, None], joints_record, 0).astype("f4"),
-            "labelled": person.labelled,
-            "visible": person.visible & person.labelled,
+            "joints_record": np.where(labelled[:, None], joints_record, 0).astype("f4"),
+            "labelled": labelled,
+            "visible": visible & labelled,
             "center_record": center_record.astype(np.float32),
             "size_record": np.float32(size / np.diag(record_to_source).mean()),
             "reference": np.float32(person.reference),
@@ -233,8 +236,8 @@ class SinglePose:
 
     def arrays(self, found: Sequence[list[Instance]]) -> dict[str, np.ndarray]:
         return {
-            "joints": np.stack([person.joints for (person,) in found]).astype(np.float32),
-            "scores": np.stack([person.joint_scores for (person,) in found]),
+            "joints": np.array([person.joints for (person,) in found], np.float32),
+            "scores": np.array([person.joint_scores for (person,) in found]),
         }
 
     def metrics(self, source: Source, split: str) -> Sequence[Metric]:
@@ -242,6 +245,8 @@ class SinglePose:
 
     def draw(self, image, found: Sequence[Instance]) -> UInt8[np.ndarray, "height width 3"]:
         for person in found:
+            # `finish` and `truth` make instances with joints.
+            assert person.joints is not None and person.joint_scores is not None
             shown = person.joint_scores > drawing.SURE
             image = drawing.draw_skeleton(image, person.joints, shown, self.skeleton)
         return image

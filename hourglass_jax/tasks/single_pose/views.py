@@ -1,6 +1,7 @@
 """The flip test and several scales: the mean of the heatmaps of several views of one crop."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -23,16 +24,21 @@ def merge(
         scaled about the middle, or both.
       flip_order: for each joint the one that takes its place in a mirrored view.
     """
-    by_scale: dict[float, list] = {}
+    by_scale: dict[float, list[Array]] = {}
     for heatmaps, affine in views:
         if geometry.mirrors(affine):
             heatmaps = flip_heatmaps(heatmaps, flip_order)
         by_scale.setdefault(geometry.scale_of(affine), []).append(heatmaps)
-    means = [_to_scale_one(sum(group) / len(group), scale) for scale, group in by_scale.items()]
-    return sum(means) / len(means)
+    return _mean([_to_scale_one(_mean(group), scale) for scale, group in by_scale.items()])
 
 
-def _to_scale_one(heatmaps: Float[Array, "batch h w joints"], scale: float):
+def _mean(arrays: list[Array]) -> Array:
+    return cast(Array, sum(arrays)) / len(arrays)
+
+
+def _to_scale_one(
+    heatmaps: Float[Array, "batch h w joints"], scale: float
+) -> Float[Array, "batch h w joints"]:
     """Shrinks heatmaps of people shown `scale` times as large about the middle."""
     if scale == 1.0:
         return heatmaps
