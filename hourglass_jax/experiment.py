@@ -184,7 +184,7 @@ def make_source(config: Config) -> Source:
     """Returns the data set that a config names, with its own fields checked."""
     kind = data.source_class(config.data.dataset)
     options = rules.section(kind.Options, config.data.options, "data.", beside=Data)
-    return kind(**{f.name: getattr(options, f.name) for f in dataclasses.fields(options)})
+    return kind(**dataclasses.asdict(options))
 
 
 def defaults(config: Config) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """The shape of the project: imports point downwards, configs hold what is read, files are short."""
 
 import ast
-import contextlib
-import dataclasses
 import importlib
 import io
 import re
@@ -11,12 +9,9 @@ import sys
 import tokenize
 
 import pytest
-from conftest import ROOT, load_config, small_synthetic, write_lsp
+from conftest import ROOT
 
 import hourglass_jax
-from hourglass_jax import config_files, rules
-from hourglass_jax.config import Config, Optimizer
-from hourglass_jax.errors import UserError
 
 pytestmark = pytest.mark.core
 

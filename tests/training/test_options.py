@@ -21,6 +21,14 @@ def test_epochs_may_be_given_instead_of_steps(records, tmp_path):
     assert Experiment.from_config(config).num_steps == 2  # of 8 people each, of 24
 
 
+def test_batches_have_the_shapes_that_the_step_is_compiled_for(records):
+    experiment = Experiment.from_config(small_synthetic(records))
+    experiment.prepare()
+    batch = next(experiment.training_batches())
+    expected = {name: (x.shape, x.dtype) for name, x in experiment.batch_shapes().items()}
+    assert {name: (x.shape, x.dtype) for name, x in batch.items()} == expected
+
+
 @pytest.mark.slow
 def test_averaged_parameters_are_what_is_evaluated(records, tmp_path):
     config = small_synthetic(records)
