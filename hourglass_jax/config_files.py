@@ -13,13 +13,16 @@ import pathlib
 import re
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from hourglass_jax import rules
 from hourglass_jax.errors import UserError
+
+if TYPE_CHECKING:  # it brings JAX, which --help does without
+    from hourglass_jax.config import Config
 
 _PACKAGE = pathlib.Path(__file__).parent
 FOLDER = next(
@@ -72,6 +75,11 @@ def load(name: str | pathlib.Path) -> ConfigDict:
     else:
         config = _get_config(path, default.copy_and_resolve_references())
     return ConfigDict(_merged(default.to_dict(), config.to_dict()))
+
+
+def save(config: "Config", workdir: pathlib.Path) -> None:
+    """Writes the config.json of a workdir, which `load` reads."""
+    (workdir / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
 
 
 def change(config: ConfigDict, arguments: Sequence[str]) -> list[str]:

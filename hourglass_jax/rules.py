@@ -190,6 +190,13 @@ def section(
     return kind(**made, **({collects.name: other} if collects else {}))
 
 
+def defaults(kind: type) -> dict[str, Any]:
+    """Returns the values that a section's fields have when they are left out, where they may be."""
+    return {
+        name: f.default for name, f in _fields(kind).items() if f.default is not dataclasses.MISSING
+    }
+
+
 def to_dict(section: Any) -> dict[str, Any]:
     """Returns a section in plain form: the inverse of `section`."""
     plain = {}
