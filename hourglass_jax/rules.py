@@ -8,7 +8,7 @@ A section of a config is a frozen dataclass whose fields carry a rule:
 
     section(Heatmap, {"sigma": 1.25}, "heatmap.")
 
-Sections nest, and `others` collects the fields that are declared somewhere else.
+Sections nest, and `others` collects the fields that are declared elsewhere.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ Section = TypeVar("Section")
 
 
 class Rule(Protocol):
-    """Says whether a value is allowed; its `str` completes "must be ..."."""
+    """A test of values; its `str` completes "must be ..."."""
 
     def accepts(self, value: Any) -> bool: ...
 
@@ -95,7 +95,7 @@ class Text:
 
 
 class Path(Text):
-    """The path of a file or folder: where files lie does not make another run of a run."""
+    """The path of a file or folder; moving the files does not change a run."""
 
     def __str__(self) -> str:
         return "a path"
@@ -112,7 +112,7 @@ class Fields:
 
 
 class Anything:
-    """Any value: somebody else checks it."""
+    """Any value; it is checked elsewhere."""
 
     def accepts(self, value: Any) -> bool:
         return True
@@ -125,15 +125,15 @@ SWITCH = OneOf((False, True))
 
 
 def field(rule: Rule, **options) -> Any:
-    """Returns a dataclass field that holds what `rule` accepts; options as `dataclasses.field`."""
+    """Returns a dataclass field for values that `rule` accepts; options as `dataclasses.field`."""
     return dataclasses.field(metadata={"rule": rule}, **options)
 
 
 def others(rule: Rule) -> Any:
-    """Returns a dataclass field for the values that no other field is for, by their names.
+    """Returns a dataclass field for the values that belong to no other field, by name.
 
-    They are declared elsewhere, such as by a data set, and checked there. What `rule` does not
-    accept is an unknown field.
+    They are declared elsewhere, such as by a data set, and checked there. A value that `rule`
+    rejects counts as an unknown field.
     """
     return dataclasses.field(metadata={"others": rule}, default_factory=dict)
 
@@ -159,10 +159,10 @@ def section(
     Args:
       kind: a dataclass whose fields are made by `field`, or are sections themselves; one of them
         may be made by `others`.
-      values: by the field's name, in plain form: sections are mappings.
-      prefix: of the field names in messages, such as "model.".
-      beside: a section with the same prefix whose fields were taken out of `values`: an unknown
-        field may be one of them, misspelt.
+      values: values by field name, in plain form: sections are mappings.
+      prefix: text before the field names in messages, such as "model.".
+      beside: a section with the same prefix whose fields were taken out of `values`; an unknown
+        field may be a misspelling of one of them.
 
     Raises:
       UserError: names a field that is missing or unknown, or whose value is not allowed.
@@ -200,7 +200,7 @@ def defaults(kind: type) -> dict[str, Any]:
 def to_dict(section: Any) -> dict[str, Any]:
     """Returns a section in plain form: the inverse of `section`."""
     plain = {}
-    # Not by getattr: a field that is only written out again has not been read by anything.
+    # Not by getattr, so that writing a field out does not count as reading it.
     values = vars(section)
     for f in dataclasses.fields(section):
         value = values[f.name]

@@ -223,7 +223,7 @@ def test_every_command_can_be_run():
 
 
 def test_an_unknown_command(monkeypatch, capsys):
-    for name, words in (("trian", "did you mean train?"), ("fly", "there are train, evaluate")):
+    for name, words in (("trian", "did you mean train?"), ("fly", "choose from train, evaluate")):
         monkeypatch.setattr(sys, "argv", ["hourglass", name])
         with pytest.raises(SystemExit) as end:
             command.main()

@@ -145,7 +145,7 @@ def test_a_picture_in_the_records_that_is_none_is_told(finished, records, tmp_pa
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in serialized:
             writer.write(record.replace(b"\xff\xd8\xff", b"\0\0\0"))
-    with pytest.raises(RunError, match=rf"damaged \(a picture .* no JPEG\); delete {copy}"):
+    with pytest.raises(RunError, match=rf"damaged \(an image .* not a JPEG\); delete {copy}"):
         train.train_and_evaluate(small_synthetic(copy), tmp_path / "run")
 
 

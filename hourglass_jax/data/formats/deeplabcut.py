@@ -26,11 +26,11 @@ def read(path: pathlib.Path, folder: pathlib.Path) -> KeypointFile:
     """Reads a file; each animal in an image is an annotation.
 
     Args:
-      path: of the file.
-      folder: that the images' paths are relative to.
+      path: CSV file.
+      folder: folder that the images' paths are relative to.
 
     Raises:
-      UserError: it is not such a file; names the line.
+      UserError: the file is not in DeepLabCut's format; the line is named.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:

@@ -2,7 +2,7 @@
 
 The server's readme: `pred = RELEASE.annolist(RELEASE.img_train == 0)` with
 `pred(i).annorect(r).annopoints.point(k)` set to x, y and id 0 to 15 for the people to be judged,
-saved as `pred_keypoints_mpii.mat`. Everybody with a position and a scale is filled in; the
+saved as `pred_keypoints_mpii.mat`. Everybody with a position and a scale is written; the
 server picks the single persons among them. Pixels count from 1.
 """
 
@@ -23,9 +23,9 @@ def write(path: pathlib.Path, entries: Sequence[Entry], found: Mapping[str, Inst
     """Writes the file.
 
     Args:
-      path: to write.
-      entries: of the official annotations, all of them.
-      found: people with joints by their annotation's id; px of the image, 0-based.
+      path: file to write.
+      entries: all entries of the official annotations.
+      found: people with joints by annotation id; px of the image, 0-based.
     """
     tests = [entry for entry in entries if not entry.train]
     pred = np.zeros(len(tests), dtype=[("image", object), ("annorect", object)])
