@@ -1,7 +1,7 @@
-"""Every field, with the values that an experiment's file does not change.
+"""Every field, with the value that it has unless an experiment's file changes it.
 
-The network and the recipe are those of the paper (Newell et al. 2016, 4.1). A data set has fields
-beside these, which its README names; a file in this folder that uses the data set sets them.
+The network and the recipe are those of the paper (Newell et al. 2016, 4.1). A data set has further
+fields, which its README names; files in this folder that use the data set set them.
 """
 
 from ml_collections import ConfigDict
@@ -15,11 +15,11 @@ def get_config() -> ConfigDict:
     config.num_steps = 250_000
     config.num_epochs = 0.0  # instead of num_steps, if above 0
     config.init_from = ""  # a workdir or checkpoint to fine-tune; empty: from scratch
-    config.freeze = ()  # patterns of parameters that stay as they are, such as ("stem/*",)
-    config.sync_batch_norm = False  # False: statistics of each device, as the reference has them
-    config.freeze_batch_norm = False  # True: train with the running statistics as they are
-    config.accumulate = 1  # parts of a batch that are computed one after the other
-    config.ema_decay = 0.0  # of averaged parameters, which are then evaluated; 0: none
+    config.freeze = ()  # patterns of parameters that are not trained, such as ("stem/*",)
+    config.sync_batch_norm = False  # False: statistics of each device, as in the reference
+    config.freeze_batch_norm = False  # True: train with the running statistics, unchanged
+    config.accumulate = 1  # number of parts of a batch, computed one after the other
+    config.ema_decay = 0.0  # decay of averaged parameters, which are then evaluated; 0: no averages
     config.profile_steps = 0  # steps to profile for TensorBoard, after the first ten
     config.log_every_steps = 50
 
@@ -37,9 +37,9 @@ def get_config() -> ConfigDict:
     config.model.stem_features = 64  # of the first convolution
     config.model.num_residuals = 1  # at each place of a stack
     config.model.input_size = 256  # px
-    config.model.stem = "paper"  # or "wide", as some published networks have it
+    config.model.stem = "paper"  # or "wide", as in some published networks
     config.model.dtype = "float32"  # of the computation: float32, bfloat16 or float64
-    config.model.remat = False  # True: compute stacks again in the backward pass, to save memory
+    config.model.remat = False  # True: recompute stacks in the backward pass, to save memory
 
     config.heatmap = ConfigDict()
     config.heatmap.sigma = 1.0  # of the Gaussian at each joint, px of the heatmap
@@ -72,5 +72,5 @@ def get_config() -> ConfigDict:
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every_steps = 1000
-    config.checkpoint.keep = 2  # latest ones, beside the best
+    config.checkpoint.keep = 2  # number of latest checkpoints, in addition to the best
     return config

@@ -4,8 +4,8 @@
 
 DIR holds FLIC/examples.mat and FLIC/images/. 6.6e16 operations: about an hour on an A100 at 20
 TFLOP/s (not run yet). Published, with 8 stacks: PCK@0.2 of 99.0 % for elbows and 97.0 % for wrists
-(Newell et al. 2016, table 1), observer-centric; here joints are person-centric, where those who
-turn their back make a difference.
+(Newell et al. 2016, table 1), with observer-centric joints; here they are person-centric,
+which differs for people who turn their back.
 """
 
 

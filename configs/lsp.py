@@ -3,7 +3,7 @@
     python -m hourglass_jax.main --config=configs/lsp.py --config.data.manual_dir=DIR
 
 Two CPU cores: 34 minutes in all, for 112,000 images. Expected: PCK@0.2 of about 0.745 on the
-1,000 test people. For an accelerator scale it up to the paper's network:
+1,000 test people. On an accelerator use the paper's network:
 --config.model.num_stacks=8 --config.model.features=256 --config.model.stem_features=64
 --config.model.order=4 --config.model.input_size=256 --config.data.resolution=256, and more steps.
 """

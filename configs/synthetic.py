@@ -1,9 +1,8 @@
-"""A small network on drawn people: the first thing to run, nothing to download.
+"""A small network on drawn people: a first run, without a download.
 
     python -m hourglass_jax.main --config=configs/synthetic.py --workdir=runs/synthetic
 
-Two CPU cores: one minute to draw the people, 4 to 9 to train. Expected: PCKh@0.5 of about
-0.91.
+Two CPU cores: one minute to draw the people, 4 to 9 to train. Expected: PCKh@0.5 of about 0.91.
 """
 
 
@@ -19,7 +18,7 @@ def get_config(config):
     config.model.update(num_stacks=2, order=3, features=64, stem_features=16, input_size=96)
     config.heatmap.sigma = 1.25
     config.augment.scale = 0.1
-    config.augment.rotation = 180.0  # one person in ten lies or stands on the head
+    config.augment.rotation = 180.0  # one person in ten lies or is upside down
     config.augment.rotation_probability = 0.2
     config.augment.translate = 0.03
 

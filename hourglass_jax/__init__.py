@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what follows, for type checkers and editors
+if TYPE_CHECKING:  # the names of `_PUBLIC`, for type checkers and editors
     from hourglass_jax.checkpoint.state import TrainState, create_train_state
     from hourglass_jax.data.base import AnnotatedImage, Annotation, Source
     from hourglass_jax.data.skeleton import COCO, FLIC, LSP, MPII, Skeleton
@@ -47,16 +47,16 @@ _PUBLIC = {
     "training.train": ("train_and_evaluate",),
 }
 _MODULES = {name: module for module, names in _PUBLIC.items() for name in names}
-# Called otherwise in their modules, where it is plain what they decode and encode.
-_THERE = {"decode_heatmaps": "decode", "encode_heatmaps": "encode"}
-__all__ = sorted(_MODULES)
+# Shorter in their modules, where the context says what they decode and encode.
+_SHORT_NAMES = {"decode_heatmaps": "decode", "encode_heatmaps": "encode"}
+__all__ = sorted(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]  # listed above
 
 
 def __getattr__(name: str):
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    return getattr(module, _THERE.get(name, name))
+    return getattr(module, _SHORT_NAMES.get(name, name))
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,7 @@ from hourglass_jax import rules
 from hourglass_jax.errors import UserError
 from hourglass_jax.runtime import command_line
 
-# By name: the module whose `run` it is, the first flags, and what it does.
+# By name: the module with the command's `run`, its first flags, and what it does.
 COMMANDS: dict[str, tuple[str, list[str], str]] = {
     "train": ("main", ["--mode=train"], "train a network, then evaluate it"),
     "evaluate": ("main", ["--mode=evaluate"], "evaluate the best checkpoint of a run"),
@@ -19,7 +19,7 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
 
 
 def main() -> None:
-    """Runs a command by its name; exit statuses are the command's."""
+    """Runs the command that the first argument names; the exit status is the command's."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help", "help"):
         print("usage: hourglass COMMAND [flags]; hourglass COMMAND --help lists its flags\n")
@@ -30,7 +30,7 @@ def main() -> None:
         return
     if name not in COMMANDS:
         with command_line.reporting_errors():
-            hint = rules.did_you_mean(name, COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+            hint = rules.did_you_mean(name, COMMANDS) or f"; choose from {', '.join(COMMANDS)}"
             raise UserError(f"unknown command {name}{hint}")
     module, first, _ = COMMANDS[name]
     sys.argv = [f"hourglass {name}", *first, *arguments]

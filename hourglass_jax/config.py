@@ -1,8 +1,8 @@
 """The config of a run: what it may hold, checked before anything is built.
 
 A mistake then costs a second. Fields that belong to a single data set, network or task are
-declared there; here they are collected in `options` and `sections`, and whoever declares them
-checks them by `rules.section`.
+declared there. Here they are collected in `options` and `sections`, and are checked by
+`rules.section` where they are declared.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-    """How far training images are changed."""
+    """Limits of the augmentation of training images."""
 
     scale: float = field(Number(0, 1))
     rotation: float = field(Number(0, 180))
@@ -72,7 +72,7 @@ class Optimizer:
 
 @dataclasses.dataclass(frozen=True)
 class Eval:
-    """How and how often a network is evaluated; which ways to `decode` there are, a task says."""
+    """How and how often a network is evaluated; the task checks `decode`."""
 
     every_steps: int = field(Whole(1))
     batch_size: int = field(Whole(1))
@@ -88,7 +88,7 @@ class Checkpoint:
     keep: int = field(Whole(1))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """Everything that describes a run; configs/default.py says what each field means.
 
@@ -177,10 +177,10 @@ class Config:
             )
 
     def check_input_size(self, valid_size: Callable[[int, int], tuple[int, int]]) -> None:
-        """Raises UserError for an input that the network does not take, with the nearest it does.
+        """Raises UserError for a size that the network does not accept, with the nearest ones.
 
         Args:
-          valid_size: of the network: returns height and width unchanged where it takes them.
+          valid_size: the network's method, which returns an accepted height and width unchanged.
         """
         size = self.model.input_size
 

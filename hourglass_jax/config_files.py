@@ -13,13 +13,16 @@ import pathlib
 import re
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from hourglass_jax import rules
 from hourglass_jax.errors import UserError
+
+if TYPE_CHECKING:  # it brings JAX, which --help does without
+    from hourglass_jax.config import Config
 
 _PACKAGE = pathlib.Path(__file__).parent
 FOLDER = next(
@@ -40,7 +43,7 @@ def find(name: str | pathlib.Path) -> pathlib.Path:
     configs/ of the current folder; else the one that comes with the package.
 
     Raises:
-      UserError: there is none.
+      UserError: there is no such file.
     """
     path = pathlib.Path(name)
     if path.is_file():
@@ -56,8 +59,8 @@ def find(name: str | pathlib.Path) -> pathlib.Path:
 def load(name: str | pathlib.Path) -> ConfigDict:
     """Returns the config of a file; see `find` for the names.
 
-    A `get_config` with an argument is given the config of configs/default.py, to change it; fields
-    that other files leave out are taken from there.
+    A `get_config` with an argument receives the config of configs/default.py to change. Fields
+    that a file leaves out have the values of configs/default.py.
 
     Raises:
       UserError: there is no such file, or it cannot be read as a config.
@@ -74,31 +77,36 @@ def load(name: str | pathlib.Path) -> ConfigDict:
     return ConfigDict(_merged(default.to_dict(), config.to_dict()))
 
 
+def save(config: "Config", workdir: pathlib.Path) -> None:
+    """Writes the config.json of a workdir, which `load` reads."""
+    (workdir / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+
+
 def change(config: ConfigDict, arguments: Sequence[str]) -> list[str]:
     """Changes fields of a config by arguments such as --config.seed=1; returns the other arguments.
 
-    A field that the config lacks may be one of the data set's or the network's: it is added, to be
-    checked with the others.
+    Fields that the config lacks are added: they may belong to the data set or the network, and are
+    checked there.
 
     Raises:
       UserError: an argument cannot be understood, or its value is not of the field's type.
     """
     for argument in arguments:
-        found = re.match(r"--?(?:no)?config\.(([\w.]+)\.\w+)(=|$)", argument)
-        if found and not isinstance(_get(config, found[2]), ConfigDict):
-            raise rules.unknown_field(found[1], _names(config))
-    ours = flags.FlagValues()
-    ours.set_gnu_getopt()
+        match = re.match(r"--?(?:no)?config\.(([\w.]+)\.\w+)(=|$)", argument)
+        if match and not isinstance(_get(config, match[2]), ConfigDict):
+            raise rules.unknown_field(match[1], _names(config))
+    values = flags.FlagValues()
+    values.set_gnu_getopt()
     try:
         config_flags.DEFINE_config_dict(
             "config",
             config,
-            flag_values=ours,
+            flag_values=values,
             lock_config=False,
             accept_new_attributes=True,
             sys_argv=list(arguments),
         )
-        return ours(["", *arguments], known_only=True)[1:]
+        return values(["", *arguments], known_only=True)[1:]
     # A field that cannot be set or a value of the wrong type raises one of many kinds.
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
         raise UserError(f"flags: {' '.join(str(error).split())}") from None
@@ -119,7 +127,7 @@ def _names(config: ConfigDict, prefix: str = "") -> list[str]:
 
 
 def _get_config(path: pathlib.Path, *default: ConfigDict) -> ConfigDict:
-    """Returns what a file's `get_config` makes, of the default if it takes it."""
+    """Returns the config that a file's `get_config` makes, from the default if it takes one."""
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise UserError(f"{path} is neither a Python file nor a JSON file")
@@ -150,7 +158,7 @@ def _merged(default: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tuples(value: Any) -> Any:
-    """Returns JSON with tuples for its lists, as config files and flags have them."""
+    """Returns parsed JSON with tuples in place of lists, as in config files and flags."""
     if isinstance(value, dict):
         return {name: _tuples(each) for name, each in value.items()}
     return tuple(_tuples(each) for each in value) if isinstance(value, list) else value

@@ -6,4 +6,4 @@ class UserError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run that cannot go on, by nobody's mistake in the command: exit status 1."""
+    """A run that cannot continue for any other reason: exit status 1."""

@@ -4,6 +4,7 @@ Training and evaluation start from an `Experiment`, and pass to each part only w
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,16 +12,17 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from hourglass_jax import data, nn, tasks
+from hourglass_jax import data, nn, rules, tasks
+from hourglass_jax.checkpoint import compatibility
 from hourglass_jax.checkpoint import metadata as metadata_lib
 from hourglass_jax.checkpoint.compatibility import trained_elsewhere
 from hourglass_jax.checkpoint.trained import model_and_task
-from hourglass_jax.config import Config, Data
+from hourglass_jax.config import Config, Data, Model
 from hourglass_jax.data import pipeline
 from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.data.base import Source
 from hourglass_jax.data.records import Records
-from hourglass_jax.rules import Path, section
+from hourglass_jax.rules import Path
 from hourglass_jax.runtime import distributed, sharding
 from hourglass_jax.tasks.base import Task
 
@@ -30,7 +32,7 @@ class Experiment:
     """The parts that a config describes.
 
     Attributes:
-      config: checked config.
+      config: checked config, with defaults for fields that were left out.
       source: data set.
       task: task of the network.
       model: the network.
@@ -58,6 +60,7 @@ class Experiment:
         source = make_source(config)
         network = nn.network_class(config.model.network)
         task_class = tasks.task_class(config.task)
+        config = Config.from_dict(_merged(defaults(config), config.to_dict()))
         task = task_class.from_config(config, source, network.stride)
         model = nn.make_network(
             config.model.network,
@@ -161,15 +164,47 @@ class Experiment:
             averaged=config.ema_decay > 0,
         )
 
+    def check(
+        self, folder: pathlib.Path, metadata: Mapping[str, Any], *, evaluate_only: bool = False
+    ) -> None:
+        """Refuses the checkpoint of another run; see `compatibility.check`."""
+        fields = dataclasses.fields(self.source.Options)
+        compatibility.check(
+            folder,
+            metadata,
+            self.metadata(),
+            evaluate_only=evaluate_only,
+            # Fields that only locate files.
+            paths=[f"data.{f.name}" for f in fields if isinstance(f.metadata["rule"], Path)],
+            defaults=defaults(self.config),
+        )
+
 
 def make_source(config: Config) -> Source:
     """Makes the data set that a config names, and checks the fields that only it has."""
     kind = data.source_class(config.data.dataset)
-    options = section(kind.Options, config.data.options, "data.", beside=Data)
-    return kind(**{f.name: getattr(options, f.name) for f in dataclasses.fields(options)})
+    options = rules.section(kind.Options, config.data.options, "data.", beside=Data)
+    return kind(**dataclasses.asdict(options))
 
 
-def path_fields(source: Source) -> list[str]:
-    """Returns the config fields of a data set that only locate its files."""
-    fields = dataclasses.fields(source.Options)
-    return [f"data.{field.name}" for field in fields if isinstance(field.metadata["rule"], Path)]
+def defaults(config: Config) -> dict[str, Any]:
+    """Returns the defaults of a config's fields, and of the fields of the parts that it names."""
+    kinds = tasks.task_class(config.task).sections
+    sections = {name: rules.defaults(kind) for name, kind in kinds.items()}
+    parts = {
+        "data": (Data, data.source_class(config.data.dataset).Options),
+        "model": (Model, nn.network_class(config.model.network).Options),
+    }
+    for name, (common, specific) in parts.items():
+        sections[name] = {**rules.defaults(common), **rules.defaults(specific)}
+    return {**rules.defaults(Config), **sections}
+
+
+def _merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Merges a config into its defaults, sections field by field."""
+    sections = {
+        name: {**fields, **values.get(name, {})}
+        for name, fields in defaults.items()
+        if isinstance(fields, dict)
+    }
+    return {**defaults, **values, **sections}

@@ -21,9 +21,8 @@ MODES = ("train", "evaluate", "predict_test", "calibrate_batch_norm")
 _CONFIG = flags.DEFINE_string(
     "config",
     None,
-    "The experiment: a file such as configs/mpii.py, or the name of one that comes with the "
-    "package, such as mpii. --config.seed=1 changes a field. Other modes than train need none and "
-    "take the workdir's.",
+    "Config file such as configs/mpii.py, or the name of a config of the package, such as mpii. "
+    "--config.seed=1 changes a field. Modes other than train use the workdir's config by default.",
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for checkpoints, logs and results. Default: runs/<name of the config>."
@@ -33,15 +32,15 @@ _MODE = flags.DEFINE_enum(
     "train",
     MODES,
     "train (and evaluate at the end), evaluate the best checkpoint, write its predictions for the "
-    "evaluation server, or compute its BatchNorm statistics again.",
+    "evaluation server, or recompute its BatchNorm statistics.",
 )
 _COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "host:port of process 0, for several processes that do not find it."
+    "coordinator", None, "host:port of process 0, where JAX does not find it by itself."
 )
-_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Processes in all.", lower_bound=1)
-_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Of this process.", lower_bound=0)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Number of processes.", lower_bound=1)
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Index of this process.", lower_bound=0)
 _PROCESSES = (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID)
-# What [train] installs, and prediction does without.
+# Installed by the extra `train`, and not needed for prediction.
 _TRAINING = (
     *("tensorflow", "tensorflow_datasets", "clu", "tensorboard"),
     *("matplotlib", "pycocotools", "simplejpeg"),
@@ -49,11 +48,11 @@ _TRAINING = (
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """Parses all flags but those that change the config, which are returned."""
+    """Parses flags, and returns the arguments that are left: changes of the config."""
     if {"--help", "-help", "-h"} & set(argv):
         # absl's own help lists the flags of the module that was started, which may be command.py.
-        ours = flags.FLAGS.find_module_defining_flag("workdir")
-        print(__doc__, flags.FLAGS.module_help(ours), sep="")
+        module = flags.FLAGS.find_module_defining_flag("workdir")
+        print(__doc__, flags.FLAGS.module_help(module), sep="")
         sys.exit(0)
     flags.FLAGS.set_gnu_getopt()  # in any order
     try:
@@ -65,10 +64,10 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _config_and_workdir(changes: list[str]) -> tuple[ConfigDict, pathlib.Path]:
-    """Returns the config, with `changes` such as --config.seed=1 made in it, and the workdir."""
+    """Returns the config, changed by arguments such as --config.seed=1, and the workdir."""
     if "://" in (_WORKDIR.value or ""):
         raise UserError(
-            f"--workdir={_WORKDIR.value} is not a folder; mount the bucket, and name where"
+            f"--workdir={_WORKDIR.value} is not a folder; mount the bucket and give its path"
         )
     if _CONFIG.value is not None:
         path = config_files.find(_CONFIG.value)
@@ -100,14 +99,14 @@ def main(argv: list[str]) -> None:
             f"--mode={_MODE.value} needs {', '.join(missing)}, which the extra `train` installs: "
             "pip install 'hourglass-jax[train]'"
         )
-    if _MODE.value == "train":  # as long as there is nothing to save
+    if _MODE.value == "train":  # until there is something to save
         signal.signal(signal.SIGTERM, lambda *unused: sys.exit(75))
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets on stderr otherwise
-    # Not before: they import JAX and TensorFlow, which --help does without.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # less on stderr
+    # Imported late: they import JAX and TensorFlow, which --help does not need.
     from hourglass_jax.runtime import distributed, startup
     from hourglass_jax.training import train
 
-    distributed.initialize(*(flag.value for flag in _PROCESSES))
+    distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     startup.enable_compilation_cache()
     startup.keep_freed_memory()
     startup.collect_garbage_rarely()
@@ -125,7 +124,7 @@ def main(argv: list[str]) -> None:
 
 
 def run() -> None:
-    """Runs the command; exit status 0, 2 for the user's mistake, 75 stopped but saved, else 1."""
+    """Runs the command; exit status 0, 2 for a user's mistake, 75 if stopped and saved, else 1."""
     with command.reporting_errors():
         app.run(main, flags_parser=_parse)
 

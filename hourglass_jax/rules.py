@@ -8,7 +8,7 @@ A section of a config is a frozen dataclass whose fields carry a rule:
 
     section(Heatmap, {"sigma": 1.25}, "heatmap.")
 
-Sections nest, and `others` collects the fields that are declared somewhere else.
+Sections nest, and `others` collects the fields that are declared elsewhere.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ Section = TypeVar("Section")
 
 
 class Rule(Protocol):
-    """Says whether a value is allowed; its `str` completes "must be ..."."""
+    """A test of values; its `str` completes "must be ..."."""
 
     def accepts(self, value: Any) -> bool: ...
 
@@ -34,7 +34,7 @@ class OneOf(tuple):
     def accepts(self, value: Any) -> bool:
         return value in self
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "one of " + ", ".join(map(str, self))
 
 
@@ -51,7 +51,7 @@ class Number:
             return False
         return (self.low < value if self.above else self.low <= value) and value <= self.high
 
-    def __str__(self):
+    def __str__(self) -> str:
         name = "a whole number" if self.kind is int else "a number"
         bound = f"{name} {'above' if self.above else 'of at least'} {self.low}"
         return bound if self.high == math.inf else f"{bound} and at most {self.high}"
@@ -70,7 +70,7 @@ class Shares:
         inside = isinstance(value, (list, tuple)) and all(Number(0, 1).accepts(v) for v in value)
         return inside and list(value) == sorted(value)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "an increasing list of numbers between 0 and 1"
 
 
@@ -80,7 +80,7 @@ class Texts:
     def accepts(self, value: Any) -> bool:
         return isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "a list of texts, such as ('stem/*',)"
 
 
@@ -90,14 +90,14 @@ class Text:
     def accepts(self, value: Any) -> bool:
         return isinstance(value, str)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "a text"
 
 
 class Path(Text):
-    """The path of a file or folder: where files lie does not make another run of a run."""
+    """The path of a file or folder; moving the files does not change a run."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "a path"
 
 
@@ -107,17 +107,17 @@ class Fields:
     def accepts(self, value: Any) -> bool:
         return isinstance(value, Mapping)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "a section of fields"
 
 
 class Anything:
-    """Any value: somebody else checks it."""
+    """Any value; it is checked elsewhere."""
 
     def accepts(self, value: Any) -> bool:
         return True
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "any value"
 
 
@@ -125,15 +125,15 @@ SWITCH = OneOf((False, True))
 
 
 def field(rule: Rule, **options) -> Any:
-    """Returns a dataclass field that holds what `rule` accepts; options as `dataclasses.field`."""
+    """Returns a dataclass field for values that `rule` accepts; options as `dataclasses.field`."""
     return dataclasses.field(metadata={"rule": rule}, **options)
 
 
 def others(rule: Rule) -> Any:
-    """Returns a dataclass field for the values that no other field is for, by their names.
+    """Returns a dataclass field for the values that belong to no other field, by name.
 
-    They are declared elsewhere, such as by a data set, and checked there. What `rule` does not
-    accept is an unknown field.
+    They are declared elsewhere, such as by a data set, and checked there. A value that `rule`
+    rejects counts as an unknown field.
     """
     return dataclasses.field(metadata={"others": rule}, default_factory=dict)
 
@@ -159,10 +159,10 @@ def section(
     Args:
       kind: a dataclass whose fields are made by `field`, or are sections themselves; one of them
         may be made by `others`.
-      values: by the field's name, in plain form: sections are mappings.
-      prefix: of the field names in messages, such as "model.".
-      beside: a section with the same prefix whose fields were taken out of `values`: an unknown
-        field may be one of them, misspelt.
+      values: values by field name, in plain form: sections are mappings.
+      prefix: text before the field names in messages, such as "model.".
+      beside: a section with the same prefix whose fields were taken out of `values`; an unknown
+        field may be a misspelling of one of them.
 
     Raises:
       UserError: names a field that is missing or unknown, or whose value is not allowed.
@@ -190,10 +190,17 @@ def section(
     return kind(**made, **({collects.name: other} if collects else {}))
 
 
+def defaults(kind: type) -> dict[str, Any]:
+    """Returns the values that a section's fields have when they are left out, where they may be."""
+    return {
+        name: f.default for name, f in _fields(kind).items() if f.default is not dataclasses.MISSING
+    }
+
+
 def to_dict(section: Any) -> dict[str, Any]:
     """Returns a section in plain form: the inverse of `section`."""
     plain = {}
-    # Not by getattr: a field that is only written out again has not been read by anything.
+    # Not by getattr, so that writing a field out does not count as reading it.
     values = vars(section)
     for f in dataclasses.fields(section):
         value = values[f.name]

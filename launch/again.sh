@@ -1,5 +1,5 @@
-# Sourced by the launchers: `again COMMAND...` runs it, and runs it again whenever it ends with 75:
-# stopped by SIGTERM and saved. A signal to the launcher itself is passed on, and ends both.
+# Sourced by the launchers: `again COMMAND...` runs a command, and again whenever it ends with 75,
+# which means stopped by SIGTERM and saved. A signal to the launcher is passed on, and ends both.
 again() {
   local child status stopped=
   trap 'stopped=1; kill -TERM "$child" 2>/dev/null || true' TERM INT

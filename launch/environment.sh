@@ -1,5 +1,5 @@
 # Sourced by the launchers: makes .venv from requirements.txt, with all that training needs (and with
-# EXTRAS=dev the test tools), unless it is there and as new as the lists. Needs Python 3.11 or newer
+# EXTRAS=dev the test tools), unless it exists and is up to date. Needs Python 3.11 or newer
 # with venv; uses uv if found.
 PYTHON=${PYTHON:-python3}
 if ! command -v "$PYTHON" >/dev/null; then

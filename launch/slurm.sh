@@ -8,18 +8,18 @@
 #SBATCH --signal=TERM@120
 #SBATCH --requeue
 #SBATCH --output=slurm-%j.log
-# SLURM: one process a GPU. More GPUs on a node: raise --gpus-per-node and --ntasks-per-node alike, and
-# bind none to a task, since JAX gives each task the GPU of its number on the node.
+# SLURM: one process per GPU. For more GPUs on a node raise --gpus-per-node and --ntasks-per-node
+# alike, and do not bind GPUs to tasks, since JAX gives each task the GPU of its number on the node.
 #
 #   sbatch launch/slurm.sh --config=configs/mpii.py --workdir=SHARED/mpii --config.data.manual_dir=DIR
 #
 # The repository, the workdir and the records (--config.data.data_dir) must lie on a file system that
-# all nodes share; make the environment once before, on a node with a GPU:
+# all nodes share; make the environment once beforehand, on a node with a GPU:
 #
 #   EXTRAS=cuda bash -c 'source launch/environment.sh'
 #
-# Two minutes before its time is over, and when it is preempted, the job gets SIGTERM, saves, ends
-# with 75 and is queued again. DRY_RUN=1 prints the command.
+# Two minutes before its time limit, and when it is preempted, the job gets SIGTERM, saves, ends with
+# 75 and is queued again. DRY_RUN=1 prints the command.
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}"
 # Without --kill-on-bad-exit: it would kill those that are still saving when the first ends with 75.

@@ -9,9 +9,9 @@
 #
 # SETUP runs first on every host: workdir and records must lie on a file system that all hosts share,
 # for instance Filestore, mounted there.
-# SLICES=2 takes two slices (multi-slice). SPOT=1 asks for spot capacity; a preempted run saves and is
-# gone with its machines: the same command creates new ones and goes on from the workdir. Run it again
-# on a resource that exists and it only copies and runs. Needs gcloud, logged in, with a project set.
+# SLICES=2 takes two slices (multi-slice). SPOT=1 asks for spot capacity; a preempted run saves before
+# its machines are deleted, and the same command creates new ones and resumes from the workdir. On a
+# resource that exists the command only copies and runs. Needs gcloud, logged in, with a project set.
 # DRY_RUN=1 prints what it would do. To delete: gcloud compute tpus queued-resources delete NAME.
 set -euo pipefail
 cd "$(dirname "$0")/.."

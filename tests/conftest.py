@@ -129,23 +129,43 @@ def finished(records, tmp_path_factory):
     return workdir, train.train_and_evaluate(small_synthetic(records), workdir)
 
 
+def make_predictions(skeleton, *, people=30, stacks=1, spread=5.0, reference=30.0):
+    """Poses found `spread` px off records whose joints are partly not labelled, partly hidden."""
+    from hourglass_jax.evaluation.predictions import Predictions
+    from hourglass_jax.tasks.base import Instance
+
+    rng = np.random.default_rng(0)
+    joints = skeleton.num_joints
+    truth = rng.integers(0, 800, (people, joints, 2)) / 8  # without rounding in any frame
+    labelled = rng.random((people, joints)) < 0.9
+    visible = labelled & (rng.random((people, joints)) < 0.7)
+    found = truth + spread * rng.normal(size=(stacks, people, joints, 2))
+    # A record has its own frame: here half as large, and moved.
+    to_source = np.array([[2.0, 0, -3], [0, 2, 5]])
+    records = [
+        {
+            "id": str(i),
+            "joints_record": (truth[i] - to_source[:, 2]) / 2,
+            "record_to_source": to_source,
+            "labelled": labelled[i],
+            "visible": visible[i],
+            "reference": np.float32(reference),
+        }
+        for i in range(people)
+    ]
+    scores = np.ones(joints, np.float32)
+    instances = [
+        [[Instance(1.0, joints=person, joint_scores=scores)] for person in stack] for stack in found
+    ]
+    return Predictions(instances, records)
+
+
 @pytest.fixture
 def predictions():
     """30 people with LSP's joints, some not labelled, some hidden, predicted somewhat wrong."""
     from hourglass_jax.data.skeleton import LSP
-    from hourglass_jax.evaluation.predictions import Predictions
 
-    rng = np.random.default_rng(0)
-    people, joints = 30, LSP.num_joints
-    truth = rng.uniform(0, 100, (people, joints, 2))
-    labelled = rng.random((people, joints)) < 0.9
-    labelled[:, 3] = False  # nobody's
-    return Predictions(
-        joints=(truth + rng.normal(0, 5, truth.shape))[:, None],
-        scores=rng.random((people, joints)),
-        truth=truth,
-        labelled=labelled,
-        visible=labelled & (rng.random((people, joints)) < 0.7),
-        reference=np.full(people, 30.0),
-        ids=np.arange(people).astype(str),
-    )
+    made = make_predictions(LSP)
+    for record in made.truth:
+        record["labelled"][3] = False  # nobody's left hip
+    return made

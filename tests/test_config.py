@@ -102,7 +102,6 @@ def test_sections_of_the_task():
     for fields, message in (
         ({"heatmap__sigma": 0}, "config.heatmap.sigma=0.0 must be a number above 0"),
         ({"heatmap__sigms": 1}, "unknown config field heatmap.sigms; did you mean heatmap.sigma?"),
-        ({"heatmpa": {"sigma": 1}}, "unknown config field heatmpa; did you mean heatmap?"),
         ({"heatmap": {}}, "the config lacks heatmap.sigma, a number above 0"),
     ):
         values = synthetic().to_dict() | synthetic(**fields).to_dict()
@@ -111,6 +110,16 @@ def test_sections_of_the_task():
         with pytest.raises(UserError) as error:
             Config.from_dict(values).task_sections(kinds)
         assert str(error.value) == message
+
+
+def test_sections_that_no_task_declares():
+    config = Config.from_dict(synthetic())
+    config.check_sections({"heatmap", "mass"})
+    for name, meant in (("heatmpa", "heatmap"), ("modle", "model")):
+        wrong = Config.from_dict(synthetic().to_dict() | {name: {}})
+        with pytest.raises(UserError) as error:
+            wrong.check_sections({"heatmap", "mass"})
+        assert str(error.value) == f"unknown config field {name}; did you mean {meant}?"
 
 
 @pytest.mark.parametrize("name", NAMES)

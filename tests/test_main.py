@@ -36,6 +36,7 @@ def assert_refused(result, *words):
 
 
 SYNTHETIC = "--config=configs/synthetic.py"
+LARGE_RECORDS = (SYNTHETIC, "--config.data.resolution=256")
 
 
 MISTAKES = [
@@ -43,9 +44,10 @@ MISTAKES = [
     ((SYNTHETIC, "--config.heatmap.sigma=-1"), ["heatmap.sigma=-1"]),
     ((SYNTHETIC, "--config.model.num_stackz=2"), ["model.num_stackz; did you mean model.num_st"]),
     ((SYNTHETIC, "--config.data.shuffle_bufer=2"), ["did you mean data.shuffle_buffer?"]),
-    ((SYNTHETIC, "--config.data.allow_missing=few"), ["allow_missing='few'", "whole number"]),
+    (("--config=mpii", "--config.data.allow_missing=-1"), ["allow_missing=-1", "whole number"]),
     ((SYNTHETIC, "--config.eval.decode=best"), ["eval.decode='best'", "quarter, refined"]),
-    ((SYNTHETIC, "--config.model.input_size=200"), ["200", "192", "224"]),
+    ((*LARGE_RECORDS, "--config.model.input_size=200"), ["200", "192", "224"]),
+    ((SYNTHETIC, "--config.model.input_size=256"), ["256", "data.resolution=256"]),
     ((SYNTHETIC, "--config.model.num_stacks=0"), ["num_stacks=0"]),
     ((SYNTHETIC, "--config.num_steps=0"), ["num_steps=0", "num_epochs=0"]),
     ((SYNTHETIC, "--config.accumulate=3"), ["batch_size=16", "accumulate=3", "15 or 18"]),
@@ -221,7 +223,7 @@ def test_every_command_can_be_run():
 
 
 def test_an_unknown_command(monkeypatch, capsys):
-    for name, words in (("trian", "did you mean train?"), ("fly", "there are train, evaluate")):
+    for name, words in (("trian", "did you mean train?"), ("fly", "choose from train, evaluate")):
         monkeypatch.setattr(sys, "argv", ["hourglass", name])
         with pytest.raises(SystemExit) as end:
             command.main()

@@ -15,8 +15,10 @@ from conftest import ROOT, load_config
 from PIL import Image
 
 from hourglass_jax import PoseEstimator
-from hourglass_jax.checkpoint import store as checkpoint
+from hourglass_jax.checkpoint import store
+from hourglass_jax.checkpoint import trained as checkpoint
 from hourglass_jax.data.skeleton import LSP
+from hourglass_jax.errors import UserError
 from hourglass_jax.tasks.single_pose import metrics
 
 CARD = (checkpoint.MODELS / "README.md").read_text()
@@ -30,29 +32,29 @@ def test_it_is_small_and_tells_nothing_of_the_machine_that_made_it():
     count = sum(x.size for x in jax.tree.leaves(trained.variables["params"]))
     assert count < 2e6 and f"{count:,}" in CARD
     assert {x.dtype for x in jax.tree.leaves(trained.variables)} == {np.dtype(np.float32)}
-    assert trained.skeleton == LSP
+    assert trained.task.skeleton == LSP
 
 
 def test_a_folder_of_its_name_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert checkpoint.load("lsp-small").where == checkpoint.MODELS / "lsp-small"
     (tmp_path / "lsp-small").mkdir()
-    with pytest.raises(checkpoint.UserError, match="lsp-small holds no checkpoint"):
+    with pytest.raises(UserError, match="lsp-small holds no checkpoint"):
         checkpoint.load("lsp-small")
 
 
 def test_it_was_trained_by_its_config():
-    metadata = checkpoint.read_metadata(checkpoint.MODELS / "lsp-small")
+    metadata = store.read_metadata(checkpoint.MODELS / "lsp-small")
     config = json.loads(json.dumps(load_config("lsp_small").to_dict()))
     config["ema_decay"] = 0.0  # the averages are what is kept
     assert metadata["config"] == config and metadata["step"] <= config["num_steps"]
 
 
 def test_people_of_the_test_split_are_found_through_the_estimator(shared_data):
-    """PCK@0.2 of the 1,000 test people, raw pictures and boxes in, as the card says."""
+    """PCK@0.2 of the 1,000 test people, raw images and boxes in and no option, as the card says."""
     joints = scipy.io.loadmat(shared_data / "lsp/joints.mat")["joints"].transpose(2, 1, 0)
     numbers, truth = range(1000, 2000), joints[1000:, :, :2] - 1.0
-    estimator = PoseEstimator.from_checkpoint("lsp-small", decode="refined")
+    estimator = PoseEstimator.from_checkpoint("lsp-small")
     people = []
     for number, own in zip(numbers, truth, strict=True):
         with Image.open(shared_data / f"lsp/images/im{number + 1:04d}.jpg") as image:

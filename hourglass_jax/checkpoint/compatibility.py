@@ -14,6 +14,7 @@ MAY_CHANGE = (
     *("num_steps", "num_epochs", "log_every_steps", "profile_steps", "eval", "checkpoint"),
     *("init_from", "data.data_dir"),
 )
+_KINDS = ("data.dataset", "model.network")
 
 
 def upgrade(metadata: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def check(
     *,
     evaluate_only: bool = False,
     paths: Collection[str] = (),
+    defaults: Mapping[str, Any] | None = None,
 ) -> None:
     """Refuses a checkpoint of another run.
 
@@ -53,6 +55,7 @@ def check(
       current: metadata that the current run would save.
       evaluate_only: compare only the network and the data, on which evaluation depends.
       paths: further config fields that may change, because they only locate files.
+      defaults: default values of fields that the config of an older version may lack.
 
     Raises:
       UserError: names the first difference.
@@ -69,8 +72,13 @@ def check(
             )
         return
     may_change = {*MAY_CHANGE, *paths}
-    before, now = _flatten(saved["config"], may_change), _flatten(current["config"], may_change)
-    for key in sorted(before.keys() | now.keys()):
+    by_default, before, now = (
+        _flatten(config, may_change)
+        for config in (defaults or {}, saved["config"], current["config"])
+    )
+    before, now = by_default | before, by_default | now
+    # Name another data set or network first, since then all of its fields differ.
+    for key in sorted(before.keys() | now.keys(), key=lambda key: (key not in _KINDS, key)):
         matters = not evaluate_only or key.partition(".")[0] in ("model", "data")
         if matters and before.get(key) != now.get(key):
             raise _another_run(folder, f"config.{key}", before.get(key), now.get(key))
@@ -95,5 +103,8 @@ def _flatten(tree: Mapping[str, Any], left_out: Collection[str], prefix: str = "
         path = f"{prefix}{key}"
         if path in left_out:
             continue
-        flat |= _flatten(value, left_out, f"{path}.") if isinstance(value, dict) else {path: value}
+        if isinstance(value, dict):
+            flat |= _flatten(value, left_out, f"{path}.")
+        else:
+            flat[path] = list(value) if isinstance(value, tuple) else value
     return flat

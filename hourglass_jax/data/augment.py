@@ -1,4 +1,4 @@
-"""From records to what the network sees: random numbers, and one affine warp of each image.
+"""Augmentation: the random numbers of each example, and one affine warp of its image.
 
 Images are sampled once, whatever the augmentation, and only the window of the JPEG that a sample
 shows is decoded.
@@ -15,9 +15,9 @@ from jaxtyping import Float, UInt8
 from hourglass_jax.data import jpeg
 from hourglass_jax.tasks.base import Draws
 
-# Uniform random numbers that an example takes.
+# Uniform random numbers per example.
 DRAWS = 9
-# Bytes: TensorFlow takes an array that begins at a multiple as it is, and copies any other.
+# Bytes: TensorFlow copies arrays that do not begin at a multiple of this.
 _ALIGNMENT = 64
 
 
@@ -42,7 +42,7 @@ class Augmentation:
     colour: float
 
     def draw(self, uniform: Float[np.ndarray, "9"]) -> Draws:
-        """Returns one augmentation, made of numbers that are uniform in 0 to 1."""
+        """Returns the augmentation of an example, from numbers that are uniform in [0, 1)."""
         spread = (2 * uniform - 1).tolist()
         rotated = uniform[2] < self.rotation_probability
         return Draws(
@@ -54,7 +54,7 @@ class Augmentation:
         )
 
     def gains(self, uniform: Float[np.ndarray, "batch 9"]) -> Float[np.ndarray, "batch 3"]:
-        """Returns what each channel is multiplied by."""
+        """Returns the factor of each channel."""
         return 1 + (2 * uniform[:, 6:9] - 1) * self.colour
 
 
@@ -68,16 +68,16 @@ def sample(
 
     Args:
       jpegs: the images, as records keep them.
-      affines: from px of the image to px of the sample.
+      affines: maps from px of each image to px of its sample.
       size: height and width of the samples.
-      gains: of the channels; None leaves them as they are.
+      gains: factors of the channels; None leaves them unchanged.
 
     Raises:
       ValueError: an image is not a JPEG.
     """
-    # OpenCV lets go of Python's lock in each of these calls, so that threads do not wait for each
-    # other, and takes it again to allocate what is not given to it. It warps four channels in half
-    # the time that it takes for three.
+    # OpenCV releases Python's lock in each of these calls, so that threads do not wait for each
+    # other, and takes it again to allocate an array that it is not given. It warps four channels in
+    # half the time that it takes for three.
     height, width = size
     images = aligned((len(jpegs), height, width, 3), np.uint8)
     four, three = np.empty((height, width, 4), np.uint8), np.empty((height, width, 3), np.uint8)
@@ -86,7 +86,7 @@ def sample(
     windows = _windows(affines, size)
     memory = jpeg.memory_for(windows)
     for i, ((a, b, c), (d, e, f)) in enumerate(affines.tolist()):
-        image, (left, top) = jpeg.decode(jpegs[i], *windows[i], memory)
+        image, (left, top) = jpeg.decode(jpegs[i], *windows[i], memory=memory)
         # From the whole image, which begins at -left, -top of the window.
         affine = np.array([[a, b, c + a * left + b * top], [d, e, f + d * left + e * top]])
         cv2.warpAffine(image, affine, (width, height), four, cv2.INTER_LINEAR)
@@ -99,7 +99,7 @@ def sample(
 
 
 def aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
-    """Returns an array, not yet written, that TensorFlow takes without a copy."""
+    """Returns an uninitialised array that TensorFlow uses without a copy."""
     count = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(count + _ALIGNMENT, np.uint8)
     first = -memory.ctypes.data % _ALIGNMENT
@@ -107,7 +107,7 @@ def aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
 
 
 def _windows(affines, size):
-    """Returns what samples show: left, top, right, bottom, px of the images, [batch][4]."""
+    """Returns the window of each image that its sample shows: left, top, right, bottom, px."""
     height, width = size
     corners = np.array([[0, 1, 0, 1], [0, 0, 1, 1]]) * [[width - 1.0], [height - 1.0]]
     corners = np.linalg.inv(affines[:, :, :2]) @ (corners - affines[:, :, 2:])

@@ -1,7 +1,7 @@
-"""What a data set is made of: annotated images, and the source that reads them from its files.
+"""Data sets: annotated images, and the sources that read them from files.
 
-A source knows files and no mathematics; what is learned from the images is a task's business. Each
-source is a folder `data/<name>/` with a `source.py`, and a line in `data/__init__.py`.
+A source knows files and no mathematics; tasks decide what is learned from the images. Each source
+is a folder `data/<name>/` with a `source.py`, and a line in `data/__init__.py`.
 """
 
 import dataclasses
@@ -23,19 +23,19 @@ class Annotation:
     """One labelled person or object; px of the image, 0-based.
 
     Attributes:
-      id: names it in predictions.
+      id: name of the annotation in predictions.
       center: x, y of the middle of its square box.
       size: side of its square box.
-      box: x, y, width and height as annotated, from the image's corner; None where there is none.
+      box: x, y, width and height as annotated, from the image's corner, if there are any.
       category: index into the source's categories.
       joints: x, y; of any value where not labelled. None where the source has no joints.
-      labelled: whether a joint has coordinates.
-      visible: labelled and not occluded.
-      crowd: a group of people or objects that is marked as one.
+      labelled: whether each joint has coordinates.
+      visible: whether each joint is labelled and not occluded.
+      crowd: whether this is a group of people or objects that is marked as one.
       mask: True on its pixels, where the source has masks.
-      area: its px, where the source says.
-      reference: the length that PCK's threshold is a share of.
-      key: decides the place of its record among the others; None: `id` does.
+      area: number of its pixels, where the source gives it.
+      reference: length that PCK's threshold is a share of.
+      key: determines the place of its record among the others; `id` does where it is None.
     """
 
     id: str
@@ -58,10 +58,10 @@ class AnnotatedImage:
     """An image and everything that is labelled in it.
 
     Attributes:
-      id: names the image in predictions.
-      name: where it lies, for messages.
-      read: decodes it to RGB. Raises UserError or OSError where it is missing, damaged, or of
-        another size than annotated.
+      id: name of the image in predictions.
+      name: path of the image, for messages.
+      read: function that decodes it to RGB. Raises UserError or OSError where it is missing,
+        damaged, or of another size than annotated.
       annotations: people or objects in it.
       size: width and height, where the source knows them without opening the image.
       exhaustive: False where there may be people or objects without an annotation.
@@ -86,23 +86,23 @@ class Tolerance(NamedTuple):
 
 
 class Source:
-    """Base of the data sets.
+    """Base class of data sets.
 
-    A subclass is made from the config fields that only this data set has, by keyword:
-    `Options` declares them, as a frozen dataclass whose fields are made by `rules.field`.
+    A subclass takes the config fields that only this data set has as keyword arguments. `Options`
+    declares them, as a frozen dataclass whose fields are made by `rules.field`.
 
     Attributes:
-      name: of the data set in configs.
-      version: raised with each change of what `images` yields.
+      name: name of the data set in configs.
+      version: number that increases with each change of what `images` yields.
       Options: config fields of `data` beside those that every data set has.
-      labels: what the annotations' joints are called.
-      tolerance: of PCK, for poses.
+      labels: skeleton of the annotations.
+      tolerance: tolerance of PCK, for poses.
       train: the split to train on.
       select: the split that chooses the best checkpoint.
-      report: the split that figures are reported for.
+      report: the split whose figures are reported.
       submit: the split whose truth is not public, if there is one.
-      allow_missing: how many annotations may go without a readable image.
-      box_margin: side of the square box in sides of the object, which prediction repeats.
+      allow_missing: number of annotations that may lack a readable image.
+      box_margin: side of the square box in sides of the object; prediction uses the same.
     """
 
     name: ClassVar[str]
@@ -123,11 +123,11 @@ class Source:
         return list(dict.fromkeys([self.train, self.select, self.report]))
 
     def images(self, split: str) -> Iterator[AnnotatedImage]:
-        """Yields a split's images, each once; images that cannot be read say so in `read`."""
+        """Yields a split's images, each once; `read` raises for those that cannot be read."""
         raise NotImplementedError
 
     def count(self, split: str) -> int:
-        """Returns how many annotations `images` yields for a split, without opening an image.
+        """Returns the number of annotations that `images` yields, without opening an image.
 
         Raises:
           UserError: the annotations cannot be read, or too many images are missing.
@@ -136,7 +136,7 @@ class Source:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What of the options changes `images`, as JSON: a part of the records' fingerprint."""
+        """The options that `images` depends on, as JSON: a part of the records' fingerprint."""
         return {}
 
     @property
@@ -150,12 +150,12 @@ class Source:
 
     @property
     def large_files(self) -> Sequence[pathlib.Path]:
-        """Further files, which are told apart by their names and sizes alone."""
+        """Further files, which are compared by name and size alone."""
         return []
 
     @property
     def evaluation_files(self) -> Sequence[pathlib.Path]:
-        """Files that decide what is evaluated, and on which training does not depend."""
+        """Files that evaluation depends on, and training does not."""
         return []
 
     def metrics(self, split: str) -> Sequence["Metric"]:
@@ -168,7 +168,7 @@ class Source:
         """Writes predictions for `submit` as the data set's evaluation server takes them.
 
         Args:
-          found: by the annotation's id; px of the image.
-          folder: to write to.
+          found: instances by annotation id; px of the image.
+          folder: folder to write to.
         """
         raise NotImplementedError

@@ -1,9 +1,10 @@
-"""From serialized records to examples, a few at a time: what tf.data calls for a part of a batch.
+"""Makes examples of serialized records, a part of a batch at a time, in functions for tf.data.
 
-TensorFlow parses the records; the rest is one call into NumPy and OpenCV, in which the task is
-asked for each record's view and targets.
+TensorFlow parses the records; the rest is one call into NumPy and OpenCV, in which the task
+computes each record's view and targets.
 """
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -18,7 +19,7 @@ from hourglass_jax.tasks.base import Record, Spec
 def training_function(
     records: Records, size: tuple[int, int], augmentation: Augmentation
 ) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
-    """Returns (serialized [B], draws [B, DRAWS]) -> {"image" [B, H, W, 3], targets [B, ...]}."""
+    """Returns f(serialized [B], draws [B, DRAWS]) = {"image" [B, H, W, 3], targets [B, ...]}."""
     specs = target_specs(records, size)
 
     def make(serialized, draws):
@@ -50,9 +51,9 @@ def training_function(
 def evaluation_function(
     records: Records, size: tuple[int, int]
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Returns serialized [B] -> {"image", "record_to_input", and the records' fields}.
+    """Returns f(serialized [B]) = {"image", "record_to_input", and the records' fields}.
 
-    Fields of any number of rows come as bytes, a text for each record.
+    Fields with any number of rows come as bytes, one string per record.
     """
     ragged = [name for name, spec in records.schema.items() if None in spec.shape]
 
@@ -84,7 +85,7 @@ def evaluation_function(
 
 
 def target_specs(records: Records, size: tuple[int, int]) -> dict[str, tuple[tuple, np.dtype]]:
-    """Returns shape and dtype of each of the task's targets, by those of the first record."""
+    """Returns shape and dtype of each of the task's targets, taken from the first record."""
     files = sorted(str(path) for path in records.info.splits[records.source.train].filepaths)
     (serialized,) = tf.data.TFRecordDataset(files).take(1).as_numpy_iterator()
     fields = _parse(records, tf.constant([serialized]))
@@ -96,11 +97,11 @@ def target_specs(records: Records, size: tuple[int, int]) -> dict[str, tuple[tup
 def _parse(records: Records, serialized: tf.Tensor) -> list[tf.Tensor]:
     """Returns the fields of [B] records as plain tensors; `_unpack` and `_named` read the list.
 
-    They are the JPEGs' bytes [B, L], of equal length, and their lengths [B]; the ids [B]; and of
-    each field of the schema its values [B, ...], or where it has any number of rows those of all
-    records in a row, and where each record's begin [B + 1].
+    The list holds the JPEGs' bytes, padded [B, L], their lengths [B], the ids [B], and the values
+    [B, ...] of each field of the schema. A field with any number of rows takes two places: the
+    values of all records joined, and where those of each record begin [B + 1].
     """
-    features = {
+    features: dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature] = {
         "image": tf.io.FixedLenFeature([], tf.string),
         "id": tf.io.FixedLenFeature([], tf.string),
     }
@@ -112,11 +113,11 @@ def _parse(records: Records, serialized: tf.Tensor) -> list[tf.Tensor]:
             if ragged
             else tf.io.FixedLenFeature(spec.shape, dtype)
         )
-    # An Example is a SequenceExample without sequences, byte by byte. Parsing these leaves other
-    # threads alone; parse_example wakes them for each few images and waits for them.
+    # The bytes of an Example are those of a SequenceExample without sequences, whose parser uses
+    # one thread; parse_example spreads a few images over many threads and waits for them.
     parsed, _, _ = tf.io.parse_sequence_example(serialized, features)
-    # Bytes of one array, which Python sees where they are; it would copy texts. The length is one
-    # more than the longest, as it may not be zero.
+    # One array of bytes, which Python reads without a copy, unlike strings. Its length is one more
+    # than the longest JPEG's, as it may not be zero.
     lengths = tf.strings.length(parsed["image"])
     content = tf.io.decode_raw(parsed["image"], tf.uint8, fixed_length=tf.reduce_max(lengths) + 1)
     fields = [content, lengths, parsed["id"]]
@@ -130,12 +131,12 @@ def _parse(records: Records, serialized: tf.Tensor) -> list[tf.Tensor]:
 
 
 def _stored(spec: Spec) -> tf.DType:
-    """Returns the type as which an Example holds a field."""
+    """Returns the type with which an Example stores a field."""
     return tf.float32 if np.issubdtype(spec.dtype, np.floating) else tf.int64
 
 
 def _named(records: Records, fields: list) -> dict:
-    """Returns `_parse`'s fields by their names; of ragged ones values and row splits."""
+    """Returns the fields of `_parse` by name; ragged ones as values and row splits."""
     content, lengths, ids, *rest = fields
     named, rest = {"image": (content, lengths), "id": ids}, iter(rest)
     for name, spec in records.schema.items():
@@ -144,7 +145,7 @@ def _named(records: Records, fields: list) -> dict:
 
 
 def _unpack(records: Records, fields) -> tuple[list[memoryview], Iterator[Record]]:
-    """Returns the JPEGs, and one record after the other without its image."""
+    """Returns the JPEGs, and an iterator over the records without their images."""
     named = _named(records, fields)
     content, lengths = named.pop("image")
     jpegs = [content[i, :length].data for i, length in enumerate(lengths.tolist())]
@@ -157,7 +158,7 @@ def _unpack(records: Records, fields) -> tuple[list[memoryview], Iterator[Record
                 if None in spec.shape:
                     values, begins = named[name]
                     part = values.reshape(-1, *spec.shape[1:])
-                    width = max(int(np.prod(spec.shape[1:])), 1)
+                    width = max(math.prod(part.shape[1:]), 1)
                     record[name] = part[begins[i] // width : begins[i + 1] // width]
                 else:
                     record[name] = named[name][i]

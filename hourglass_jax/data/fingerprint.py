@@ -1,4 +1,4 @@
-"""What records were made of, in one short text: changed sources never train on stale records."""
+"""Fingerprints of what records are made of: changed sources never train on stale records."""
 
 import hashlib
 import pathlib
@@ -8,12 +8,12 @@ from hourglass_jax.errors import UserError
 
 
 def digest(identity: str, files: Sequence[pathlib.Path], large: Sequence[pathlib.Path] = ()) -> str:
-    """Digests an identity, and files by name and content; where they lie does not matter.
+    """Returns a digest of an identity and of files; moving the data set does not change it.
 
     Args:
       identity: text that differs where records differ.
-      files: to be read.
-      large: further files, of which the size stands for the content.
+      files: files to digest by name and content.
+      large: further files, to digest by name and size.
 
     Raises:
       UserError: a file cannot be read.

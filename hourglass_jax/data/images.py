@@ -1,4 +1,4 @@
-"""Image files of data sets: annotated images in folders and archives, and reading all of a split.
+"""Image files of data sets: annotated images in folders and archives, and reading a split.
 
 A source turns its annotation files into `AnnotatedImage`s by `in_folder`, `in_archive` or
 `image_file`. `read_all` then opens each image once, in as many threads as there are cores.
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-# More than any camera's images have: files that claim so are damaged, or an attack.
+# More than any camera's images have: files that claim more are damaged, or an attack.
 MAX_PIXELS = 100_000_000
 
 
@@ -43,8 +43,8 @@ def read_image(content: bytes, name: str) -> UInt8[np.ndarray, "height width 3"]
     """Decodes an image to RGB, its pixels as stored: annotations ignore EXIF rotation.
 
     Args:
-      content: of the file.
-      name: of the image in messages.
+      content: bytes of the file.
+      name: name of the image in messages.
 
     Raises:
       UserError: the content is not an image, is cut short, or claims to be enormous.
@@ -58,7 +58,7 @@ def read_file(
     """Reads an image file as `read_image` does.
 
     Args:
-      path: of the file.
+      path: image file.
       size: width and height that the image must have, if known.
 
     Raises:
@@ -102,8 +102,8 @@ def in_folder(
     """Returns the images of a folder, sorted by name.
 
     Args:
-      folder: that holds the images.
-      annotations: of each image, by its name in the folder.
+      folder: folder of the images.
+      annotations: annotations of each image, by its name in the folder.
     """
     return [image_file(folder / name, annotations[name], id=name) for name in sorted(annotations)]
 
@@ -111,12 +111,12 @@ def in_folder(
 def in_archive(
     path: pathlib.Path, prefix: str, annotations: Mapping[str, Sequence[Annotation]]
 ) -> Iterator[AnnotatedImage]:
-    """Yields the images of a tar archive from front to back, and last those that it lacks.
+    """Yields the images of a tar archive in its order, then those that it lacks.
 
     Args:
-      path: of the archive.
-      prefix: of the images' names in the archive.
-      annotations: of each image, by its name without `prefix`.
+      path: archive to read.
+      prefix: beginning of the images' names in the archive.
+      annotations: annotations of each image, by its name without `prefix`.
 
     Raises:
       UserError: the archive is damaged or cut short.
@@ -162,11 +162,11 @@ def check_files(images: Iterable[AnnotatedImage], allow_missing: int) -> None:
     """Checks that image files exist, before hours of work.
 
     Args:
-      images: files in folders.
-      allow_missing: how many annotations may go without an image.
+      images: images that are files in folders.
+      allow_missing: number of annotations that may lack an image.
 
     Raises:
-      UserError: more annotations than that are without an image.
+      UserError: more annotations than that lack an image.
     """
     lost = _Lost()
     for image in images:
@@ -180,16 +180,16 @@ def read_all(
     make: Callable[[AnnotatedImage], Sequence[Result]],
     allow_missing: int,
 ) -> Iterator[Result]:
-    """Yields what `make` makes of each image, in order, working in as many threads as cores.
+    """Yields the results of `make` for each image, in order, using a thread per core.
 
     Args:
-      images: of one split.
-      make: called once for each image, in a thread; calls the image's `read`.
-      allow_missing: how many annotations may go without a readable image.
+      images: images of one split.
+      make: function of an image that calls its `read`; called in threads, once per image.
+      allow_missing: number of annotations that may lack a readable image.
 
     Raises:
-      UserError: more annotations than that are lost because `read` fails, and names some of the
-        images; or nothing was made at all.
+      UserError: `read` fails for images with more annotations than that, and some of them are
+        named; or there are no results at all.
     """
 
     def attempt(image: AnnotatedImage) -> tuple[AnnotatedImage, str, Sequence[Result]]:
@@ -215,7 +215,7 @@ def read_all(
 
 
 class _UnreadableError(Exception):
-    """An image that cannot be read, as opposed to any other mistake in what is made of it."""
+    """An image that cannot be read, as opposed to any other error in `make`."""
 
 
 def _read(image: AnnotatedImage) -> UInt8[np.ndarray, "height width 3"]:
@@ -256,7 +256,7 @@ class _Lost:
 
 
 def _in_threads(function: Callable, arguments: Iterable) -> Iterator:
-    """Yields function(argument) in order; a bounded number is under way, for memory's sake.
+    """Yields function(argument) in order; computes a bounded number ahead, to save memory.
 
     Decoding, resizing and encoding release Python's lock, so threads use every core.
     """

@@ -1,12 +1,12 @@
-"""JPEGs of which a window can be decoded for the price of the window.
+"""JPEGs of which a window can be decoded at the cost of the window alone.
 
 Decoding is half of the work in a training example, and a crop shows half of a record. Each block
-of 8 x 8 px is coded on its own here, between restart markers (ITU-T T.81, E.1.4), so that leaving
-out the bytes of some rows and columns of blocks leaves a JPEG. A table behind the picture's end,
-where other programs do not look, tells where the blocks are. Colours keep the picture's resolution:
-half of it would blur edges by a pixel.
+of 8 x 8 px is coded separately here, between restart markers (ITU-T T.81, E.1.4), so that leaving
+out the bytes of some rows and columns of blocks leaves a JPEG. A table after the image's end, where
+other programs do not look, lists the blocks' places. Colours keep the image's resolution: half of
+it would blur edges by a pixel.
 
-Threads share Python, and wait for each other where they use it: few steps, and short ones.
+Threads wait for each other wherever they hold Python's lock: the steps here are few and short.
 """
 
 import math
@@ -19,7 +19,7 @@ import simplejpeg
 from jaxtyping import UInt8
 
 _BLOCK = 8  # px
-# At the quality of brightness, colours would be a third of the codes, and matter less.
+# At the quality of the brightness, colours would take a third of the bytes; they matter less.
 _PARAMETERS = [
     *(cv2.IMWRITE_JPEG_QUALITY, 92),  # of both, where OpenCV is built without the next two
     *(cv2.IMWRITE_JPEG_LUMA_QUALITY, 92),
@@ -27,17 +27,17 @@ _PARAMETERS = [
     *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
     *(cv2.IMWRITE_JPEG_RST_INTERVAL, 1),
 ]
-_FRAME, _SCAN = 0xC0, 0xDA  # segments: size, the last before the codes
-_SIZE = struct.Struct(">HH")  # height and width, behind five bytes of the frame
-# The table: where each row of blocks begins in the JPEG ("<i4"), where in the row its blocks do and
-# the last one ends ("<u2"); at its end, the checksum of these, where the frame is, rows, columns, a
-# name.
+_FRAME, _SCAN = 0xC0, 0xDA  # markers of the segment with the size, and of the last before the codes
+_SIZE = struct.Struct(">HH")  # height and width, after five bytes of the frame
+# The table: where each row of blocks begins in the JPEG ("<i4"), and where in the row its blocks
+# begin and the last one ends ("<u2"). It ends with a checksum of these, where the frame is, the
+# numbers of rows and columns, and a name.
 _TAIL = struct.Struct("<IIHH8s")
 _NAME = b"\0blocks\0"
 _END = 0xD9
-# The restart markers, which take turns, for a row of the widest picture and more.
-_TURNS = np.tile(np.arange(0xD0, 0xD8, dtype=np.uint8), 2**10 + 1)
-# NumPy keeps Python's lock for so few values; to have it again later, a thread may have to wait.
+# The restart markers in their cyclic order, for a row of the widest image and more.
+_CYCLE = np.tile(np.arange(0xD0, 0xD8, dtype=np.uint8), 2**10 + 1)
+# NumPy keeps Python's lock for so few values; having released it, a thread may have to wait.
 _FEW = 500
 
 
@@ -65,8 +65,8 @@ def memory_for(windows: list[list[float]]) -> UInt8[np.ndarray, " bytes"]:
         (right - left + 2 * _BLOCK) * (bottom - top + 2 * _BLOCK)
         for left, top, right, bottom in windows
     ]
-    # Rows that begin at a multiple of 16 or 32 bytes libjpeg-turbo writes past the cache, and who
-    # reads them next waits for the memory: an eighth of the time of an example.
+    # libjpeg-turbo writes rows that begin at a multiple of 16 or 32 bytes past the cache, and the
+    # next reader waits for memory: an eighth of the time of an example.
     return np.empty(4 * math.ceil(max(pixels) + 1), np.uint8)[4:]
 
 
@@ -78,31 +78,31 @@ def decode(
     bottom: float,
     memory: UInt8[np.ndarray, " bytes"] | None = None,
 ) -> tuple[UInt8[np.ndarray, "newheight newwidth 4"], tuple[int, int]]:
-    """Decodes a window of what `encode` made, and all of any other JPEG.
+    """Decodes a window of a JPEG made by `encode`, or the whole of any other JPEG.
 
     Args:
-      jpeg: the picture.
-      left, top, right, bottom: the window, px of the picture, which it may reach beyond.
-      memory: from `memory_for`, to be written over; None takes new memory.
+      jpeg: encoded image.
+      left, top, right, bottom: the window, px of the image; it may extend beyond the image.
+      memory: result of `memory_for`, to be overwritten; None allocates memory.
 
     Returns:
-      RGBA of at least the window's part of the picture, and what is left out on its left and top.
+      RGBA of at least the window's part of the image, and the px left out to its left and top.
 
     Raises:
-      ValueError: it is no JPEG.
+      ValueError: the bytes are not a JPEG.
     """
     try:
-        window, first = _window(memoryview(jpeg), left, top, right, bottom)
-        return simplejpeg.decode_jpeg(window, "RGBA", buffer=memory), first
+        window, corner = _window(memoryview(jpeg), left, top, right, bottom)
+        return simplejpeg.decode_jpeg(window, "RGBA", buffer=memory), corner
     except (IndexError, ValueError, struct.error):  # of another kind, or damaged
-        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
-    if picture is None:
-        raise ValueError("a picture in them is no JPEG")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA), (0, 0)
+        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) if jpeg else None
+    if image is None:
+        raise ValueError("an image in them is not a JPEG")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGBA), (0, 0)
 
 
 def _window(jpeg, left, top, right, bottom):
-    """Returns a JPEG of the blocks that a window touches, of one at least, and where it begins."""
+    """Returns a JPEG of the blocks that a window touches, at least one, and its left and top."""
     end = len(jpeg) - _TAIL.size
     checksum, frame, rows, columns, name = _TAIL.unpack_from(jpeg, max(end, 0))
     if name != _NAME or jpeg[frame + 1] != _FRAME:
@@ -124,19 +124,19 @@ def _window(jpeg, left, top, right, bottom):
     edges = begins[:, None] + bounds[:, x0 : x1 + 1 : x1 - x0]
     parts = [jpeg[start:stop] for start, stop in edges.tolist()]
     window = np.frombuffer(bytearray().join([header, *parts]), np.uint8)
-    # Each row of blocks has moved. Its markers take turns anew; the last one is the picture's end.
+    # The rows of blocks have moved: their markers are numbered again, and the last ends the image.
     moved = (edges[:, 1] - edges[:, 0]).cumsum() - bounds[:, x1] + (begin - 1)
     few = max(_FEW // (x1 - x0), 1)
     for y in range(0, y1 - y0, few):
         markers = (bounds[y : y + few, x0 + 1 : x1 + 1] + moved[y : y + few, None]).ravel()
-        turn = y * (x1 - x0) % 8
-        window[markers] = _TURNS[turn : turn + len(markers)]
+        first = y * (x1 - x0) % 8
+        window[markers] = _CYCLE[first : first + len(markers)]
     window[-1] = _END
     return window, (_BLOCK * x0, _BLOCK * y0)
 
 
 def _segments(jpeg):
-    """Returns where the frame is and where the codes begin."""
+    """Returns where the frame and the codes begin."""
     at, begins = 2, {}
     while _SCAN not in begins:
         begins[jpeg[at + 1]] = at
@@ -145,6 +145,6 @@ def _segments(jpeg):
 
 
 def _blocks(low, high, count):
-    """Returns the blocks, of `count` in a row, that low to high px touches: first, last + 1."""
+    """Returns the first block of `count` that px low to high touch, and the last one + 1."""
     first = min(max(int(low // _BLOCK), 0), count - 1)
     return first, min(max(int(-(-high // _BLOCK)), first + 1), count)

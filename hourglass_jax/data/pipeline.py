@@ -1,8 +1,8 @@
 """The streams that feed training and evaluation, as tf.data reads them from the records.
 
 Training order and augmentation are functions of (seed, epoch, index in the epoch), and the epoch's
-order does not depend on the number of processes. A run that goes on at step i therefore starts
-its stream at record i * batch_size, and sees what an uninterrupted one would have seen.
+order does not depend on the number of processes. A run that resumes at step i therefore starts its
+stream at record i * batch_size, and sees the same batches as an uninterrupted one.
 """
 
 import dataclasses
@@ -21,15 +21,15 @@ from hourglass_jax.data.records import Records
 from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.tasks.base import Record
 
-_PART = 16  # records that are made into examples in one call, at most
-# Records read ahead, for each core and at most: what cores use up while the next epoch's shuffle
-# buffer is filled, which would have all of them wait. 256 of MPII's are 13 MB.
+_PART = 16  # largest number of records that one call makes into examples
+# Records read ahead, per core and at most: cores use them while the next epoch's shuffle buffer is
+# filled, instead of waiting for it. 256 records of MPII are 13 MB.
 _AHEAD, _FARTHEST = 256, 4096
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Which rows of each global batch this process makes."""
+    """The rows of each global batch that this process makes."""
 
     batch_size: int
     process: int = 0
@@ -56,13 +56,13 @@ def training_batches(
     of one and the beginning of the next.
 
     Args:
-      records: prepared.
+      records: prepared records.
       size: height and width of the network's input.
-      augmentation: its limits.
+      augmentation: limits of the augmentation.
       rows: this process's share of a batch.
-      seed: of order and augmentation.
+      seed: seed of order and augmentation.
       shuffle_buffer: serialized records held in memory to draw the next one from.
-      first_step: batches to pass over.
+      first_step: number of batches to skip.
 
     Yields:
       {"image": uint8 [B, H, W, 3], and the task's targets [B, ...]}.
@@ -73,15 +73,17 @@ def training_batches(
     make = examples.training_function(records, size, augmentation)
 
     def epoch_of(epoch):
-        order = tf.random.stateless_uniform([3], [seed, epoch], maxval=2**31 - 1, dtype=tf.int64)
+        order = tf.random.stateless_uniform([3], (seed, epoch), maxval=2**31 - 1, dtype=tf.int64)
         shards = tf.data.Dataset.from_tensor_slices([str(path) for path in files])
-        shards = shards.shuffle(len(files), seed=order[0])
-        return tf.data.TFRecordDataset(shards).shuffle(shuffle_buffer, seed=order[1])
+        # The stubs ask for whole numbers, but within a stream seeds can only be tensors.
+        shards = shards.shuffle(len(files), seed=order[0])  # pyright: ignore[reportArgumentType]
+        serialized = tf.data.TFRecordDataset(shards)
+        return serialized.shuffle(shuffle_buffer, seed=order[1])  # pyright: ignore[reportArgumentType]
 
     def batch_of(indices, serialized):
-        # Indices count on over epochs, so that each showing of a record is augmented differently.
+        # Indices continue over epochs, so that a record is augmented differently each time.
         draws = [
-            tf.random.stateless_uniform([augment.DRAWS], [seed, index], dtype=tf.float64)
+            tf.random.stateless_uniform([augment.DRAWS], (seed, index), dtype=tf.float64)
             for index in tf.unstack(indices)
         ]
         return make(serialized, tf.stack(draws))
@@ -92,7 +94,7 @@ def training_batches(
 
 
 def target_shapes(records: Records, size: tuple[int, int]) -> dict[str, tuple[tuple, Any]]:
-    """Returns shape and dtype of each array of a training batch but its first axis, by name."""
+    """Returns shape, without the batch axis, and dtype of each array of a training batch."""
     _training_count(records)
     return {"image": ((*size, 3), np.dtype(np.uint8)), **examples.target_specs(records, size)}
 
@@ -109,9 +111,9 @@ def _training_count(records: Records) -> int:
 def evaluation_batches(
     records: Records, split: str, size: tuple[int, int], rows: Rows
 ) -> Iterator[dict[str, Any]]:
-    """Yields every record of a split exactly once; "real" is False in the rows that fill up.
+    """Yields every record of a split exactly once; "real" is False in padding rows.
 
-    Every process yields the same number of batches, so that none waits for another for ever.
+    Every process yields the same number of batches, so that none waits forever for another.
 
     Yields:
       {"image": uint8 [B, H, W, 3], "record_to_input": float64 [B, 2, 3], "real": bool [B],
@@ -145,23 +147,24 @@ def _evaluation_stream(records, split, size, rows):
         return {**make(serialized), "real": indices < info.num_examples}
 
     stream = tf.data.TFRecordDataset(sorted(str(path) for path in info.filepaths))
-    # Filled up with records from the beginning, whose rows are then not counted.
+    # Padded with records from the beginning, whose rows are not counted.
     stream = stream.repeat().take(batches * rows.batch_size).enumerate()
     return _batches(stream, batch_of, rows)
 
 
 def _batches(stream: tf.data.Dataset, batch_of: Callable, rows: Rows) -> tf.data.Dataset:
-    """Makes this process's batches of the stream's (index, record).
+    """Makes this process's batches from a stream of (index, record).
 
-    A part is made in one call, at most `_PART` records, and as many calls run at once as there are
-    cores: calls for single records would take as long as the work in them.
+    Each call makes at most `_PART` records, a part of a batch, and one call runs on each core. A
+    call per record would take as long as the work in it.
     """
 
-    def is_ours(index, serialized):
+    def is_local(index, serialized):
         return index % rows.batch_size // rows.local == rows.process
 
     if rows.processes > 1:
-        stream = stream.filter(is_ours)
+        # The stubs do not know that a pair is passed as two arguments.
+        stream = stream.filter(is_local)  # pyright: ignore[reportArgumentType]
     part = max(n for n in range(1, _PART + 1) if rows.local % n == 0)
     cores = images.cores()
     ahead = min(_AHEAD * cores, _FARTHEST)
@@ -177,7 +180,7 @@ def _joined(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 
 def _read(stream: tf.data.Dataset, records: Records, split: str) -> Iterator[dict[str, np.ndarray]]:
-    """Yields what the stream does; raises RunError where records are damaged or cut short."""
+    """Yields the stream's batches; raises RunError if records are damaged or cut short."""
     advice = f"delete {records.data_path}, and the next start makes them again"
     info = records.info.splits[split]
     missing = [path for path in info.filepaths if not pathlib.Path(path).is_file()]
@@ -188,24 +191,24 @@ def _read(stream: tf.data.Dataset, records: Records, split: str) -> Iterator[dic
     expected = info.num_bytes + 16 * info.num_examples
     size = sum(pathlib.Path(path).stat().st_size for path in info.filepaths)
     if size != expected:
-        raise RunError(f"the records of {split!r} have {size} bytes and not {expected}; {advice}")
+        raise RunError(f"the records of {split!r} have {size} bytes, not {expected}; {advice}")
 
-    failure = tf.errors.OpError  # by a local name: the interpreter may take modules apart first
+    failure = tf.errors.OpError  # a local name: at exit, modules may be cleared before this runs
 
     def batches():
         try:
             yield from stream.with_options(_options()).as_numpy_iterator()
         except failure as error:
-            # TensorFlow puts a traceback around what Python raised.
-            ours = re.search(r"ValueError: (.*)", error.message)
-            message = ours[1] if ours else " ".join(error.message.split())[:300]
+            # TensorFlow's message holds the traceback of the error that Python raised.
+            raised = re.search(r"ValueError: (.*)", error.message)
+            message = raised[1] if raised else " ".join(error.message.split())[:300]
             raise RunError(f"the records of {split!r} are damaged ({message}); {advice}") from None
 
-    return batches()
+    return batches()  # pyright: ignore[reportReturnType]  # the stubs know no dicts
 
 
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
-    options.autotune.enabled = False  # every stage says how much it does at once
+    options.autotune.enabled = False  # every stage sets its parallelism itself
     return options

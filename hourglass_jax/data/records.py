@@ -30,34 +30,35 @@ logger = logging.getLogger(__name__)
 
 # Fields of every record beside a task's own; `image` is a JPEG.
 COMMON = {"record_to_source": Spec((2, 3), np.float32)}
-_STALE = 6 * 3600  # s after which an unfinished folder has no owner: owners keep writing
+_STALE = 6 * 3600  # s without a write after which an unfinished folder is abandoned
 
 
 class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """The records that a task makes of a source.
 
     Attributes:
-      source: of the images.
-      task: that makes records of them.
-      training_fingerprint: of what is trained on: the fingerprint without what only evaluation
+      source: data set of the images.
+      task: task that makes records of them.
+      training_fingerprint: fingerprint of the training data, without what only evaluation
         depends on.
     """
 
     VERSION = tfds.core.Version("1.0.0")
 
     def __init__(self, source: Source, task: Task, data_dir: str = ""):
-        """Describes records, which may have to be prepared yet.
+        """Describes records, which `prepare` makes.
 
         Args:
-          source: of the images.
-          task: that makes records of them.
-          data_dir: where records go; "": TFDS's own folder.
+          source: data set of the images.
+          task: task that makes records of them.
+          data_dir: folder for records; "" stands for TFDS's default.
 
         Raises:
           UserError: a file of the source is missing.
         """
         self.source, self.task = source, task
-        self.name = f"{source.name}_{task.name}"
+        # TFDS reads it from the instance, although it is declared for the class.
+        self.name = f"{source.name}_{task.name}"  # pyright: ignore[reportAttributeAccessIssue]
         identity = {
             "source": [source.name, source.version, source.settings],
             "task": [task.name, task.record_version, task.record_settings],
@@ -77,15 +78,15 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {**COMMON, **self.task.schema}
 
     def count(self, split: str) -> int:
-        """Returns the number of a split's records, once they are prepared; 0 for another split."""
+        """Returns the number of a split's prepared records; 0 if there is no such split."""
         splits = self.info.splits
         return splits[split].num_examples if split in splits else 0
 
     def prepare(self) -> None:
-        """Makes the records unless they are there already.
+        """Makes the records unless they exist.
 
         Raises:
-          UserError: the source's files cannot be used, or the disk has no room.
+          UserError: the source's files cannot be used, or the disk is full.
         """
         _remove_unfinished(pathlib.Path(self.data_path).parents[1])
         try:
@@ -98,7 +99,7 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             if not self.info.splits:  # another process made them since the builder looked
                 self.info.read_from_directory(self.data_path)
         except (OSError, RuntimeError, tf.errors.OpError) as error:
-            # TensorFlow writes the files, and TFDS wraps what it says of the disk.
+            # TensorFlow writes the files, and TFDS wraps its errors.
             disk = error
             while disk is not None and not isinstance(disk, (OSError, tf.errors.OpError)):
                 disk = disk.__cause__
@@ -111,7 +112,7 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             ) from None
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = {
+        features: dict[str, tfds.features.FeatureConnector] = {
             name: tfds.features.Tensor(shape=spec.shape, dtype=spec.dtype)
             for name, spec in self.schema.items()
         }
@@ -139,17 +140,17 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         ]
 
     def _announce(self, count: int) -> None:
-        """Says how much room records take, before the work begins.
+        """Logs how much space records take, before the work begins.
 
         Raises:
-          UserError: the disk does not have it.
+          UserError: the disk has too little.
         """
         size = count * self.task.record_bytes / 1e9
         folder = pathlib.Path(self.data_path).parent
         logger.info("making records of %d annotations, about %.1f GB, in %s", count, size, folder)
-        there = next(p for p in (folder, *folder.parents) if p.exists())
-        free = shutil.disk_usage(there).free / 1e9
-        if free < 2 * size:  # shuffling takes as much again
+        existing = next(p for p in (folder, *folder.parents) if p.exists())
+        free = shutil.disk_usage(existing).free / 1e9
+        if free < 2 * size:  # shuffling takes the same again
             raise UserError(
                 f"making records of {count} annotations takes {2 * size:.1f} GB, and {folder} has "
                 f"{free:.1f} GB left; set config.data.data_dir to a folder with more room"
@@ -157,7 +158,7 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def _remove_unfinished(folder: pathlib.Path) -> None:
-    """Removes what killed runs left of records."""
+    """Removes unfinished records that killed runs left behind."""
     for left in folder.glob("*/incomplete.*"):
         try:
             newest = max(path.stat().st_mtime for path in (left, *left.rglob("*")))

@@ -16,10 +16,10 @@ class Skeleton:
     """Joint names in the order of the heatmaps, left/right pairs and limbs, all by name.
 
     Attributes:
-      name: of the skeleton, e.g. "mpii".
-      joints: names in order.
-      pairs: (left, right) joints that change places when a picture is flipped.
-      limbs: (joint, joint) to draw a line between.
+      name: name of the skeleton, such as "mpii".
+      joints: names of the joints, in order.
+      pairs: (left, right) joints that change places when an image is flipped.
+      limbs: (joint, joint) to connect by a line.
 
     Raises:
       UserError: a joint named twice, a pair or limb of an unknown joint, or a joint in two pairs.
@@ -31,7 +31,7 @@ class Skeleton:
     limbs: tuple[tuple[str, str], ...]
 
     def __post_init__(self):
-        # From JSON, where there are only lists.
+        # JSON has lists only.
         object.__setattr__(self, "joints", tuple(self.joints))
         for field in ("pairs", "limbs"):
             value = tuple(tuple(pair) for pair in getattr(self, field))
@@ -63,7 +63,7 @@ class Skeleton:
 
     @functools.cached_property
     def flip_order(self) -> Int[np.ndarray, " joints"]:
-        """For each joint the index of the one that takes its place in a flipped picture."""
+        """For each joint, the index of the one that takes its place in a flipped image."""
         order = np.arange(self.num_joints)
         for left, right in self.pairs:
             a, b = self.index(left), self.index(right)
@@ -78,7 +78,8 @@ def pairs_by_name(joints: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Returns the (left, right) pairs among joints whose names differ by their side alone.
 
     A side is the word "left"/"right" anywhere ("leftear", "Ear left") or "l"/"r" that begins or
-    ends the name or a part of it ("lwrist", "ear-l", "EarL"). A name with two partners gets none.
+    ends the name or a part of it ("lwrist", "ear-l", "EarL"). A name with two partners is
+    left alone.
     """
     forms: dict[tuple[str, str], list[str]] = {}
     for joint in joints:
@@ -97,7 +98,7 @@ def pairs_by_name(joints: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def _sides_in(joint: str) -> list[tuple[str, str]]:
-    """Every way to read a name as (side, the rest), spelled-out sides first."""
+    """Returns every reading of a name as (side, the rest), spelled-out sides first."""
     readings = []
     for side in ("left", "right"):
         for match in re.finditer(side, joint, re.IGNORECASE):

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from hourglass_jax import nn
-from hourglass_jax.checkpoint import compatibility, trained
+from hourglass_jax.checkpoint import trained
 from hourglass_jax.checkpoint.store import Checkpoints
 from hourglass_jax.errors import UserError
 from hourglass_jax.evaluation import figures, report
 from hourglass_jax.evaluation.predictions import Predictions, Predictor
 from hourglass_jax.evaluation.step import make_eval_step
-from hourglass_jax.experiment import Experiment, path_fields
+from hourglass_jax.experiment import Experiment
 from hourglass_jax.runtime import distributed, json_lines, sharding
 
 logger = logging.getLogger(__name__)
@@ -36,13 +36,7 @@ def best(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, dict]:
     if step is None:
         raise UserError(f"{checkpoints.folder} holds no checkpoint; run --mode=train first")
     metadata = checkpoints.metadata(step)
-    compatibility.check(
-        checkpoints.folder / str(step),
-        metadata,
-        experiment.metadata(),
-        evaluate_only=True,
-        paths=path_fields(experiment.source),
-    )
+    experiment.check(checkpoints.folder / str(step), metadata, evaluate_only=True)
     return step, metadata
 
 

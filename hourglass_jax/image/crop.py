@@ -1,4 +1,4 @@
-"""Cutting a person's surroundings out of a picture, no larger than they will be looked at."""
+"""Cuts a person and the surroundings out of an image, at the resolution that is needed."""
 
 import cv2
 import numpy as np
@@ -15,14 +15,14 @@ def cut_out(
     surroundings: float,
     resolution: int,
 ) -> tuple[UInt8[np.ndarray, "newheight newwidth 3"], Affine]:
-    """Returns what of a picture lies around a box, and the map back to the picture.
+    """Returns the part of an image around a box, and the map from it back to the image.
 
     Args:
-      image: the picture.
-      center: the box's centre, px of the picture.
-      size: the box's side, px of the picture.
-      surroundings: side of what is kept, in sides of the box; less where the picture ends.
-      resolution: px that the box's side has at most; larger ones are reduced.
+      image: image to cut from.
+      center: the box's centre, px of the image.
+      size: the box's side, px of the image.
+      surroundings: side of the part, in sides of the box; less where the image ends.
+      resolution: largest side of the box, px of the part; larger boxes are reduced.
     """
     height, width = image.shape[:2]
     reach = size * surroundings / 2
@@ -31,7 +31,7 @@ def cut_out(
     kept = image[top : max(bottom, top + 1), left : max(right, left + 1)]
     zoom = min(1.0, resolution / size)
     shape = np.maximum(np.round(np.array(kept.shape[1::-1]) * zoom), 1).astype(int)
-    # Averaging over the area, as bilinear sampling alone would skip pixels.
+    # Averages over the area, as bilinear sampling alone would skip pixels.
     small = cv2.resize(kept, shape.tolist(), interpolation=cv2.INTER_AREA) if zoom < 1 else kept
     step = np.array(kept.shape[1::-1]) / shape
     offset = step / 2 - 0.5 + (left, top)

@@ -1,4 +1,4 @@
-"""Images for people: enlarged, with captions, side by side, on the disk."""
+"""Images to look at: enlarging, captions, grids and PNG files."""
 
 import pathlib
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def enlarge(
 
 
 def caption(image: UInt8[np.ndarray, "height width 3"], text: str) -> np.ndarray:
-    """Returns the picture with a line of text in its upper left corner, in place."""
+    """Writes a line of text into the image's upper left corner, in place, and returns it."""
     image[:22] //= 3
     cv2.putText(
         image, text, (5, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA
@@ -35,7 +35,7 @@ def caption(image: UInt8[np.ndarray, "height width 3"], text: str) -> np.ndarray
 
 
 def grid(images: Sequence[UInt8[np.ndarray, "height width 3"]], columns: int) -> np.ndarray:
-    """Returns pictures of one size side by side, row after row, 4 px apart."""
+    """Returns images of one size side by side, row after row, 4 px apart."""
     height, width = images[0].shape[:2]
     rows = -(-len(images) // columns)
     sheet = np.full((rows * (height + 4) - 4, columns * (width + 4) - 4, 3), 255, np.uint8)

@@ -1,14 +1,14 @@
-"""THE pixel convention, and the maps between a picture, a person's crop and its heatmaps.
+"""THE pixel convention, and the maps between an image, a person's crop and its heatmaps.
 
-Coordinates are x, y, 0-based, and a pixel's index is its centre: a picture of width W covers
+Coordinates are x, y, 0-based, and a pixel's index is its centre: an image of width W covers
 -0.5 to W - 0.5. From this follow, without any further shift:
 
 - crop to heatmap: h = (x + 0.5) / stride - 0.5, and back x = (h + 0.5) * stride - 0.5;
-- a flip: x' = W - 1 - x, for pictures and heatmaps alike, so that averaging over flips is exact;
-- files that count from 1 (MATLAB's) lose 1 from x and y when they are read, here nothing does.
+- a flip: x' = W - 1 - x, for images and heatmaps alike, so that averaging over flips is exact;
+- coordinates of files that count from 1 (MATLAB's) are reduced by 1 when they are read.
 
-Names carry the frame: `joints_source` (the photograph), `joints_record` (what a record keeps of
-it), `joints_crop` (what the network sees) and `joints_heatmap`.
+Names carry the frame: `joints_source` (the source image), `joints_record` (the part of it that a
+record keeps), `joints_crop` (the network's input) and `joints_heatmap`.
 
 A person's box is a square: its `center` (x, y) and its `size`, the side, both in pixels.
 A map is a 2x3 affine matrix M: p' = M[:, :2] @ p + M[:, 2].
@@ -32,7 +32,7 @@ def box_around(
     if not labelled.any():
         raise ValueError("no labelled joint to put a box around")
     low, high = joints[labelled].min(0), joints[labelled].max(0)
-    # A person whose joints coincide still needs a box that a crop can be made of.
+    # Where joints coincide, the box must still be large enough for a crop.
     return (low + high) / 2, max(float((high - low).max()) * margin, 2.0)
 
 
@@ -46,16 +46,16 @@ def crop_map(
     translate: tuple[float, float] = (0.0, 0.0),
     flip: bool = False,
 ) -> Affine:
-    """Returns the map from the picture that holds the box to a square crop of `crop_size` px.
+    """Returns the map from the image that holds the box to a square crop of `crop_size` px.
 
     Args:
-      center: the box's centre, px of the picture.
-      size: the box's side, px of the picture.
+      center: the box's centre, px of the image.
+      size: the box's side, px of the image.
       crop_size: the crop's side, px.
-      scale: of the person in the crop; 1.25 shows it larger, and less around it.
+      scale: scale of the person in the crop; above 1 the crop shows less around the box.
       rotation: radians, clockwise as seen (y points down), about the box's centre.
       translate: shift of the person in the crop as a share of the crop's side, x and y.
-      flip: mirror the crop left to right, last.
+      flip: whether to mirror the crop left to right, last.
     """
     zoom = scale * crop_size / size
     cos, sin = zoom * np.cos(rotation), zoom * np.sin(rotation)
@@ -69,7 +69,7 @@ def crop_map(
 
 
 def invert(affine: Float[np.ndarray, "*batch 2 3"]) -> Float[np.ndarray, "*batch 2 3"]:
-    """Returns the maps back."""
+    """Returns the inverse maps."""
     linear = np.linalg.inv(affine[..., :2])
     return np.concatenate([linear, -linear @ affine[..., 2:]], axis=-1)
 
@@ -84,23 +84,23 @@ def compose(
 
 
 def apply(affine: Float[np.ndarray, "*batch 2 3"], points: Points) -> Points:
-    """Maps points; a batch of maps goes with a batch of [..., points, 2]."""
+    """Returns the mapped points; a batch of maps takes points [..., points, 2]."""
     linear, offset = affine[..., :2], affine[..., 2]
     return points @ np.swapaxes(linear, -1, -2) + offset[..., None, :]
 
 
 def crop_to_heatmap(points: Points, stride: float) -> Points:
-    """From px of the crop to px of the heatmap, which is `stride` times smaller."""
+    """Maps px of the crop to px of the heatmap, which is `stride` times smaller."""
     return (points + 0.5) / stride - 0.5
 
 
 def heatmap_to_crop(points: Points, stride: float) -> Points:
-    """From px of the heatmap to px of the crop."""
+    """Maps px of the heatmap to px of the crop."""
     return (points + 0.5) * stride - 0.5
 
 
 def flip_joints(joints: Points, width: int, flip_order: np.ndarray) -> Points:
-    """Mirrors joints [..., joints, 2] in a picture `width` px wide; left and right change names."""
+    """Mirrors joints [..., joints, 2] in an image `width` px wide; exchanges left and right."""
     mirrored = np.stack([width - 1 - joints[..., 0], joints[..., 1]], axis=-1)
     return mirrored[..., flip_order, :]
 
@@ -112,7 +112,7 @@ def mirrors(affine: Affine) -> bool:
 
 
 def scale_of(affine: Affine) -> float:
-    """Returns how many times as large a map that keeps shapes makes things."""
+    """Returns the scale factor of a map that keeps shapes."""
     (a, b, _), (c, d, _) = affine
     return round(float(np.sqrt(abs(a * d - b * c))), 9)
 

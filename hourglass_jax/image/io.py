@@ -1,4 +1,4 @@
-"""Pictures of any kind as RGB: files, Pillow's images, arrays."""
+"""Reads images of any kind as RGB: files, Pillow's images, arrays."""
 
 import io
 import pathlib
@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from hourglass_jax.errors import UserError
 
-# Of files that are taken for pictures where a folder is given, whether they can be read or not.
+# Files of a folder with these endings are treated as images, readable or not.
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
     *(".ppm", ".pgm", ".avif", ".heic", ".heif"),
@@ -20,17 +20,17 @@ _LOCK = threading.Lock()
 
 
 def as_rgb(image: "str | pathlib.Path | Image.Image | np.ndarray") -> UInt8[np.ndarray, "h w 3"]:
-    """Returns a picture upright and in RGB.
+    """Returns an image upright and in RGB.
 
-    A camera's note that it was held sideways is followed; grey and CMYK become RGB, 16 bits become
-    8, and what is transparent becomes white. Arrays of floats are in [0, 1].
+    Follows the orientation in EXIF; grey and CMYK become RGB, 16 bits become 8, and transparency
+    becomes white. Arrays of floats are in [0, 1].
 
     Raises:
-      UserError: it is no picture, or damaged.
+      UserError: the image is damaged, or is not one.
     """
     if isinstance(image, Image.Image):
         return _from_pillow(ImageOps.exif_transpose(image))
-    if hasattr(image, "__array__"):
+    if isinstance(image, np.ndarray) or hasattr(image, "__array__"):
         return _from_array(np.asarray(image))
     return decode(image, str(image), upright=True)
 
@@ -45,13 +45,13 @@ def decode(
     """Decodes a file to RGB.
 
     Args:
-      file: of any kind that Pillow reads.
-      where: names it in messages.
-      upright: turn it as the camera was held; else its pixels are as stored.
-      max_pixels: that it may claim to have.
+      file: file of any format that Pillow reads.
+      where: name of the file in messages.
+      upright: whether to follow the orientation in EXIF; else pixels are as stored.
+      max_pixels: largest number of pixels that the file may claim.
 
     Raises:
-      UserError: it is no picture, is cut short, or claims to be enormous.
+      UserError: the file is not an image, is cut short, or claims to be enormous.
     """
     try:
         with _open(file) as image:
@@ -60,7 +60,7 @@ def decode(
             return _from_pillow(ImageOps.exif_transpose(image) if upright else image)
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"the picture {where} cannot be read ({reason})") from None
+        raise UserError(f"the image {where} cannot be read ({reason})") from None
 
 
 def _open(file) -> Image.Image:
@@ -95,7 +95,7 @@ def _from_array(array: np.ndarray) -> np.ndarray:
     good = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     if array.size == 0 or not good:
         raise UserError(
-            f"an array of shape {array.shape} is no picture; it must be [height, width], or "
+            f"an array of shape {array.shape} is not an image; it must be [height, width], or "
             f"[height, width, 3] in RGB, or with a fourth channel of opacity"
         )
     if array.dtype == np.uint16:
@@ -103,12 +103,12 @@ def _from_array(array: np.ndarray) -> np.ndarray:
     elif array.dtype == bool or np.issubdtype(array.dtype, np.floating):
         if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
             raise UserError(
-                f"a picture of {array.dtype} must lie in [0, 1], and not in [{array.min()}, "
+                f"an image of {array.dtype} must lie in [0, 1], not in [{array.min()}, "
                 f"{array.max()}]; give integers as uint8"
             )
         array = np.round(array * 255.0)
     elif array.min() < 0 or array.max() > 255:
-        raise UserError(f"a picture of {array.dtype} must lie in 0 to 255; got {array.max()}")
+        raise UserError(f"an image of {array.dtype} must lie in 0 to 255; got {array.max()}")
     array = array.astype(np.uint8)
     if array.ndim == 2:
         return _grey(array)

@@ -2,11 +2,11 @@
 
 `python -m hourglass_jax.interop.export --checkpoint=runs/synthetic --output=pose.onnx`
 
-Either takes images float32 [B, H, W, 3] in [0, 1], H and W being the checkpoint's input size and
-B any number, and takes the normalisation's mean from them itself. It returns
+Both take float32 images [B, H, W, 3] in [0, 1], where H and W are the checkpoint's input size and B
+is any number, and subtract the normalisation's mean from them. They return
 
 - maps: [B, S, h, w, C] of every stack, the last being the prediction, or
-- joints: [B, K, 2], x and y in px of the image, and scores [B, K], those of the last stack.
+- joints: [B, K, 2], x and y in px of the image, and scores [B, K], of the last stack.
 """
 
 import logging
@@ -25,11 +25,11 @@ from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.interop import onnx_graph
 from hourglass_jax.runtime import command_line as command
 
-logger = logging.getLogger("hourglass_jax.interop.export")  # also where it is __main__
+logger = logging.getLogger("hourglass_jax.interop.export")  # also if run as __main__
 MAPS = "maps"
 OUTPUTS = (MAPS, "joints")
 PLATFORMS = ("cpu", "cuda", "tpu")
-# Between the exported file and the network, of the largest heatmap or in px.
+# Between the exported file and the network, as a share of the largest output if that is above 1.
 TOLERANCE = 1e-4
 
 
@@ -51,7 +51,7 @@ def network(
 
 
 def write_stablehlo(trained: Trained, outputs: str, path: pathlib.Path) -> None:
-    """Writes what `jax.export.deserialize` reads: StableHLO for CPU, CUDA and TPU."""
+    """Writes StableHLO for CPU, CUDA and TPU, which `jax.export.deserialize` reads."""
     from jax import export
 
     (batch,) = export.symbolic_shape("batch")
@@ -61,7 +61,7 @@ def write_stablehlo(trained: Trained, outputs: str, path: pathlib.Path) -> None:
 
 
 def run_stablehlo(path: pathlib.Path, images: np.ndarray) -> list[np.ndarray]:
-    """Returns what an exported file makes of images."""
+    """Returns the outputs of an exported file for images."""
     from jax import export
 
     exported = export.deserialize(bytearray(path.read_bytes()))
@@ -69,42 +69,42 @@ def run_stablehlo(path: pathlib.Path, images: np.ndarray) -> list[np.ndarray]:
 
 
 def write_onnx(trained: Trained, outputs: str, path: pathlib.Path) -> None:
-    """Writes an ONNX model; raises UserError where the package onnx is not installed."""
+    """Writes an ONNX model; raises UserError if the package onnx is not installed."""
     try:
         path.write_bytes(onnx_graph.serialize(trained, outputs))
     except ImportError:
         raise UserError(
-            f"writing {path} takes the package onnx; pip install onnx onnxruntime"
+            f"writing {path} needs the package onnx; pip install onnx onnxruntime"
         ) from None
 
 
 def run_onnx(path: pathlib.Path, images: np.ndarray) -> list[np.ndarray] | None:
-    """Returns what ONNX Runtime makes of images; None where it is not installed."""
+    """Returns ONNX Runtime's outputs for images; None if it is not installed."""
     try:
         import onnxruntime
     except ImportError:
         return None
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return session.run(None, {"images": images})
+    return [np.asarray(x) for x in session.run(None, {"images": images})]
 
 
 FORMATS = {".stablehlo": (write_stablehlo, run_stablehlo), ".onnx": (write_onnx, run_onnx)}
 
 
 def export(trained: Trained, outputs: str, path: pathlib.Path) -> float | None:
-    """Writes a network, runs what was written, and returns how far it is from the network.
+    """Writes a network, runs the file, and returns its largest difference from the network.
 
     Args:
-      trained: the network.
+      trained: network to export.
       outputs: "maps", or one of the task's `exports`.
-      path: ending in .stablehlo or .onnx.
+      path: file to write, ending in .stablehlo or .onnx.
 
     Returns:
-      the largest difference on two random images, or None where no runtime is installed.
+      The largest difference on two random images, or None if no runtime is installed.
 
     Raises:
-      UserError: another ending, a folder that cannot be written to, or a package is missing.
-      RunError: the file gives other results than the network.
+      UserError: the ending is unknown, the folder cannot be written to, or a package is missing.
+      RunError: the file's outputs differ from the network's.
     """
     if path.suffix not in FORMATS:
         raise UserError(f"--output={path} must end in one of {', '.join(FORMATS)}")
@@ -113,14 +113,14 @@ def export(trained: Trained, outputs: str, path: pathlib.Path) -> float | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(trained, outputs, path)
     except OSError as error:
-        raise UserError(f"--output={path}: {error.strerror}; choose another place") from None
+        raise UserError(f"--output={path}: {error.strerror}; choose another path") from None
     shape = (2, trained.input_size, trained.input_size, 3)
     images = np.random.default_rng(0).random(shape, np.float32)
     found, expected = run(path, images), jax.jit(network(trained, outputs))(images)
     if found is None:
         return None
     differences = [np.abs(f - np.asarray(e)) for f, e in zip(found, expected, strict=True)]
-    # A peak that two pixels share may be read off either, so that joints are compared by the most.
+    # Of two pixels that share a peak either may be chosen: joints are compared by the median.
     largest = max(float(np.median(d) if outputs == "joints" else d.max()) for d in differences)
     scale = max(1.0, *(float(np.abs(e).max()) for e in expected))
     if not largest <= TOLERANCE * scale:
@@ -160,7 +160,7 @@ def main(argv: list[str]) -> None:
 
 
 def run() -> None:
-    """Runs the command; exit status 0, 2 for the user's mistake, else 1."""
+    """Runs the command; exit status 0, 2 for a user's mistake, else 1."""
     with command.reporting_errors():
         main(sys.argv[1:])
 

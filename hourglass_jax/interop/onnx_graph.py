@@ -1,7 +1,7 @@
 """The stacked hourglass as an ONNX graph, written from its variables, module by module.
 
-ONNX lays images out [batch, channels, height, width], and so does everything between the first
-transposition and the last.
+Between the first and the last transposition arrays are [batch, channels, height, width], as ONNX
+expects them.
 """
 
 import numpy as np
@@ -11,15 +11,15 @@ from hourglass_jax.nn.kernels.batch_norm import EPSILON
 from hourglass_jax.nn.stacked_hourglass import StackedHourglass
 from hourglass_jax.tasks.base import Task
 
-# Old enough for the runtimes of 2022 and later.
+# Supported by runtimes of 2022 and later.
 OPSET, IR_VERSION = 17, 8
 
 
 def serialize(trained: Trained, outputs: str) -> bytes:
-    """Returns the file's content; raises ImportError where the package onnx is not installed.
+    """Returns the content of an ONNX file; raises ImportError if the package is not installed.
 
     Args:
-      trained: the network.
+      trained: network to export.
       outputs: "maps" or "joints"; see `export`.
     """
     import onnx
@@ -62,7 +62,7 @@ def _properties(task: Task) -> dict[str, str]:
 
 
 class _Graph:
-    """Nodes and constants as they are added. Every method takes names of values and returns one."""
+    """A graph to add nodes and constants to. Methods take names of values and return a new one."""
 
     def __init__(self, variables: dict):
         self.variables, self.nodes, self.initializers = variables, [], []
@@ -93,7 +93,7 @@ class _Graph:
         return self.constant(value, "/".join((*path, leaf)))
 
     def has(self, path: tuple[str, ...]) -> bool:
-        """Returns whether the network has a module there."""
+        """Returns whether the network has a module of this path."""
         tree = self.variables["params"]
         for part in path:
             if part not in tree:
@@ -182,7 +182,7 @@ def _stacked(graph: _Graph, heatmaps: str) -> str:
 def _joints(graph: _Graph, heatmaps: str, *, side: int, stride: float, count: int) -> None:
     """Adds `heatmap.decode` by quarter steps, and `geometry.heatmap_to_crop`."""
 
-    def const(value, kind=np.int64):
+    def const(value, kind: type[np.generic] = np.int64) -> str:
         return graph.constant(np.array(value, kind))
 
     flat = graph.add("Reshape", heatmaps, const([-1, count, side * side]))

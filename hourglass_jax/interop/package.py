@@ -2,8 +2,8 @@
 
     python -m hourglass_jax.interop.package --checkpoint=runs/lsp_small --output=FOLDER
 
-Keeps the variables that are evaluated, parameters in half precision, and what is needed to predict
-from them or to train on from them; no optimizer, and no folders of the machine that trained it.
+Keeps the variables that are evaluated, parameters in half precision, and what prediction and
+fine-tuning need; leaves out the optimizer and the paths of the machine that trained it.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import pathlib
 import shutil
 import sys
 import tempfile
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,7 +27,7 @@ from hourglass_jax.runtime import command_line as command
 
 
 def package(source: pathlib.Path, output: pathlib.Path) -> int:
-    """Writes a checkpoint's network to `output`, one step's folder, and returns its bytes.
+    """Writes a checkpoint's network to `output`, a step's folder, and returns its size in bytes.
 
     Raises:
       UserError: there is no checkpoint, `output` exists or cannot be written, or half precision
@@ -35,18 +36,20 @@ def package(source: pathlib.Path, output: pathlib.Path) -> int:
     if output.exists():
         raise UserError(f"--output={output} exists; choose another folder")
     trained = checkpoint.load(source)
-    # BatchNorm's statistics stay as they are: variances can be any size, and there are few.
+    # BatchNorm's statistics stay in full precision: variances can be any size, and there are few.
     halves = {**trained.variables, "params": jax.tree.map(_half, trained.variables["params"])}
     metadata = store.read_metadata(trained.where)
     step = metadata.pop("step")
-    metadata["evaluated"] = "params"  # the averages are what is kept
+    metadata["evaluated"] = "params"  # of averaged parameters, the averages are kept
     if metadata["config"]:  # none where weights were converted
         metadata["config"] = _without_paths(metadata["config"])
-    state = TrainState(step=np.int32(step), opt_state=(), **halves)
+    # NumPy's numbers, unlike JAX's, are saved without the names of devices.
+    count: Any = np.int32(step)
+    state = TrainState(step=count, opt_state=(), **halves)
     with tempfile.TemporaryDirectory() as folder:
         with Checkpoints(pathlib.Path(folder), None) as checkpoints:
             checkpoints.save(state, metadata, None)
-        # The notes of success name the folder that was written to; readers do not ask for them.
+        # These files hold the path that was written to, and readers do not need them.
         without = shutil.ignore_patterns("commit_success.txt")
         try:
             shutil.copytree(checkpoints.folder / str(step), output, ignore=without)
@@ -76,7 +79,8 @@ def _half(x: jax.Array) -> np.ndarray:
 def main(argv: list[str]) -> int:
     """Runs the command and returns its exit status."""
     parser = command.Arguments(
-        prog="python -m hourglass_jax.interop.package", description=__doc__.partition("\n")[0]
+        prog="python -m hourglass_jax.interop.package",
+        description=(__doc__ or "").partition("\n")[0],
     )
     parser.add_argument("--checkpoint", required=True, help="a run's workdir, or a step's folder")
     parser.add_argument("--output", required=True, help="the folder to write, which must not exist")

@@ -1,4 +1,4 @@
-"""Reads the tensors of a PyTorch checkpoint without running what a pickle may hold."""
+"""Reads the tensors of a PyTorch checkpoint without running code that a pickle may hold."""
 
 import pathlib
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ import numpy as np
 
 from hourglass_jax.errors import UserError
 
-# Where training scripts put the network among the rest of what they save.
+# Keys under which training scripts save the network beside other things.
 _NETWORK = ("state_dict", "model_state_dict", "model")
 
 
@@ -15,14 +15,14 @@ def read(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Returns a file's tensors by name, floating ones as float32.
 
     Args:
-      path: .safetensors, or whatever `torch.save` wrote of tensors, numbers and texts.
+      path: .safetensors file, or what `torch.save` writes of tensors, numbers and strings.
 
     Raises:
-      UserError: there is no such file, it holds anything else, or the package that reads it is not
-        installed.
+      UserError: the file does not exist or holds anything else, or the package that reads it is
+        not installed.
     """
     if not path.is_file():
-        raise UserError(f"{path} is no file; give a network as published, such as hg8.pth")
+        raise UserError(f"{path} is not a file; give a network as published, such as hg8.pth")
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
 
 
@@ -35,7 +35,7 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         tensors = safetensors.numpy.load_file(path)
         return {name: np.asarray(value, np.float32) for name, value in tensors.items()}
-    except Exception as error:  # of the file, or of a type of numbers that NumPy does not have
+    except Exception as error:  # in the file, or for types that NumPy does not have
         raise UserError(f"{path} cannot be read ({_short(error)}); is it complete?") from None
 
 
@@ -45,13 +45,13 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
     except ImportError:
         raise _missing(path, "torch") from None
     try:
-        # Tensors, numbers, texts and containers of these: nothing that the file names is called.
+        # Tensors, numbers, strings and containers of these: no code that the file names is called.
         with torch.serialization.safe_globals(_numpy_scalars()):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of a pickle, a zip archive, or of PyTorch itself
+    except Exception as error:  # from pickle, zipfile or PyTorch
         raise UserError(
-            f"{path} is not read: PyTorch finds in it more than tensors, or less "
-            f"({_short(error)}); save the network's state_dict alone"
+            f"{path} cannot be read as tensors alone ({_short(error)}); save only "
+            f"the network's state_dict"
         ) from None
     while isinstance(content, Mapping):
         inner = next((content[key] for key in _NETWORK if key in content), None)
@@ -59,7 +59,7 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
             break
         content = inner
     if not isinstance(content, Mapping):
-        raise UserError(f"{path} holds a {type(content).__name__}, and no state_dict")
+        raise UserError(f"{path} holds a {type(content).__name__}, not a state_dict")
     return {
         str(name): value.detach().to(torch.float32).numpy()
         for name, value in content.items()
@@ -68,17 +68,17 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _numpy_scalars() -> list:
-    """What scores of NumPy's types, as many training scripts save beside the network, refer to."""
+    """Returns what NumPy's scalars refer to; many scripts save scores as such with the network."""
     scalar = np.float64(0).__reduce__()[0]
     kinds = [type(np.dtype(kind)) for kind in ("float32", "float64", "int64")]
     return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *kinds]
 
 
 def _missing(path: pathlib.Path, package: str) -> UserError:
-    return UserError(f"reading {path} takes the package {package}; pip install {package}")
+    return UserError(f"reading {path} needs the package {package}; pip install {package}")
 
 
 def _short(error: Exception) -> str:
-    """The first sentence of a message: what follows is advice on switching the safety off."""
+    """Returns the first sentence of a message; the rest is advice to switch the safety off."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text.split(". ")[0][:200]

@@ -1,11 +1,11 @@
-"""How two families of published PyTorch networks call the tensors that ours has too.
+"""Names of the network's tensors in two families of published PyTorch networks.
 
 - `Princeton`: "PoseNet" of princeton-vl/pytorch_stacked_hourglass, by the paper's group;
 - `Bearpaw`: "hg" of bearpaw/pytorch-pose, and anibali/pytorch-stacked-hourglass, which has the
   same names.
 
-A family is made of a state dict's names, without prefix, and reads from them how many stacks,
-orders and residual modules there are. `name` gives its name for a module of ours.
+A family is made from the names in a state dict, without prefix, and reads from them the numbers of
+stacks, orders and residual modules. `name` translates the path of a module of this package.
 """
 
 import re
@@ -48,6 +48,7 @@ class Princeton:
                     "merge_heatmaps": "merge_preds.{}.conv.conv",
                 }[layer]
                 return place.format(_index(stack))
+        raise ValueError(f"the network has no module {'/'.join(path)}")
 
     def _layer(self, layer: str) -> str:
         if layer.startswith("bn"):
@@ -55,7 +56,7 @@ class Princeton:
         return "skip_layer.conv" if layer == "skip" else f"{layer}.conv"
 
     def unused(self, *path: str) -> Iterable[str]:
-        """The skip convolution that every residual has, also where the forward pass adds `x`."""
+        """Yields the skip convolution of a residual, which may not use it in the forward pass."""
         if path[-1] == "conv1":
             skip = self.name(*path[:-1], "skip")
             yield f"{skip}.weight"
@@ -65,7 +66,7 @@ class Princeton:
 class Bearpaw:
     """Names of `hg`: the levels of an hourglass lie in one list, the innermost first."""
 
-    normalisation = Normalisation(mean=(0.4404, 0.4440, 0.4327))  # MPII's; nothing is divided
+    normalisation = Normalisation(mean=(0.4404, 0.4440, 0.4327))  # MPII's; there is no division
     stem = "bearpaw"
     stem_conv, first_features, first_heatmaps = "conv1", "fc.0.0", "score.0"
 
@@ -99,6 +100,7 @@ class Bearpaw:
                     "merge_heatmaps": "score_.{}",
                 }[layer]
                 return place.format(_index(stack))
+        raise ValueError(f"the network has no module {'/'.join(path)}")
 
     def _layer(self, layer: str) -> str:
         return "downsample.0" if layer == "skip" else layer
@@ -108,9 +110,9 @@ class Bearpaw:
 
 
 def _index(name: str) -> int:
-    return int(re.search(r"\d+$", name)[0])
+    return int(re.findall(r"\d+$", name)[0])
 
 
 def _count(values: Iterable[str]) -> int:
-    # At least one, so that a mutilated state dict still gets as far as naming what it lacks.
+    # At least one, so that an incomplete state dict leads to the error that names what it lacks.
     return max(1, len(set(values)))

@@ -1,11 +1,11 @@
-"""Published PyTorch networks, turned into checkpoints of ours.
+"""Converts published PyTorch networks to checkpoints.
 
 `python -m hourglass_jax.interop.torch_weights hg8.pth --output=checkpoints/hg8`
 
-Two families have the paper's network in the paper's form, `torch_names` has both. What the network
-is (stacks, widths, order, ...) is read from the names and shapes of the tensors. Every parameter of
-ours is then looked up under the name that the family gives it, so that a tensor too many, too few
-or of another shape is an error and not a network that predicts nonsense.
+Two families publish the paper's network in the paper's form; `torch_names` has both. Stacks,
+widths, order and so on are read from the names and shapes of the tensors. Every parameter is then
+looked up by its name in the family, so that a tensor that is missing, unknown or of another shape
+is an error and not a network that predicts nonsense.
 """
 
 import dataclasses
@@ -33,10 +33,10 @@ from hourglass_jax.nn.stacked_hourglass import Normalisation, StackedHourglass
 from hourglass_jax.runtime import command_line as command
 from hourglass_jax.tasks.single_pose.task import SinglePose
 
-logger = logging.getLogger("hourglass_jax.interop.torch_weights")  # also where it is __main__
-# What the published networks were trained on, px.
+logger = logging.getLogger("hourglass_jax.interop.torch_weights")  # also if run as __main__
+# Input of the published networks, px.
 INPUT_SIZE = 256
-# The hourglasses are what no other network has: "hgs.<stack>..." or "hg.<stack>...". DataParallel
+# Only these networks have hourglasses: "hgs.<stack>..." or "hg.<stack>...". DataParallel
 # puts "module." in front of every name, and the Princeton trainer "model." in front of that.
 _HOURGLASS = re.compile(r"((?:model\.|module\.)*)(hgs?)\.\d+\.")
 
@@ -52,7 +52,7 @@ _LEAVES = {
 def from_state_dict(
     state_dict: Mapping[str, np.ndarray],
 ) -> tuple[StackedHourglass, dict, Normalisation]:
-    """Turns the tensors of a published network into ours.
+    """Converts the tensors of a published network.
 
     Args:
       state_dict: name to array, as PyTorch saves them: convolutions [out, in, height, width]. The
@@ -60,7 +60,7 @@ def from_state_dict(
 
     Returns:
       The model, its `variables` = {"params", "batch_stats"} as float32 NumPy arrays, convolutions
-      [height, width, in, out], and what these weights expect to be taken from a picture.
+      [height, width, in, out], and the normalisation that they expect.
 
     Raises:
       UserError: the tensors are those of another network. Names the first one that is missing, has
@@ -119,7 +119,7 @@ def _get(state_dict, name):
 def _channels(state_dict, name):
     bias = _get(state_dict, name)
     if bias.ndim != 1 or not bias.size:
-        raise UserError(f"Tensor {name!r} has shape {bias.shape} and not one number a channel.")
+        raise UserError(f"Tensor {name!r} has shape {bias.shape} and not one number per channel.")
     return bias.size
 
 
@@ -133,20 +133,20 @@ def _convert(state_dict, name, like):
             f"{shape}."
         )
     if not np.isfinite(value).all():
-        raise UserError(f"Tensor {name!r} holds values that are no finite numbers.")
+        raise UserError(f"Tensor {name!r} holds values that are not finite numbers.")
     return np.array(value.transpose(2, 3, 1, 0) if is_kernel else value, like.dtype, order="C")
 
 
 def convert(path: pathlib.Path, output: pathlib.Path, joints: Sequence[str] | None = None) -> str:
-    """Writes a published network as a checkpoint, and returns what it is, for people.
+    """Writes a published network as a checkpoint, and returns a description of it.
 
     Args:
-      path: the file, as published.
-      output: a new workdir.
+      path: file as published.
+      output: new workdir.
       joints: names in the order of the heatmaps; None: those of MPII, if there are 16.
 
     Raises:
-      UserError: the file is none of a known network, or the output holds a checkpoint already.
+      UserError: the file is not of a known network, or the output holds a checkpoint already.
     """
     model, variables, normalisation = from_state_dict(torch_file.read(path))
     task = SinglePose(_skeleton(model.num_joints, joints), stride=model.stride)
@@ -202,7 +202,7 @@ def _skeleton(num_joints: int, joints: Sequence[str] | None) -> Skeleton:
 def main(argv: list[str]) -> None:
     parser = command.Arguments(
         prog="python -m hourglass_jax.interop.torch_weights",
-        description="Turns a published PyTorch network into a checkpoint for predict, evaluation "
+        description="Converts a published PyTorch network to a checkpoint for predict, evaluation "
         "and fine-tuning.",
     )
     add = parser.add_argument
@@ -211,15 +211,15 @@ def main(argv: list[str]) -> None:
     add("--joints", help="names in the order of the heatmaps, if they are not MPII's 16")
     flags = parser.parse_args(argv)
     joints = flags.joints.split(",") if flags.joints else None
-    found = convert(pathlib.Path(flags.file), pathlib.Path(flags.output), joints)
+    description = convert(pathlib.Path(flags.file), pathlib.Path(flags.output), joints)
     logger.info(
         "%s: %s\n%s is a checkpoint for predict, for evaluation and for fine-tuning",
-        *(flags.file, found, flags.output),
+        *(flags.file, description, flags.output),
     )
 
 
 def run() -> None:
-    """Runs the command; exit status 0, 2 for the user's mistake, else 1."""
+    """Runs the command; exit status 0, 2 for a user's mistake, else 1."""
     with command.reporting_errors():
         main(sys.argv[1:])
 

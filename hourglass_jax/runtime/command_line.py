@@ -1,4 +1,4 @@
-"""What every command does with its messages, and with the errors that end it."""
+"""Messages of every command, and the errors that end it."""
 
 import argparse
 import contextlib
@@ -11,12 +11,12 @@ import absl.logging
 
 from hourglass_jax.errors import RunError, UserError
 
-# Begins the names of threads whose work nobody needs any more when a command ends.
+# Prefix of the names of threads whose work is not needed when a command ends.
 EXPENDABLE = "expendable"
 
 
 class Arguments(argparse.ArgumentParser):
-    """A parser that says in one sentence, as a UserError, what is wrong with a flag."""
+    """A parser that reports a wrong flag in one sentence, as a UserError."""
 
     def error(self, message: str):
         raise UserError(f"{message}; {self.prog} --help lists the flags")
@@ -24,13 +24,13 @@ class Arguments(argparse.ArgumentParser):
 
 @contextlib.contextmanager
 def reporting_errors():
-    """Prints this package's messages, and ends with one sentence where it cannot go on.
+    """Prints the package's log, and ends with one sentence on a `UserError` or `RunError`.
 
-    Exit status 2 for the user's mistake, 1 for a run that failed.
+    Exit status 2 for a user's mistake, 1 for a run that failed.
     """
     output = logging.StreamHandler(sys.stdout)
     output.setFormatter(logging.Formatter("%(message)s"))
-    # Ours alone: the libraries' own chatter would bury it, and what goes wrong in them is raised.
+    # Only this package's log: others would bury it, and errors in libraries are raised.
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     logger = logging.getLogger("hourglass_jax")
@@ -47,7 +47,7 @@ def reporting_errors():
 
 
 def _end(status: int | str | None):
-    """Exits; at once where a thread is busy with what is no longer needed, such as compiling."""
+    """Exits; at once if a thread is busy with what is no longer needed, such as compiling."""
     if any(thread.name.startswith(EXPENDABLE) for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()

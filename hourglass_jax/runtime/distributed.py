@@ -1,8 +1,8 @@
-"""Several processes as one program: who they are, waiting for each other, and gathering arrays.
+"""Runs several processes as one program: joining, waiting for each other, gathering arrays.
 
-Start the same command once a host. Cloud TPU, SLURM and Open MPI 4 tell JAX about each other;
-elsewhere three variables do: JAX_COORDINATOR_ADDRESS (host:port of process 0), JAX_NUM_PROCESSES
-and JAX_PROCESS_ID, for which the command has flags as well.
+Start the same command on every host. On Cloud TPU, SLURM and Open MPI 4 the processes find each
+other; elsewhere three variables are needed: JAX_COORDINATOR_ADDRESS (host:port of process 0),
+JAX_NUM_PROCESSES and JAX_PROCESS_ID, for which the command has flags as well.
 """
 
 import contextlib
@@ -20,29 +20,29 @@ from jax.experimental import multihost_utils
 
 from hourglass_jax.errors import RunError, UserError
 
-# A process that has not been heard of for so many seconds is dead, and the others end.
+# After so many seconds without a sign of life a process counts as dead, and the others end.
 HEARTBEAT_S = 30
-# Open MPI 5 says who a process is, and not where the first one is.
+# Open MPI 5 gives the rank of a process, but not the address of the first one.
 _OPEN_MPI = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")
-# An indexed job says the same.
+# An indexed job gives the rank as well.
 _KUBERNETES = "JOB_COMPLETION_INDEX"
-_barriers = itertools.count()  # each is passed once
+_barriers = itertools.count()  # names of barriers must differ
 
 
 def initialize(
     coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
 ) -> None:
-    """Joins the other processes, if there are any; to be called before anything is computed.
+    """Joins the other processes, if there are any; call it before any computation.
 
     Args:
       coordinator: host:port of process 0; None: from the environment.
-      num_processes: in all; None: from the environment.
-      process_id: of this one, from 0; None: from the environment.
+      num_processes: number of processes; None: from the environment.
+      process_id: index of this process, from 0; None: from the environment.
 
     Raises:
-      UserError: some of the three are known and not the others, or they contradict each other.
+      UserError: only some of the three are known, or they contradict each other.
     """
-    known = _told(os.environ, coordinator, num_processes, process_id)
+    known = _arguments(os.environ, coordinator, num_processes, process_id)
     if known is None:
         return
     try:
@@ -60,8 +60,10 @@ def initialize(
         ) from None
 
 
-def _told(environment: Mapping[str, str], coordinator, num_processes, process_id) -> dict | None:
-    """Returns what to tell JAX, {} where it finds out by itself, None for a single process."""
+def _arguments(
+    environment: Mapping[str, str], coordinator, num_processes, process_id
+) -> dict | None:
+    """Returns JAX's arguments, {} where it finds them by itself, None for a single process."""
     coordinator = coordinator or environment.get("JAX_COORDINATOR_ADDRESS")
     size, rank = (environment.get(name) for name in _OPEN_MPI)
     rank = rank or environment.get(_KUBERNETES)
@@ -76,11 +78,11 @@ def _told(environment: Mapping[str, str], coordinator, num_processes, process_id
         missing = [name for name, value in named.items() if value is None]
         if missing and not _detects(environment):
             raise UserError(f"JAX_COORDINATOR_ADDRESS={coordinator} needs {' and '.join(missing)}")
-        if not missing:
+        if num_processes is not None and process_id is not None:
             if not 0 <= process_id < num_processes:
                 raise UserError(
-                    f"JAX_PROCESS_ID={process_id} is none of JAX_NUM_PROCESSES={num_processes} "
-                    f"processes; they count from 0"
+                    f"JAX_PROCESS_ID={process_id} must be at least 0 and below "
+                    f"JAX_NUM_PROCESSES={num_processes}"
                 )
             return {
                 "coordinator_address": coordinator,
@@ -92,8 +94,8 @@ def _told(environment: Mapping[str, str], coordinator, num_processes, process_id
         return {}
     if (num_processes or 1) > 1 or (process_id or 0) > 0:
         raise UserError(
-            f"this is process {process_id} of {num_processes or 'several'}, and nothing tells "
-            f"where process 0 is; set JAX_COORDINATOR_ADDRESS to its host:port, and "
+            f"this is process {process_id} of {num_processes or 'several'}, and the "
+            f"address of process 0 is unknown; set JAX_COORDINATOR_ADDRESS to its host:port, and "
             f"JAX_NUM_PROCESSES"
         )
     return None
@@ -109,9 +111,9 @@ def _whole(environment, name: str, value: int | None, fallback: str | None) -> i
 
 
 def _detects(environment: Mapping[str, str]) -> bool:
-    """Whether JAX finds the other processes by itself."""
-    # In a batch script, before any srun, there is no step, and in a shell by salloc a step of one
-    # task: then this is the only process.
+    """Returns whether JAX finds the other processes by itself."""
+    # A batch script has no step before it calls srun, and a shell of salloc has a step of one task:
+    # both are single processes.
     tasks = environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", "1"))
     slurm = "SLURM_STEP_NODELIST" in environment and tasks != "1"
     open_mpi = "OMPI_MCA_orte_hnp_uri" in environment
@@ -140,7 +142,7 @@ def ending_with_others():
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" in str(error):
             raise RunError(
-                f"the device's memory is not enough ({' '.join(str(error).split())[:200]}); lower "
+                f"the device has too little memory ({' '.join(str(error).split())[:200]}); lower "
                 f"config.batch_size, or set config.model.remat=True, config.accumulate or "
                 f"config.model.dtype=bfloat16"
             ) from error
@@ -149,37 +151,37 @@ def ending_with_others():
         reason = " ".join(str(error).split())[:300]
         print(
             f"error: process {jax.process_index()} lost another one ({reason}); start all of them "
-            f"again, and they go on from the last checkpoint",
+            f"again to resume from the last checkpoint",
             file=sys.stderr,
         )
         sys.stderr.flush()
-        os._exit(1)  # the usual way out would wait for the dead
+        os._exit(1)  # a normal exit would wait for the dead process
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes what only one may write."""
+    """Returns whether this is the process that writes what only one may write."""
     return jax.process_index() == 0
 
 
 def wait_for_all(name: str, seconds: int = 24 * 3600) -> None:
-    """Returns when every process has called this as often, by the same names."""
+    """Waits until every process has made the same call."""
     client = jax_distributed.global_state.client
     if client is not None:
         client.wait_at_barrier(f"{name} {next(_barriers)}", seconds * 1000)
 
 
 def gather(array: np.ndarray) -> np.ndarray:
-    """Returns the arrays of all processes, of one shape and kind, along a new first axis."""
+    """Returns the arrays of all processes, of one shape and dtype, along a new first axis."""
     if jax.process_count() == 1:
         return array[None]
-    # As bytes: JAX would round float64, and knows no text.
+    # As bytes: JAX would round float64, and has no strings.
     raw = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
     rows = np.ascontiguousarray(multihost_utils.process_allgather(raw))
     return rows.view(array.dtype).reshape(jax.process_count(), *array.shape)
 
 
 def gather_objects(value: Any) -> list[Any]:
-    """Returns the values of all processes, in their order; anything that can be pickled."""
+    """Returns the values of all processes, in their order; the values must be picklable."""
     if jax.process_count() == 1:
         return [value]
     content = pickle.dumps(value)

@@ -1,4 +1,4 @@
-"""Files of one JSON object a line, such as metrics.jsonl."""
+"""Files of one JSON object per line, such as metrics.jsonl."""
 
 import contextlib
 import json
@@ -7,8 +7,8 @@ import pathlib
 
 def read(path: pathlib.Path) -> list[dict]:
     """Returns the objects of a file; a line that a crash cut off is left out."""
-    found = []
+    objects = []
     for line in path.read_text(errors="replace").splitlines():
         with contextlib.suppress(ValueError):
-            found.append(json.loads(line))
-    return found
+            objects.append(json.loads(line))
+    return objects

@@ -1,4 +1,4 @@
-"""SIGTERM, which a preempted machine gets: save and leave, to be started again."""
+"""Handles SIGTERM, which preempted machines get: the run saves and ends, to be started again."""
 
 import contextlib
 import signal
@@ -7,19 +7,19 @@ import sys
 import jax
 from jax.experimental import multihost_utils
 
-STOPPED = 75  # exit status: stopped by SIGTERM and saved; start again to go on
+STOPPED = 75  # exit status: stopped by SIGTERM and saved; start again to resume
 
 
 class StopSignal:
-    """While it is entered, SIGTERM ends the process with `STOPPED`; in the loop, after saving."""
+    """Context in which SIGTERM ends the process with `STOPPED`; in the loop only after saving."""
 
     def __init__(self):
         self._requested = False
         self._in_loop = False
 
     def __enter__(self) -> "StopSignal":
-        # Several processes have to stop at one step: JAX listens to the signal then, and agrees on
-        # a step with the others.
+        # Several processes have to stop at the same step: JAX then handles the signal, and
+        # agrees on a step with the others.
         self._agrees = jax.process_count() > 1
         if not self._agrees:
             self._before = signal.signal(signal.SIGTERM, self._note)
@@ -36,13 +36,13 @@ class StopSignal:
 
     @contextlib.contextmanager
     def in_loop(self):
-        """Within it the signal is only noted."""
+        """Returns a context in which the signal is only noted."""
         self._in_loop = True
         yield
         self._in_loop = False
 
     def requested_by_any(self, step: int) -> bool:
-        """Whether to stop at this step; all processes are told the same."""
+        """Returns whether to stop at this step; the same in all processes."""
         if self._agrees:
             return multihost_utils.reached_preemption_sync_point(step)
         return self._requested

@@ -14,28 +14,33 @@ AXIS = "data"
 REPLICATED, SHARDED = P(), P(AXIS)  # how state and batches lie on the mesh
 
 
-# What XLA is told when it compiles a step, by platform or kind of device.
+# XLA's options for compiling a step, by platform or kind of device.
 _OPTIONS = {
     "cpu": {
-        # Its library for CPUs, YNNPACK, is quick at sums but slower than XLA's own kernels at
+        # XLA's library for CPUs, YNNPACK, is quick at sums but slower than XLA's own kernels at
         # convolutions and products: with it for sums alone a step takes two thirds of the time.
         "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
-        # Would take away the barriers that keep what is recomputed from being kept instead.
+        # This pass removes the barriers that keep values from being stored instead of recomputed.
         "xla_disable_hlo_passes": "cse_barrier_expander",
     },
     # v5e: half of its 128 MB of fast memory for operations, where 16 MB are the default. The rest
-    # holds what is read ahead, which moves bytes that are then read once more.
+    # holds prefetched data, which are moved once more than without it.
     "TPU v5 lite": {"xla_tpu_scoped_vmem_limit_kib": "65536"},
 }
 
 
-def compiler_options(target: Mesh | jax.Device) -> dict[str, str] | None:
-    """Returns what to tell XLA when it compiles for a mesh, or for a device."""
+# jaxlib has no stubs for `jax.Device`, so that pyright takes it for a variable.
+def compiler_options(
+    target: Mesh | jax.Device,  # pyright: ignore[reportInvalidTypeForm]
+) -> dict[str, str] | None:
+    """Returns XLA's options for compiling for a mesh, or for a device."""
     device = target.devices.flat[0] if isinstance(target, Mesh) else target
     return _OPTIONS.get(device.platform) or _OPTIONS.get(device.device_kind)
 
 
-def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
+def make_mesh(
+    devices: list[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
+) -> Mesh:
     """Returns the one-axis mesh over all devices of all processes, or over those given."""
     devices = jax.devices() if devices is None else devices
     # Without `axis_types` the axes would be Explicit, and every array would carry its sharding.
@@ -59,7 +64,7 @@ def replicate(tree, mesh: Mesh):
 
 
 def with_sharding(shapes, mesh: Mesh, spec: P):
-    """Returns shapes that say how they lie on the mesh."""
+    """Returns shapes together with their sharding on the mesh."""
     sharding = NamedSharding(mesh, spec)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
 
@@ -77,14 +82,14 @@ def local_rows(x: jax.Array) -> np.ndarray:
 
 
 def compile_step(step: Callable, mesh: Mesh, *, in_specs, out_specs, donate: bool = False):
-    """Returns a function of each device's shares as a compiled one of global arrays.
+    """Compiles a function of one device's shares to a function of global arrays.
 
     Args:
-      step: sees one device's share of what is sharded.
-      mesh: the devices.
+      step: function of one device's share of what is sharded.
+      mesh: mesh of devices.
       in_specs: how each argument lies on the mesh, `REPLICATED` or `SHARDED`.
-      out_specs: how what it returns does.
-      donate: the first argument may be overwritten.
+      out_specs: how each result lies on the mesh.
+      donate: whether the first argument may be overwritten.
     """
     # check_vma=False: with it, gradients of replicated parameters arrive summed over the devices
     # already, and a mean of them would be a mean of equal sums.

@@ -1,4 +1,4 @@
-"""What JAX and Python are told first: to keep compiled programs, memory on CPUs, and their calm."""
+"""Settings at start: the compilation cache, memory on CPUs, and garbage collection."""
 
 import ctypes
 import gc
@@ -15,7 +15,7 @@ _HUGE_PAGES, _HUGE_PAGE = 14, 2**21
 
 
 def enable_compilation_cache() -> None:
-    """Makes later runs find what this one compiles, in the user's cache folder.
+    """Keeps compiled programs for later runs, in the user's cache folder.
 
     JAX_COMPILATION_CACHE_DIR names another folder, or none if it is empty.
     """
@@ -42,8 +42,8 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(libc, "mallopt"):  # another C library
         return
-    # In the calling thread memory comes from the main heap, which can be told to keep it; the
-    # client's own threads have heaps that are unmapped whatever one says.
+    # The calling thread takes memory from the main heap, which can keep it; the heaps of the
+    # client's threads are always unmapped.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     if jax.default_backend() != "cpu":
         return
@@ -54,8 +54,8 @@ def keep_freed_memory() -> None:
 
 
 def _ask_for_huge_pages(libc: ctypes.CDLL) -> None:
-    # Of addresses that the heap will grow into. Reserving them takes no memory, but where addresses
-    # are limited, or every one counts as memory, it would leave none for others.
+    # The request is for addresses that the heap will grow into. Reserving them takes no memory, but
+    # leaves none for others where addresses are limited or count as memory.
     import resource  # not on Windows
 
     try:
@@ -77,10 +77,10 @@ def _ask_for_huge_pages(libc: ctypes.CDLL) -> None:
 
 
 def collect_garbage_rarely() -> None:
-    """Makes Python look for garbage less often, to be called when the libraries are imported.
+    """Makes Python look for garbage less often; call it after the libraries are imported.
 
-    Tracing a step makes millions of objects that stay; looking through all of them, time and again,
-    takes a tenth of a start.
+    Tracing a step makes millions of objects that stay; looking through all of them again and
+    again takes a tenth of the start.
     """
     gc.freeze()
     gc.set_threshold(200_000, 50, 50)

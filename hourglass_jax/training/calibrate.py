@@ -11,13 +11,14 @@ import pathlib
 import jax
 import jax.numpy as jnp
 
+from hourglass_jax import config_files
 from hourglass_jax.checkpoint.state import TrainState
 from hourglass_jax.checkpoint.store import Checkpoints
 from hourglass_jax.errors import UserError
 from hourglass_jax.evaluation import evaluate
 from hourglass_jax.evaluation.step import make_statistics_step
 from hourglass_jax.experiment import Experiment
-from hourglass_jax.runtime import sharding
+from hourglass_jax.runtime import distributed, sharding
 
 logger = logging.getLogger(__name__)
 BATCHES = 200  # training batches; with more of them the means hardly change
@@ -62,6 +63,8 @@ def calibrate(experiment: Experiment, workdir: pathlib.Path) -> dict:
         )
         # Averaged parameters, if there are any, become the parameters.
         calibrated.save(state, {**metadata, "evaluated": "params"}, None)
+    if distributed.is_first():
+        config_files.save(experiment.config, target)
     logger.info(
         "statistics of %d batches of %d images: %s", BATCHES, experiment.config.batch_size, target
     )

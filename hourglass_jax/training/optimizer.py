@@ -89,7 +89,7 @@ def _matrices(params: optax.Params, output_layers: Set[str]):
 
     def dimensions(path, parameter):
         names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
-        if names[-1] != "kernel" or not output_layers.isdisjoint(names):
+        if names[-1] != "kernel" or output_layers & set(names):
             return None
         return contrib.MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=3)
 

@@ -14,12 +14,12 @@ import numpy as np
 import optax
 
 from hourglass_jax import nn
-from hourglass_jax.checkpoint import compatibility, trained
+from hourglass_jax.checkpoint import trained
 from hourglass_jax.checkpoint.state import TrainState, create_train_state, state_shapes
 from hourglass_jax.checkpoint.store import Checkpoints, DamagedError
 from hourglass_jax.checkpoint.trained import Trained
 from hourglass_jax.errors import UserError
-from hourglass_jax.experiment import Experiment, path_fields
+from hourglass_jax.experiment import Experiment
 from hourglass_jax.runtime import command_line, distributed, sharding
 from hourglass_jax.training import finetune, optimizer
 from hourglass_jax.training.step import make_train_step
@@ -42,12 +42,7 @@ def latest_checkpoint(checkpoints: Checkpoints, experiment: Experiment) -> int |
         )
     while (step := checkpoints.latest) is not None:
         try:
-            compatibility.check(
-                checkpoints.folder / str(step),
-                checkpoints.metadata(step),
-                experiment.metadata(),
-                paths=path_fields(experiment.source),
-            )
+            experiment.check(checkpoints.folder / str(step), checkpoints.metadata(step))
             return step
         except DamagedError as error:
             checkpoints.set_aside(step, error)

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 
+from hourglass_jax import config_files
 from hourglass_jax.checkpoint.store import Checkpoints
 from hourglass_jax.config import Config
 from hourglass_jax.errors import RunError, UserError
@@ -71,8 +72,7 @@ def train_and_evaluate(config: Config | Mapping[str, Any], workdir: pathlib.Path
         if distributed.is_first():
             # It is the last file that a run writes: an old one must not be mistaken for this run's.
             finished.unlink(missing_ok=True)
-            text = json.dumps(experiment.config.to_dict(), indent=2)
-            (workdir / "config.json").write_text(text + "\n")
+            config_files.save(experiment.config, workdir)
         start = Start.of(experiment, checkpoints, source)
         last = _train(experiment, start, checkpoints, stop, workdir)
         checkpoints.close()

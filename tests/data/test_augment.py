@@ -1,19 +1,21 @@
-"""The pipeline's ops are pose/'s formulas, and do to a picture what they do to its joints."""
+"""What augmentation does to an image it does to the joints, and it keeps its limits."""
 
 import cv2
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from hourglass_jax.data import augment, jpeg
-from hourglass_jax.data.records import Limits
+from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.data.skeleton import LSP
 from hourglass_jax.image import geometry
 from hourglass_jax.tasks.single_pose import heatmap
+from hourglass_jax.tasks.single_pose.limits import Limits
+from hourglass_jax.tasks.single_pose.task import SinglePose
 
-CROP = augment.Crop(64, sigma=1.0, flip_order=tuple(LSP.flip_order.tolist()))
-NONE = augment.Augmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-ALL = augment.Augmentation(0.25, 40.0, 0.7, 0.1, 0.5, 0.3)
+SIZE = (64, 64)
+TASK = SinglePose(LSP)
+NONE = Augmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+ALL = Augmentation(0.25, 40.0, 0.7, 0.1, 0.5, 0.3)
 
 
 def make_record(joints=None, labelled=None, image=None):
@@ -24,28 +26,34 @@ def make_record(joints=None, labelled=None, image=None):
         "image": jpeg.encode(image),
         "joints_record": np.asarray(joints, np.float32),
         "labelled": np.ones(14, bool) if labelled is None else labelled,
-        "visible": np.ones(14, bool),
         "center_record": np.array([40.5, 44.0], np.float32),
         "size_record": np.float32(70.0),
-        "reference": np.float32(10.0),
-        "record_to_source": np.array([[1, 0, 0], [0, 1, 0]], np.float32),
-        "id": b"someone",
     }
 
 
-def training_example(record, draws, crop, augmentation):
-    """One record's example, as a part of one."""
-    part = {name: tf.convert_to_tensor(value)[None] for name, value in record.items()}
-    made = augment.training_examples(part, draws[None], crop, augmentation)
-    return {name: value[0] for name, value in made.items()}
+def noise():
+    return np.random.default_rng(0).integers(0, 256, (90, 80, 3), dtype=np.uint8)
 
 
-def draws_of(*seed):
-    return tf.random.stateless_uniform([augment.DRAWS], seed, dtype=tf.float64)
+def uniform(*seed):
+    return np.random.default_rng(seed).uniform(size=augment.DRAWS)
+
+
+def training_example(record, numbers, augmentation):
+    to_input = TASK.view(record, augmentation.draw(numbers), SIZE)
+    gains = augmentation.gains(numbers[None])
+    (image,) = augment.sample([record["image"]], to_input[None], SIZE, gains)
+    return {"image": image, **TASK.targets(record, to_input, SIZE)}
+
+
+def joints_of(example):
+    """Joints as the heatmaps have them, px of the input."""
+    position, _ = heatmap.decode(example["heatmaps"], "refined")
+    return geometry.heatmap_to_crop(np.asarray(position, float), TASK.stride)
 
 
 def blob(center):
-    """A picture with one smooth bright spot, whose centre can be measured."""
+    """An image with one smooth bright spot, whose centre can be measured."""
     y, x = np.mgrid[:90, :80]
     spot = np.exp(-((x - center[0]) ** 2 + (y - center[1]) ** 2) / 18)
     return np.repeat((255 * spot).astype(np.uint8)[..., None], 3, axis=-1)
@@ -58,105 +66,45 @@ def measured(image):
     return np.array([(weights * x).sum(), (weights * y).sum()]) / weights.sum()
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_crop_map_is_that_of_geometry(flip):
-    record = make_record()
-    options = {"scale": 1.2, "rotation": 0.4, "translate": (0.05, -0.02), "flip": flip}
-    expected = geometry.crop_map(record["center_record"].astype(float), 70.0, 64, **options)
-    part = {name: np.asarray(value)[None] for name, value in record.items()}
-    actual = augment._crop_map(part, 64, **options)
-    np.testing.assert_allclose(actual[0], expected, rtol=0, atol=1e-9)
-    points = np.random.default_rng(1).uniform(0, 80, (5, 2))
-    np.testing.assert_allclose(
-        augment.apply(actual, points[None])[0], geometry.apply(expected, points), atol=1e-9
-    )
-
-
 @pytest.mark.parametrize("seed", range(6))
-def test_the_picture_moves_as_its_joints_do(seed):
+def test_the_image_moves_as_its_joints_do(seed):
     """A bright spot lies where the joint drawn on it lies, to a tenth of a pixel."""
     spot = np.array([41.3, 46.8])
-    joints = np.tile(spot, (14, 1))
-    calm = augment.Augmentation(0.25, 40.0, 0.7, 0.1, 0.5, 0.0)
-    record = make_record(joints, image=blob(spot))
-    example = training_example(record, draws_of(seed, 3), CROP, calm)
-    position, _ = heatmap.decode(example["heatmaps"].numpy(), "refined")
-    joints_crop = geometry.heatmap_to_crop(np.asarray(position), 4)
-    np.testing.assert_allclose(measured(example["image"].numpy()), joints_crop[0], atol=0.1)
-
-
-def test_heatmaps_are_those_of_pose():
-    rng = np.random.default_rng(2)
-    labelled = rng.random(14) < 0.8
-    joints_crop = rng.uniform(-8, 72, (14, 2)).astype(np.float32)
-    for zero_target in (False, True):
-        crop = augment.Crop(64, 1.75, CROP.flip_order, zero_target)
-        maps, weights = augment.render_heatmaps(joints_crop[None], labelled[None], crop)
-        expected, expected_weights = heatmap.encode(
-            geometry.crop_to_heatmap(joints_crop, 4), labelled, 16, 1.75, zero_target=zero_target
-        )
-        np.testing.assert_allclose(maps[0], expected, atol=1e-6)
-        np.testing.assert_array_equal(weights[0], expected_weights)
-    assert expected_weights.mean() > 0 and not labelled.all()
+    record = make_record(np.tile(spot, (14, 1)), image=blob(spot))
+    calm = Augmentation(0.25, 40.0, 0.7, 0.1, 0.5, 0.0)
+    example = training_example(record, uniform(seed, 3), calm)
+    np.testing.assert_allclose(measured(example["image"]), joints_of(example)[0], atol=0.1)
 
 
 def test_a_flip_exchanges_left_and_right():
-    flip = augment.Augmentation(0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
     labelled = np.ones(14, bool)
     labelled[LSP.index("left_wrist")] = False
-    image = np.random.default_rng(0).integers(0, 256, (90, 80, 3), dtype=np.uint8)
-    record = make_record(image=image, labelled=labelled)
-    plain = training_example(record, draws_of(0, 0), CROP, NONE)
-    mirrored = training_example(record, draws_of(0, 0), CROP, flip)
-    expected = np.asarray(heatmap.flip_heatmaps(plain["heatmaps"].numpy(), LSP.flip_order))
+    record = make_record(image=noise(), labelled=labelled)
+    plain = training_example(record, uniform(0), NONE)
+    mirrored = training_example(record, uniform(0), Augmentation(0.0, 0.0, 0.0, 0.0, 1.0, 0.0))
+    expected = np.asarray(heatmap.flip_heatmaps(plain["heatmaps"], LSP.flip_order))
     np.testing.assert_allclose(mirrored["heatmaps"], expected, atol=1e-5)
-    np.testing.assert_array_equal(mirrored["weights"], plain["weights"].numpy()[LSP.flip_order])
-    assert plain["weights"].numpy()[LSP.index("left_wrist")] == 0
-    difference = mirrored["image"].numpy().astype(int) - plain["image"].numpy()[:, ::-1]
+    np.testing.assert_array_equal(mirrored["weights"], plain["weights"][LSP.flip_order])
+    assert plain["weights"][LSP.index("left_wrist")] == 0
+    difference = mirrored["image"].astype(int) - plain["image"][:, ::-1]
     assert abs(difference).max() <= 1
-
-
-def test_without_augmentation_training_and_evaluation_see_the_same():
-    image = np.random.default_rng(0).integers(0, 256, (90, 80, 3), dtype=np.uint8)
-    record = make_record(image=image)
-    training = training_example(record, draws_of(5, 6), CROP, NONE)
-    part = {name: np.asarray(value)[None] for name, value in record.items()}
-    evaluation = augment.evaluation_examples(part, CROP)
-    np.testing.assert_array_equal(training["image"], evaluation["image"][0])
-
-
-def test_examples_are_functions_of_record_and_seed_inside_tf_data_too():
-    record = make_record(image=np.random.default_rng(0).integers(0, 256, (90, 80, 3), np.uint8))
-    first = training_example(record, draws_of(1, 2), CROP, ALL)
-    again = training_example(record, draws_of(1, 2), CROP, ALL)
-    other = training_example(record, draws_of(1, 3), CROP, ALL)
-    stream = tf.data.Dataset.from_tensors(record).map(
-        lambda r: training_example(r, draws_of(1, 2), CROP, ALL)
-    )
-    streamed = next(stream.as_numpy_iterator())
-    for key in first:
-        np.testing.assert_array_equal(first[key], again[key])
-        np.testing.assert_allclose(streamed[key], first[key], atol=1e-6)
-    assert (first["image"].numpy() != other["image"].numpy()).any()
 
 
 def test_augmentation_stays_in_its_limits_and_uses_them():
     record = make_record(np.tile([40.5, 44.0], (14, 1)))
     record["joints_record"][1] += (10, 0)
-    scales, angles, shifts, mirrored, gains = [], [], [], [], []
-    for i in range(400):
-        draws = draws_of(7, i).numpy()
-        example = training_example(record, draws, CROP, ALL)
-        position, _ = heatmap.decode(example["heatmaps"].numpy(), "refined")
-        joints = geometry.heatmap_to_crop(np.asarray(position, float), 4)
-        flip = draws[5] < 0.5
+    numbers = [uniform(7, i) for i in range(400)]
+    examples = [training_example(record, each, ALL) for each in numbers]
+    joints_input = joints_of({"heatmaps": np.stack([one["heatmaps"] for one in examples])})
+    mirrored = [each[5] < 0.5 for each in numbers]
+    gains = [one["image"][20:40, 20:40].mean((0, 1)) / 128 for one in examples]
+    scales, angles, shifts = [], [], []
+    for joints, flip in zip(joints_input, mirrored, strict=True):
         a, b = joints[[0, 1]] if not flip else joints[[5, 4]]
         step = (b - a) * 70 / 64 / 10
         scales.append(np.linalg.norm(step))
         angles.append(np.degrees(np.arctan2(step[1], -step[0] if flip else step[0])))
         shifts.append((a - 31.5) / 64)
-        mirrored.append(flip)
-        gains.append(example["image"].numpy()[20:40, 20:40].mean((0, 1)) / 128)
     scales, angles, shifts, gains = map(np.array, (scales, angles, shifts, gains))
     assert 0.74 < scales.min() < 0.77 and 1.23 < scales.max() < 1.26
     assert 35 < abs(angles).max() < 41
@@ -164,6 +112,23 @@ def test_augmentation_stays_in_its_limits_and_uses_them():
     assert 0.09 < abs(shifts).max() < 0.105
     assert 0.42 < np.mean(mirrored) < 0.58
     assert 0.69 < gains.min() < 0.73 and 1.27 < gains.max() < 1.31
+
+
+def test_draws_are_functions_of_their_numbers():
+    numbers = uniform(4)
+    numbers[2] = 0.0
+    drawn = ALL.draw(numbers)
+    spread = 2 * numbers - 1
+    assert drawn.scale == pytest.approx(1 + 0.25 * spread[0])
+    assert drawn.rotation == pytest.approx(np.radians(40 * spread[1]))
+    assert drawn.translate == pytest.approx(0.1 * spread[3:5])
+    assert drawn.flip is bool(numbers[5] < 0.5) and drawn.uniform is numbers
+    np.testing.assert_allclose(ALL.gains(numbers[None]), 1 + 0.3 * spread[None, 6:])
+    numbers[2] = 0.99
+    assert ALL.draw(numbers).rotation == 0
+    still = NONE.draw(numbers)
+    assert still[:4] == (1.0, 0.0, (0.0, 0.0), False)
+    assert (NONE.gains(numbers[None]) == 1).all()
 
 
 def test_records_hold_what_the_largest_augmentation_shows():
@@ -187,35 +152,35 @@ def test_records_hold_what_the_largest_augmentation_shows():
     assert reach - 5 < furthest <= reach
 
 
-def test_a_crop_shows_what_the_whole_picture_gives():
-    """Only a window of the picture is decoded, and nothing of the crop may miss."""
-    noise = np.random.default_rng(0).integers(0, 256, (250, 300, 3)).astype(np.uint8)
-    content = jpeg.encode(noise)
+@pytest.mark.parametrize("size", [(64, 64), (48, 80)])
+def test_a_sample_shows_what_the_whole_image_gives(size):
+    """Only a window of the image is decoded, and nothing of the sample may miss."""
+    pixels = np.random.default_rng(0).integers(0, 256, (250, 300, 3)).astype(np.uint8)
+    content = jpeg.encode(pixels)
     whole = cv2.cvtColor(cv2.imdecode(np.frombuffer(content, np.uint8), 1), cv2.COLOR_BGR2RGB)
-    record = {
-        **make_record(),
-        "image": content,
-        "center_record": np.array([140, 120], np.float32),
-    }
-    for seed in range(20):
-        draws = np.random.default_rng(seed).uniform(size=augment.DRAWS)
-        draws[6:] = 0.5  # colours as they are
-        part = {name: tf.convert_to_tensor(value)[None] for name, value in record.items()}
-        affine = _affine_of(part, draws)
-        expected = cv2.warpAffine(whole, affine, (64, 64), flags=cv2.INTER_LINEAR)
-        found = training_example(record, draws, CROP, ALL)["image"].numpy()
+    record = {**make_record(), "center_record": np.array([140, 120], np.float32)}
+    affines = np.array([TASK.view(record, ALL.draw(uniform(seed)), size) for seed in range(20)])
+    found = augment.sample([content] * 20, affines, size)
+    for image, affine in zip(found, affines, strict=True):
+        expected = cv2.warpAffine(whole, affine, size[::-1], flags=cv2.INTER_LINEAR)
         # The corner of the window is subtracted in floating point.
-        assert abs(found.astype(int) - expected).max() <= 1
+        assert abs(image.astype(int) - expected).max() <= 1
+    ones = augment.sample([content] * 20, affines, size, np.ones((20, 3)))
+    np.testing.assert_array_equal(ones, found)
 
 
-def _affine_of(part, draws):
-    spread = 2 * draws - 1
-    rotated = draws[2] < ALL.rotation_probability
-    return augment._crop_map(
-        part,
-        64,
-        scale=[1 + spread[0] * ALL.scale],
-        rotation=[np.radians(spread[1] * ALL.rotation) * rotated],
-        translate=[spread[3:5] * ALL.translate],
-        flip=[draws[5] < ALL.flip],
-    )[0].numpy()
+def test_beyond_the_image_it_is_black():
+    content = jpeg.encode(np.full((20, 20, 3), 255, np.uint8))
+    far = np.array([[[1.0, 0, 500], [0, 1, 500]]])
+    assert not augment.sample([content], far, SIZE).any()
+    shifted = np.array([[[1.0, 0, 30], [0, 1, 30]]])
+    (image,) = augment.sample([content], shifted, SIZE)
+    assert (image[30:50, 30:50] > 250).all() and not image[:29].any() and not image[52:].any()
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((3, 5), np.uint8), ((7, 2, 2), np.float32)])
+def test_tensorflow_takes_arrays_without_a_copy(shape, dtype):
+    for _ in range(8):
+        array = augment.aligned(shape, dtype)
+        assert array.shape == shape and array.dtype == dtype and array.flags.c_contiguous
+        assert array.ctypes.data % 64 == 0

@@ -77,7 +77,7 @@ def test_the_main_job_runs_on_it(tmp_path, name, make, split, figures):
         filled = [np.size(r.annopoints) for p in pred for r in np.atleast_1d(p.annorect)]
         assert path.name == "pred_keypoints_mpii.mat" and sum(filled) > 5
     else:
-        with pytest.raises(UserError, match="no people to send predictions for"):
+        with pytest.raises(UserError, match=f"data.dataset={name!r} has no evaluation server"):
             train.predict_test(config, workdir)
     if name == "coco":
         content = json.loads((tmp_path / "source/keypoints.json").read_text())
@@ -88,5 +88,5 @@ def test_the_main_job_runs_on_it(tmp_path, name, make, split, figures):
         (tmp_path / "boxes.json").write_text(json.dumps(boxes))
         config.data.detections = str(tmp_path / "boxes.json")
         assert train.evaluate_only(config, workdir)["persons"] == len(boxes)
-        with pytest.raises(UserError, match="nobody to train on"):
+        with pytest.raises(UserError, match="no records to train on"):
             train.train_and_evaluate(config, tmp_path / "other")

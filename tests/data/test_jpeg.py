@@ -141,8 +141,8 @@ def test_windows_are_decoded_into_given_memory():
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"no picture at all", bytes(1000)])
-def test_what_is_no_jpeg_is_said(content):
-    with pytest.raises(ValueError, match="no JPEG"):
+def test_what_is_not_a_jpeg_is_an_error(content):
+    with pytest.raises(ValueError, match="not a JPEG"):
         jpeg.decode(content, 0, 0, 8, 8)
 
 
@@ -150,5 +150,5 @@ def test_what_is_no_jpeg_is_said(content):
 def test_an_image_that_is_cut_short_is_refused(share):
     content = jpeg.encode(picture(64, 64))
     end = content.rindex(b"\xff\xd9")  # of the image; the table of its blocks follows
-    with pytest.raises(ValueError, match="no JPEG"):
+    with pytest.raises(ValueError, match="not a JPEG"):
         jpeg.decode(content[: int(share * end)], 0, 0, 64, 64)

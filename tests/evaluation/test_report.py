@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hourglass_jax.data.base import Tolerance
 from hourglass_jax.data.skeleton import LSP
 from hourglass_jax.evaluation import report
-from hourglass_jax.evaluation.evaluate import summarise
+from hourglass_jax.tasks.single_pose.measure import JointsFound, People
 
 VOID = {"meta", "img"}
+METRICS = [JointsFound(LSP, Tolerance(0.2))]
 
 
 class Document(HTMLParser):
@@ -40,7 +42,7 @@ def write_report(folder, predictions, trained=True):
     """Writes the report of a run, or of a checkpoint that no run made; returns its path."""
     (folder / "pictures").mkdir(exist_ok=True)
     Image.new("RGB", (40, 30), (200, 30, 30)).save(folder / "pictures/best.png")
-    figures = summarise(predictions, LSP, "PCK@0.2")
+    figures = predictions.figures(METRICS)
     result = {
         "metrics": {k: None if np.isnan(v) else v for k, v in figures.items()},
         "persons": 30,
@@ -55,7 +57,7 @@ def write_report(folder, predictions, trained=True):
         {"step": 2, "validation/PCK@0.2": 0.5, "train/PCK@0.2": None},
     ]
     path = folder / "report.html"
-    report.write(path, result, predictions, LSP, "PCK@0.2", lines if trained else [])
+    report.write(path, result, predictions, METRICS, lines if trained else [])
     return path
 
 
@@ -73,19 +75,16 @@ def test_a_report(tmp_path, predictions, trained):
     assert len(plots) == (4 if trained else 2)
     for plot in plots:
         ElementTree.fromstring(plot)
-    figures = summarise(predictions, LSP, "PCK@0.2")
+    figures = predictions.figures(METRICS)
     assert f"{100 * figures['PCK@0.2']:.1f} PCK@0.2" in text
     assert "people &amp; &lt;others&gt;" in text and "<others>" not in text
-    row = re.search(r"<td>right hip</td>(.*?)</tr>", text).group(1)
+    people = People.of(predictions.found, predictions.truth)
+    found = people.errors[:, 2] <= 0.2
+    shares = [found[mask[:, 2]].mean() for mask in people.kinds.values()]
+    row = re.search(r"<td>right_hip</td>(.*?)</tr>", text).group(1)
     assert re.findall("<td>(.*?)</td>", row) == [
-        *("-" if np.isnan(v) else f"{100 * v:.1f}" for v in _shares(predictions, 2)),
-        str(predictions.labelled[:, 2].sum()),
+        *(f"{100 * share:.2f}" for share in shares),
+        str(people.labelled[:, 2].sum()),
     ]
-    assert re.search(r"<td>left hip</td><td>-</td><td>-</td><td>-</td><td>0</td>", text)
+    assert re.search(r"<td>left_hip</td><td>-</td><td>-</td><td>-</td><td>0</td>", text)
     assert write_report(tmp_path, predictions, trained).read_text() == text
-
-
-def _shares(predictions, joint):
-    found = (predictions.errors() <= 0.2)[:, joint]
-    labelled, visible = predictions.labelled[:, joint], predictions.visible[:, joint]
-    return [found[m].mean() for m in (labelled, labelled & visible, labelled & ~visible)]

@@ -30,6 +30,7 @@ def test_a_report_is_readable(browser, tmp_path, predictions, width):
     page.goto(path.as_uri())
     assert not complaints
     # It is one file: whatever else it asked for would be missing elsewhere.
+    assert path.as_uri() in requests
     assert all(url == path.as_uri() or url.startswith("data:") for url in requests)
     assert page.evaluate("[...document.images].map(i => i.complete && i.naturalWidth)") == [40]
     widths = "[document.documentElement, ...document.querySelectorAll('.wide')].map(e =>"

@@ -159,3 +159,53 @@ def test_a_single_joint_has_a_box_that_can_be_cropped():
 def test_no_labelled_joint_has_no_box():
     with pytest.raises(ValueError, match="no labelled joint"):
         geometry.box_around(np.zeros((3, 2)), np.zeros(3, bool), margin=1.25)
+
+
+def test_only_maps_that_exchange_left_and_right_mirror():
+    for arguments, _ in random_maps():
+        affine = geometry.crop_map(**arguments)
+        assert geometry.mirrors(affine) is arguments["flip"]
+        assert geometry.mirrors(geometry.invert(affine)) is arguments["flip"]
+        twice = geometry.compose(geometry.mirror(SIZE), affine)
+        assert geometry.mirrors(twice) is not arguments["flip"]
+
+
+def test_the_scale_of_a_map_is_that_of_lengths():
+    for arguments, points in random_maps():
+        affine = geometry.crop_map(**arguments)
+        mapped = geometry.apply(affine, points)
+        ratio = np.linalg.norm(mapped[1] - mapped[0]) / np.linalg.norm(points[1] - points[0])
+        assert geometry.scale_of(affine) == pytest.approx(ratio, abs=1e-8)
+
+
+def test_views_of_one_scale_have_the_same_scale_to_the_bit():
+    """It groups views: rounding must not make two scales of one."""
+    for scale in (0.7, 1.0, 1.3):
+        plain = geometry.scaling(scale, (240, 320))
+        mirrored = geometry.compose(geometry.mirror(320), plain)
+        assert geometry.scale_of(plain) == geometry.scale_of(mirrored) == scale
+
+
+def test_scaling_keeps_the_middle():
+    affine = geometry.scaling(1.5, (10, 21))
+    close(geometry.apply(affine, np.array([[10.0, 4.5], [12.0, 4.5]])), [[10, 4.5], [13, 4.5]])
+    close(geometry.scaling(1.0, (10, 21)), np.eye(2, 3))
+
+
+def test_a_mirror_is_the_flip_of_the_image():
+    image = np.arange(7)
+    x = geometry.apply(geometry.mirror(7), np.stack([image, image], -1).astype(float))
+    np.testing.assert_array_equal(image[::-1][x[:, 0].astype(int)], image)
+    close(x[:, 1], image)
+    close(geometry.compose(geometry.mirror(7), geometry.mirror(7)), np.eye(2, 3))
+    for arguments, _ in random_maps(flip=False):
+        flipped = geometry.crop_map(**arguments | {"flip": True})
+        mirror = geometry.mirror(arguments["crop_size"])
+        close(geometry.compose(mirror, geometry.crop_map(**arguments)), flipped)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_enlargement_lays_the_edges_on_each_other(factor):
+    corners = np.array([[-0.5, -0.5], [9.5, 6.5]])
+    close(geometry.apply(geometry.enlargement(factor), corners), (corners + 0.5) * factor - 0.5)
+    close(geometry.enlargement(factor)[:, :2], factor * np.eye(2))

@@ -15,9 +15,13 @@ from conftest import ROOT
 from PIL import Image
 
 from hourglass_jax import PoseEstimator, StackedHourglass, predict
+from hourglass_jax.checkpoint import store, trained
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
-from hourglass_jax.inference.estimator import _to_scale_one
+from hourglass_jax.image import geometry
+from hourglass_jax.nn import Normalisation
+from hourglass_jax.tasks.single_pose import views
+from hourglass_jax.tasks.single_pose.task import SinglePose
 
 SKELETON = Skeleton(
     name="three",
@@ -25,6 +29,7 @@ SKELETON = Skeleton(
     pairs=(("left_hand", "right_hand"),),
     limbs=(("head", "left_hand"), ("head", "right_hand")),
 )
+TASK = SinglePose(SKELETON)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +46,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def estimator(network):
-    return PoseEstimator(*network, SKELETON, input_size=32, batch_size=4)
+    return PoseEstimator(*network, TASK, input_size=32, batch_size=4)
 
 
 @pytest.fixture
@@ -70,7 +75,8 @@ def test_the_number_of_boxes_does_not_matter(estimator, picture):
 class Dot:
     """In place of a network: every heatmap is the picture's brightness."""
 
-    num_stacks, num_joints = 1, 3
+    num_stacks, num_joints, stride = 1, 3, 4
+    normalisation = Normalisation()
 
     def clone(self, **unused):
         return self
@@ -90,7 +96,7 @@ def test_a_joint_is_found_where_it_is(scales, box):
     blob = np.exp(-((x - place[0]) ** 2 + (y - place[1]) ** 2) / (2 * 5.0**2))
     picture = np.repeat((255 * blob).astype(np.uint8)[..., None], 3, -1)
     options = {"input_size": 128, "scales": scales, "decode": "refined"}
-    found = PoseEstimator(Dot(), {}, SKELETON, **options)(picture, box)
+    found = PoseEstimator(Dot(), {}, TASK, **options)(picture, box)
     # A heatmap's pixel is up to 10 px of the picture.
     np.testing.assert_allclose(found.joints[0], np.tile(place, (3, 1)), atol=1.5)
 
@@ -122,17 +128,15 @@ def test_a_mirror_image_has_the_mirrored_pose(estimator, picture):
 
 def test_earlier_stacks(network, estimator, picture):
     model, variables = network
-    first = PoseEstimator(model, variables, SKELETON, input_size=32, num_stacks=1, flip_test=False)
+    first = PoseEstimator(model, variables, TASK, input_size=32, num_stacks=1, flip_test=False)
     poses = first(picture, BOXES[0], heatmaps=True)
-    both = PoseEstimator(model, variables, SKELETON, input_size=32, flip_test=False)
+    both = PoseEstimator(model, variables, TASK, input_size=32, flip_test=False)
     assert (poses.heatmaps != both(picture, BOXES[0], heatmaps=True).heatmaps).any()
     alone = {
         kind: {name: v for name, v in tree.items() if name != "stack1"}
         for kind, tree in variables.items()
     }
-    short = PoseEstimator(
-        model.clone(num_stacks=1), alone, SKELETON, input_size=32, flip_test=False
-    )
+    short = PoseEstimator(model.clone(num_stacks=1), alone, TASK, input_size=32, flip_test=False)
     np.testing.assert_allclose(poses.joints, short(picture, BOXES[0]).joints, atol=1e-4)
 
 
@@ -140,11 +144,12 @@ def test_scales_are_brought_back_to_one(network, picture):
     # A peak 6 px right of the middle of 16, in a crop that shows people twice as large.
     heatmaps = np.zeros((1, 16, 16, 1), np.float32)
     heatmaps[0, 7:9, 13:15] = 1
-    found = np.asarray(_to_scale_one(heatmaps, 2.0))[0, ..., 0]
+    larger = geometry.scaling(2.0, (64, 64))
+    found = np.asarray(views.merge([(heatmaps, larger)], np.arange(1)))[0, ..., 0]
     y, x = np.mgrid[:16, :16]
     assert (found * x).sum() / found.sum() == pytest.approx(7.5 + 6 / 2)
     assert (found * y).sum() / found.sum() == pytest.approx(7.5)
-    estimator = PoseEstimator(*network, SKELETON, input_size=32, scales=(0.8, 1, 1.25))
+    estimator = PoseEstimator(*network, TASK, input_size=32, scales=(0.8, 1, 1.25))
     assert estimator(picture, BOXES).joints.shape == (5, 3, 2)
 
 
@@ -161,7 +166,48 @@ def test_scales_are_brought_back_to_one(network, picture):
 )
 def test_impossible_options(network, options, says):
     with pytest.raises(UserError, match=says):
-        PoseEstimator(*network, SKELETON, **options)
+        PoseEstimator(*network, TASK, **options)
+
+
+def test_a_network_is_read_as_its_checkpoint_says(finished, picture):
+    """Decoding, flip test, scales and the margin around boxes, unless an option says otherwise."""
+    found = trained.load(finished[0])
+    box = BOXES[0]
+
+    def made(**options):
+        """By hand, with the checkpoint's network alone."""
+        parts = (found.model, found.variables, SinglePose(found.task.skeleton))
+        return PoseEstimator(*parts, input_size=64, **options)(picture, box)
+
+    as_trained = {"decode": "refined", "flip_test": True, "box_margin": 1.25}
+    read = PoseEstimator.from_checkpoint(finished[0])
+    assert read.task.decoder == "refined"
+    np.testing.assert_array_equal(read(picture, box).joints, made(**as_trained).joints)
+    for change in (
+        {"decode": "quarter"},
+        {"flip_test": False},
+        {"box_margin": 1.5},
+        {"scales": (0.8, 1.0)},
+    ):
+        other = PoseEstimator.from_checkpoint(finished[0], **change)(picture, box)
+        np.testing.assert_array_equal(other.joints, made(**{**as_trained, **change}).joints)
+        assert (other.joints != read(picture, box).joints).any(), change
+
+
+def test_metadata_that_say_otherwise_are_followed(finished, picture, monkeypatch):
+    read = store.read_metadata
+
+    def otherwise(folder):
+        metadata = read(folder)
+        metadata["inference"] = {"flip_test": False, "scales": [0.9, 1.1], "box_margin": 1.5}
+        metadata["task"]["settings"]["decoder"] = "quarter"
+        return metadata
+
+    options = {"flip_test": False, "scales": (0.9, 1.1), "box_margin": 1.5, "decode": "quarter"}
+    expected = PoseEstimator.from_checkpoint(finished[0], **options)(picture, BOXES[0])
+    monkeypatch.setattr(trained, "read_metadata", otherwise)
+    found = PoseEstimator.from_checkpoint(finished[0])(picture, BOXES[0])
+    np.testing.assert_array_equal(found.joints, expected.joints)
 
 
 NONE = [[1, 2, 3], [0, 0, 0, 5], [0, 0, np.nan, 5], "person", [[1, 2, 3, 4, 0.9, 0]] * 2]
@@ -283,7 +329,7 @@ def test_mistakes_are_one_sentence(finished, folder, tmp_path):
     for change, says in (
         ({"checkpoint": tmp_path}, "holds no checkpoint"),
         ({"checkpoint": tmp_path / "gone"}, "does not exist"),
-        ({"input": tmp_path / "gone"}, "no picture or video"),
+        ({"input": tmp_path / "gone"}, "no image or video"),
         ({"output": folder / "a.jpg"}, "choose another folder"),
         ({"box": "1,2,3"}, "a box is x,y,width,height"),
         ({"scales": "large"}, "--scales=large"),
@@ -303,4 +349,4 @@ def test_the_command(tmp_path):
     )
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
-    assert line.startswith("error: --input=x: there is no picture or video of that name")
+    assert line.startswith("error: --input=x: there is no image or video of that name")

@@ -11,11 +11,13 @@ import onnx
 import pytest
 
 from hourglass_jax import StackedHourglass
-from hourglass_jax.checkpoint.store import Trained
+from hourglass_jax.checkpoint.metadata import Inference
+from hourglass_jax.checkpoint.trained import Trained
 from hourglass_jax.data.skeleton import LSP
 from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.interop import export
-from hourglass_jax.nn.stacked_hourglass import Normalisation
+from hourglass_jax.nn import Normalisation
+from hourglass_jax.tasks.single_pose.task import SinglePose
 
 SIDE = 48  # heatmaps of 12 px: no power of two
 # What somebody else would write: JAX or ONNX Runtime, a file, pictures.
@@ -40,7 +42,7 @@ assert not any(name.startswith("hourglass_jax") for name in sys.modules)
 def trained(stem, num_residuals=1):
     model = StackedHourglass(
         num_stacks=2, num_joints=14, features=12, order=2, stem_features=4, stem=stem,
-        num_residuals=num_residuals,
+        num_residuals=num_residuals, normalisation=Normalisation((0.4404, 0.4440, 0.4327)),
     )  # fmt: skip
     shapes = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, SIDE, SIDE, 3), np.float32))
     rng = np.random.default_rng(1)
@@ -51,8 +53,8 @@ def trained(stem, num_residuals=1):
         if path[-1].key == "kernel" else x,
         variables,
     )  # fmt: skip
-    mean = (0.4404, 0.4440, 0.4327)
-    return Trained(model, kernels, LSP, Normalisation(mean), SIDE, pathlib.Path("somewhere"))
+    where = pathlib.Path("somewhere")
+    return Trained(model, kernels, SinglePose(LSP), SIDE, Inference(), where)
 
 
 def test_files_give_the_outputs_of_the_network_at_any_batch(tmp_path):
@@ -68,11 +70,11 @@ def test_files_give_the_outputs_of_the_network_at_any_batch(tmp_path):
         [sys.executable, "-c", ALONE, tmp_path, *paths],
         check=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""},
     )  # fmt: skip
-    mean = np.array(network.normalisation.mean, np.float32).reshape(1, 1, 1, 3)
-    heatmaps = jax.jit(network.model.apply)(network.variables, pictures - mean)
+    mean = np.array(network.model.normalisation.mean, np.float32).reshape(1, 1, 1, 3)
+    maps = jax.jit(network.model.apply)(network.variables, pictures - mean)
     joints, scores = jax.jit(export.network(network, "joints"))(pictures)
     assert np.ptp(joints) > SIDE / 4  # all over the picture
-    expected = {"heatmaps": [heatmaps], "joints": [joints, scores]}
+    expected = {"maps": [maps], "joints": [joints, scores]}
     for path in paths:
         for batch in (1, 5):
             found = np.load(f"{path}.{batch}.npz")
@@ -82,7 +84,7 @@ def test_files_give_the_outputs_of_the_network_at_any_batch(tmp_path):
 
 def test_onnx_has_every_kind_of_network(tmp_path):
     path = tmp_path / "a.onnx"
-    assert export.export(trained("bearpaw", num_residuals=2), "heatmaps", path) < 1e-4
+    assert export.export(trained("bearpaw", num_residuals=2), "maps", path) < 1e-4
 
 
 def test_onnx_file_tells_what_its_joints_are(tmp_path):
@@ -99,10 +101,10 @@ def test_a_file_that_gives_something_else_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setitem(
         export.FORMATS, ".stablehlo", (export.write_stablehlo, lambda *a: [np.zeros(())])
     )
-    with pytest.raises(RunError, match="gives other heatmaps"):
-        export.export(network, "heatmaps", path)
+    with pytest.raises(RunError, match="gives other maps"):
+        export.export(network, "maps", path)
     with pytest.raises(UserError, match=r"must end in one of \.stablehlo, \.onnx"):
-        export.export(network, "heatmaps", tmp_path / "a.tflite")
+        export.export(network, "maps", tmp_path / "a.tflite")
 
 
 def test_the_command(finished, tmp_path, capsys):
@@ -111,5 +113,7 @@ def test_the_command(finished, tmp_path, capsys):
     assert path.stat().st_size > 1000
     with pytest.raises(UserError, match=r"--checkpoint=.* does not exist"):
         export.main([f"--checkpoint={tmp_path}/gone", f"--output={path}"])
+    with pytest.raises(UserError, match="--outputs=heatmaps: this network gives maps or joints"):
+        export.main([f"--checkpoint={finished[0]}", f"--output={path}", "--outputs=heatmaps"])
     with pytest.raises(UserError, match="must end in one of"):
         export.main([f"--checkpoint={finished[0]}", f"--output={tmp_path}/pose"])

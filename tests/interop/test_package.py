@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 
 from hourglass_jax import StackedHourglass
-from hourglass_jax.checkpoint import store as checkpoint
+from hourglass_jax.checkpoint import store
+from hourglass_jax.checkpoint import trained as checkpoint
+from hourglass_jax.checkpoint.metadata import Inference, describe
+from hourglass_jax.checkpoint.state import TrainState
 from hourglass_jax.checkpoint.store import Checkpoints
 from hourglass_jax.data.skeleton import LSP
 from hourglass_jax.errors import UserError
 from hourglass_jax.interop import package
-from hourglass_jax.training.step import TrainState
+from hourglass_jax.nn import Normalisation
+from hourglass_jax.tasks.single_pose.task import SinglePose
 
 MODEL = {"num_stacks": 1, "features": 8, "order": 1, "stem_features": 4}
 
@@ -24,17 +28,28 @@ def run(tmp_path):
     averages = jax.tree.map(lambda x: x + 0.25, variables)
     # A variance beyond what half precision can hold, as deep layers have them.
     averages["batch_stats"]["stem"]["bn"]["var"] += 1e6
-    network = {**MODEL, "input_size": 32, "num_residuals": 1, "stem": "paper", "remat": False}
     config = {
-        "model": {**network, "dtype": "float32"},
-        "data": {"dataset": "lsp", "manual_dir": "/somewhere", "detections": "/elsewhere"},
+        "data": {"dataset": "lsp", "manual_dir": "/somewhere", "data_dir": "/elsewhere"},
         "init_from": "/before",
         "ema_decay": 0.9,
     }
-    metadata = {"config": config, "skeleton": LSP.to_json(), "normalisation": {"mean": [0.1] * 3}}
+    metadata = describe(
+        config=config,
+        task=SinglePose(LSP),
+        network={
+            "name": "stacked_hourglass",
+            "options": MODEL,
+            "input_size": 32,
+            "dtype": "float32",
+        },
+        normalisation=Normalisation((0.1, 0.1, 0.1)),
+        inference=Inference(flip_test=False, scales=(0.9, 1.1), box_margin=1.5),
+        records="abc",
+        averaged=True,
+    )
     state = TrainState(step=jnp.int32(7), opt_state={"mu": variables}, ema=averages, **variables)
     with Checkpoints(tmp_path / "run", None) as checkpoints:
-        checkpoints.save(state, {**metadata, "records": "abc"}, None)
+        checkpoints.save(state, metadata, None)
     return tmp_path / "run", averages
 
 
@@ -53,11 +68,13 @@ def test_averages_are_kept_in_half_precision_and_folders_are_not(run, tmp_path, 
         trained.variables["batch_stats"]["stem"]["bn"]["var"],
         averages["batch_stats"]["stem"]["bn"]["var"],
     )
-    metadata = checkpoint.read_metadata(output)
-    assert metadata["step"] == 7 and metadata["config"]["ema_decay"] == 0
-    assert metadata["config"]["data"] == {"dataset": "lsp", "manual_dir": "", "detections": ""}
+    metadata = store.read_metadata(output)
+    assert metadata["step"] == 7 and metadata["evaluated"] == "params"
+    assert metadata["config"]["data"] == {"dataset": "lsp", "manual_dir": "", "data_dir": ""}
     assert metadata["config"]["init_from"] == ""
-    assert trained.normalisation.mean == (0.1, 0.1, 0.1)
+    assert trained.model.normalisation.mean == (0.1, 0.1, 0.1)
+    assert trained.task == SinglePose(LSP)
+    assert trained.inference == Inference(False, [0.9, 1.1], 1.5)
     for path in output.rglob("*"):
         assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes()
 

@@ -1,5 +1,6 @@
 """What networks have in common: normalisation, first variables, and the forward pass."""
 
+import dataclasses
 import functools
 
 import jax
@@ -58,3 +59,17 @@ def test_large_images_go_through_the_network_one_by_one_on_cpus(monkeypatch, num
         traced = jax.jit(passes[0]).trace(variables, images)
         text = traced.lower(lowering_platforms=(platform,)).as_text()
         assert text.count("stablehlo.while") == wanted
+
+
+@pytest.mark.parametrize(
+    ("order", "size", "valid"),
+    [(4, (256, 256), (256, 256)), (4, (300, 127), (256, 64)), (1, (0, 9), (8, 8))],
+)
+def test_valid_sizes_are_multiples_of_the_coarsest_pixel(order, size, valid):
+    assert StackedHourglass(order=order).valid_size(*size) == valid
+
+
+def test_options_are_the_networks_fields_and_defaults():
+    network = StackedHourglass()
+    for option, value in dataclasses.asdict(network.Options()).items():
+        assert getattr(network, option) == value

@@ -1,6 +1,5 @@
 """The network is the paper's: sizes, first outputs, first parameters, padding and statistics."""
 
-import dataclasses
 import functools
 import math
 
@@ -287,14 +286,6 @@ def test_heatmaps_start_as_they_are_asked_to():
         shapes_of(tiny(starts=(0.0, None)))
 
 
-@pytest.mark.parametrize(
-    ("order", "size", "valid"),
-    [(4, (256, 256), (256, 256)), (4, (300, 127), (256, 64)), (1, (0, 9), (8, 8))],
-)
-def test_valid_sizes_are_multiples_of_the_coarsest_pixel(order, size, valid):
-    assert StackedHourglass(order=order).valid_size(*size) == valid
-
-
 def test_outputs_are_smaller_by_the_stride():
     model = small(num_stacks=1)
     images = jax.ShapeDtypeStruct((1, 32, 48, 3), jnp.float32)
@@ -312,9 +303,3 @@ def test_channel_axes_are_those_that_follow_the_number_of_joints():
         longer = np.subtract(more[path].shape, value.shape).tolist()
         assert longer == [int(i == axis) for i in range(len(longer))], path
     assert {path[-2:] for path in few} >= set(StackedHourglass.channel_axes)
-
-
-def test_options_are_the_networks_fields_and_defaults():
-    network = StackedHourglass()
-    for option, value in dataclasses.asdict(network.Options()).items():
-        assert getattr(network, option) == value

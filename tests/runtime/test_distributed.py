@@ -240,19 +240,19 @@ TOLD = {
 )
 def test_the_environment_tells_of_other_processes(environment, expected):
     environment = {"JAX_PLATFORMS": "cpu", **environment}
-    assert distributed._told(environment, None, None, None) == expected
+    assert distributed._arguments(environment, None, None, None) == expected
 
 
 @pytest.mark.parametrize(
     ("environment", "told"),
     [
         ({"JAX_COORDINATOR_ADDRESS": "host:1"}, "needs JAX_NUM_PROCESSES and JAX_PROCESS_ID"),
-        ({**EXPLICIT, "JAX_PROCESS_ID": "4"}, "JAX_PROCESS_ID=4 is none of"),
+        ({**EXPLICIT, "JAX_PROCESS_ID": "4"}, "JAX_PROCESS_ID=4 must be at least 0 and below"),
         ({**EXPLICIT, "JAX_PROCESS_ID": "x"}, "JAX_PROCESS_ID='x' must be a whole number"),
-        (OPEN_MPI, "nothing tells where process 0 is"),
-        ({"JOB_COMPLETION_INDEX": "1"}, "process 1 of several, and nothing tells where process 0"),
+        (OPEN_MPI, "address of process 0 is unknown"),
+        ({"JOB_COMPLETION_INDEX": "1"}, "process 1 of several, and the address of process 0"),
     ],
 )
 def test_half_of_it_is_refused(environment, told):
     with pytest.raises(UserError, match=told):
-        distributed._told({"JAX_PLATFORMS": "cpu", **environment}, None, None, None)
+        distributed._arguments({"JAX_PLATFORMS": "cpu", **environment}, None, None, None)

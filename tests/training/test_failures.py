@@ -90,9 +90,13 @@ def test_a_run_made_longer_ends_where_the_disk_is_full_for_its_checkpoint(
     # And with room again, it goes on.
     config = small_synthetic(records)
     config.num_steps = 9
-    assert train.train_and_evaluate(config, workdir)["step"] <= 9
-    with Checkpoints(workdir, "PCKh@0.5") as checkpoints:
+    result = train.train_and_evaluate(config, workdir)
+    with Checkpoints(workdir, "PCKh@0.5", read_only=True) as checkpoints:
         assert checkpoints.latest == 9
+        assert result["step"] == checkpoints.best
+    # What it ends with is what a run of that length ends with that nothing disturbed.
+    train.train_and_evaluate(config, tmp_path / "undisturbed")
+    assert_same_run(workdir, tmp_path / "undisturbed")
 
 
 def test_a_damaged_best_checkpoint_is_told_by_evaluation(finished, records, tmp_path):
@@ -141,13 +145,14 @@ def test_a_picture_in_the_records_that_is_none_is_told(finished, records, tmp_pa
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in serialized:
             writer.write(record.replace(b"\xff\xd8\xff", b"\0\0\0"))
-    with pytest.raises(RunError, match=rf"damaged \(a picture .* no JPEG\); delete {copy}"):
+    with pytest.raises(RunError, match=rf"damaged \(an image .* not a JPEG\); delete {copy}"):
         train.train_and_evaluate(small_synthetic(copy), tmp_path / "run")
 
 
 def test_a_workdir_that_vanishes_ends_the_run(records, tmp_path):
     process = start(records, tmp_path / "run")
     wait_for_step(process, tmp_path / "run", 1)
-    shutil.rmtree(tmp_path / "run", ignore_errors=True)
+    # At once: a folder that is taken away file by file may be written to meanwhile.
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 1 and "RunError" in output, output

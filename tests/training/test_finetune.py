@@ -11,9 +11,11 @@ from conftest import small_synthetic
 from flax.traverse_util import flatten_dict
 
 from hourglass_jax import StackedHourglass
-from hourglass_jax.checkpoint import store as checkpoint
+from hourglass_jax.checkpoint import trained
 from hourglass_jax.data.skeleton import LSP, MPII
 from hourglass_jax.errors import UserError
+from hourglass_jax.tasks.base import Head
+from hourglass_jax.tasks.single_pose.task import SinglePose
 from hourglass_jax.training import finetune, train
 
 small = functools.partial(StackedHourglass, features=8, order=1, stem_features=4)
@@ -28,16 +30,21 @@ def make(seed, **fields):
     return jax.tree.map(lambda x: np.asarray(x) + rng.normal(size=x.shape), variables)
 
 
+def warm_start(new, skeleton, old, source_skeleton):
+    heads, source_heads = SinglePose(skeleton).heads, SinglePose(source_skeleton).heads
+    return finetune.warm_start(new, heads, old, source_heads, small(), "runs/a")
+
+
 def test_the_same_network_is_loaded_whole():
     new, old = make(0, num_stacks=2), make(1, num_stacks=2)
-    found, table = finetune.warm_start(new, MPII, old, MPII, "runs/a")
+    found, table = warm_start(new, MPII, old, MPII)
     jax.tree.map(np.testing.assert_array_equal, found, old)
     assert "new" not in table and "16 of 16 keep" in table
 
 
 def test_joints_of_the_same_name_keep_their_weights():
     new, old = make(0, num_stacks=2, num_joints=14), make(1, num_stacks=2)
-    found, table = finetune.warm_start(new, LSP, old, MPII, "runs/a")
+    found, table = warm_start(new, LSP, old, MPII)
     kernel, source, fresh = (
         tree["params"]["stack0"]["heatmaps"]["kernel"] for tree in (found, old, new)
     )
@@ -56,7 +63,7 @@ def test_joints_of_the_same_name_keep_their_weights():
         found["batch_stats"]["stem"]["bn"]["mean"], old["batch_stats"]["stem"]["bn"]["mean"]
     )
     # A network of one stack has no merge after it: what is missing stays new.
-    found, table = finetune.warm_start(new, LSP, make(1, num_stacks=1), MPII, "runs/a")
+    found, table = warm_start(new, LSP, make(1, num_stacks=1), MPII)
     np.testing.assert_array_equal(
         found["params"]["stack1"]["conv"]["kernel"], new["params"]["stack1"]["conv"]["kernel"]
     )
@@ -65,18 +72,32 @@ def test_joints_of_the_same_name_keep_their_weights():
 
 def test_of_other_widths_no_joint_is_said_to_keep_its_weights():
     new, old = make(0, features=10, num_stacks=2), make(1, num_stacks=2)
-    found, table = finetune.warm_start(new, LSP, old, MPII, "runs/a")
-    assert "joints" not in table
+    found, table = warm_start(new, LSP, old, MPII)
+    assert "keep the weights" not in table
     # Nor do biases come alone.
     for part in ("kernel", "bias"):
         heatmaps = (tree["params"]["stack0"]["heatmaps"][part] for tree in (found, new))
         np.testing.assert_array_equal(*heatmaps)
 
 
+def test_channels_are_matched_by_their_head_as_well():
+    """A channel of another head is another one, though it has the same name."""
+    new, old = make(0, num_stacks=1, num_joints=2), make(1, num_stacks=1, num_joints=3)
+    heads = {"heatmaps": Head(("head",)), "tags": Head(("head",))}
+    theirs = {"heatmaps": Head(("neck", "tail")), "tags": Head(("head",))}
+    found, table = finetune.warm_start(new, heads, old, theirs, small(), "runs/a")
+    found, fresh, source = (
+        tree["params"]["stack0"]["heatmaps"]["kernel"] for tree in (found, new, old)
+    )
+    np.testing.assert_array_equal(found[..., 0], fresh[..., 0])
+    np.testing.assert_array_equal(found[..., 1], source[..., 2])
+    assert "1 of 2 keep the weights of their name; new: head" in table
+
+
 def test_nothing_in_common_is_an_error():
     old = make(1, features=10, stem_features=6, num_stacks=1)
     with pytest.raises(UserError, match=r"config\.init_from=runs/a: nothing in it"):
-        finetune.warm_start(make(0, num_stacks=1), MPII, old, MPII, "runs/a")
+        warm_start(make(0, num_stacks=1), MPII, old, MPII)
 
 
 def test_what_is_frozen_stays_and_the_rest_moves_at_its_rate():
@@ -115,7 +136,7 @@ def test_a_run_begins_with_another(finished, records, tmp_path):
     config.update({"init_from": str(finished[0]), "freeze": ("stem/*",), "num_steps": 2})
     config.model.num_stacks = 2
     train.train_and_evaluate(config, tmp_path / "run")
-    before, after = (checkpoint.load(path).variables for path in (finished[0], tmp_path / "run"))
+    before, after = (trained.load(path).variables for path in (finished[0], tmp_path / "run"))
     before, after = (flatten_dict(tree["params"]) for tree in (before, after))
     for path, value in before.items():
         same = np.array_equal(value, after[path])

@@ -9,6 +9,7 @@ import pytest
 from conftest import small_synthetic
 from short_run import unfinished
 
+from hourglass_jax import config_files
 from hourglass_jax.errors import UserError
 from hourglass_jax.experiment import Experiment
 from hourglass_jax.training import train
@@ -17,7 +18,15 @@ from hourglass_jax.training import train
 def test_epochs_may_be_given_instead_of_steps(records, tmp_path):
     config = small_synthetic(records)
     config.update({"num_steps": 0, "num_epochs": 0.7})
-    assert Experiment.from_config(config).num_steps() == 2  # of 8 people each, of 24
+    assert Experiment.from_config(config).num_steps == 2  # of 8 people each, of 24
+
+
+def test_batches_have_the_shapes_that_the_step_is_compiled_for(records):
+    experiment = Experiment.from_config(small_synthetic(records))
+    experiment.prepare()
+    batch = next(experiment.training_batches())
+    expected = {name: (x.shape, x.dtype) for name, x in experiment.batch_shapes().items()}
+    assert {name: (x.shape, x.dtype) for name, x in batch.items()} == expected
 
 
 @pytest.mark.slow
@@ -54,6 +63,8 @@ def test_statistics_are_computed_anew_into_a_workdir_of_their_own(finished, reco
     assert (
         before["batch_stats"]["stem"]["bn"]["mean"] != after["batch_stats"]["stem"]["bn"]["mean"]
     ).all()
-    assert train.evaluate_only(config, workdir / "calibrated")["metrics"] == result["metrics"]
+    # By itself it is a workdir, which is evaluated by its own config.
+    ours = config_files.load(workdir / "calibrated/config.json")
+    assert train.evaluate_only(ours, workdir / "calibrated")["metrics"] == result["metrics"]
     with pytest.raises(UserError, match="a calibrated checkpoint already"):
         train.calibrate_batch_norm(config, workdir)

@@ -19,16 +19,16 @@ from hourglass_jax.tasks.table import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Of COCOeval.summarize for keypoints, in its order.
+# Figures of COCOeval.summarize for keypoints, in its order.
 FIGURES = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR", "AR50", "AR75", "AR_medium",
            "AR_large")  # fmt: skip
 
 
 class KeypointPrecision:
-    """Average precision and recall over the object keypoint similarity, as COCOeval has them.
+    """Average precision and recall over the object keypoint similarity, as COCOeval computes them.
 
     A person's score is the mean of the joints' scores, times the detection's where boxes come from
-    a detector. NaN where nobody is of a figure's size.
+    a detector. Figures are NaN where nobody is of their size.
     """
 
     headline = "AP"
@@ -37,17 +37,18 @@ class KeypointPrecision:
         """Makes the metric.
 
         Args:
-          annotations: the official file of the split.
-          detections: score of each detected box by its record's id, where there are such.
+          annotations: official file of the split.
+          detections: scores of detected boxes by record id; None where boxes are annotated.
         """
         self._annotations = annotations
         self._detections = detections
 
     def __call__(self, found: Found, truth: Sequence[Record]) -> dict[str, float]:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
-            evaluation = COCOeval(
-                self._truth, self._truth.loadRes(self._results(found, truth)), "keypoints"
+            results = self._truth.loadRes(
+                self._results(found, truth)  # pyright: ignore[reportArgumentType]  # not only files
             )
+            evaluation = COCOeval(self._truth, results, "keypoints")
             evaluation.evaluate()
             evaluation.accumulate()
             evaluation.summarize()

@@ -20,17 +20,17 @@ from hourglass_jax.errors import UserError
 from hourglass_jax.rules import Path, Whole, field
 from hourglass_jax.tasks.base import Metric
 
-# What COCOeval reads of an annotation.
+# Fields of an annotation that COCOeval reads.
 _EVALUATED = {"id", "image_id", "bbox", "area", "iscrowd", "keypoints", "num_keypoints"}
 
 
 class CocoSource(Source):
     """Lin et al., ECCV 2014: people in everyday images, 17 joints.
 
-    Trained on are people with at least one joint. Evaluated are the boxes of the people with
-    joints or, with `detections` and --mode=evaluate, those of a detector, which may lie over
-    people without: as COCO's evaluation wants them, the latter count neither for nor against. The
-    box is the square around `bbox` times 1.25, and PCK is relative to the square around `bbox`.
+    Training uses people with at least one joint. Evaluation uses the boxes of people with joints
+    or, with `detections` and --mode=evaluate, the boxes of a detector. Those may lie over people
+    without joints, which COCO's evaluation counts neither for nor against. The box is the square
+    around `bbox`, 1.25 times as large, and PCK is relative to the square around `bbox`.
     """
 
     name = "coco"
@@ -39,7 +39,7 @@ class CocoSource(Source):
 
     @dataclasses.dataclass(frozen=True)
     class Options:
-        """Where the files are; an empty path is that of the official layout in `manual_dir`."""
+        """Where the files are; an empty path stands for the official layout in `manual_dir`."""
 
         manual_dir: str = field(Path(), default="")
         train_json: str = field(Path(), default="")
@@ -149,12 +149,12 @@ class Detection(NamedTuple):
 
 
 def _read(path: pathlib.Path, folder: pathlib.Path, *, evaluated: bool = False) -> KeypointFile:
-    """Reads annotations; `evaluated` ones must hold all that COCO's evaluation looks for."""
+    """Reads annotations; `evaluated` ones must have all fields that COCO's evaluation reads."""
     file = coco_json.read(path, folder, required=_EVALUATED if evaluated else ())
     if file.skeleton.joints != COCO.joints:
         raise UserError(
-            f"{path} has the joints {', '.join(file.skeleton.joints)}, not COCO's 17; for other "
-            f"joints there is configs/custom.py"
+            f"{path} has the joints {', '.join(file.skeleton.joints)}, not COCO's 17; use "
+            f"configs/custom.py for other joints"
         )
     return file
 
@@ -174,22 +174,22 @@ def _counts(annotation: Annotation) -> bool:
 
 
 def _detected(detections: Mapping[str, Detection]) -> list[AnnotatedImage]:
-    """Returns the images of detected boxes; nobody knows whose they are, so nothing is labelled."""
+    """Returns the images of detected boxes; nothing is labelled, as their people are unknown."""
     nothing = np.zeros(COCO.num_joints, bool)
-    found, people = {}, collections.defaultdict(list)
+    by_name, people = {}, collections.defaultdict(list)
     for id, (image, box, _) in detections.items():
-        found[image.name] = image
+        by_name[image.name] = image
         people[image.name].append(
             coco_json.annotation(id, np.zeros((COCO.num_joints, 2)), nothing, nothing, box)
         )
     return [
-        images.image_file(pathlib.Path(name), people[name], id=found[name].id)
-        for name in sorted(found)
+        images.image_file(pathlib.Path(name), people[name], id=by_name[name].id)
+        for name in sorted(by_name)
     ]
 
 
 def _read_detections(path: pathlib.Path, annotations: KeypointFile) -> dict[str, Detection]:
-    """Returns each detected person by "image_id/place in the file"."""
+    """Returns each detected person by "image_id/index in the file"."""
     by_id = {int(image.id): image for image in annotations.images}
     detections = {}
     try:

@@ -1,4 +1,4 @@
-"""Your own keypoints: a JSON in COCO's format or a CSV of DeepLabCut's, and images."""
+"""Your own keypoints: a JSON file in COCO's format or a CSV file of DeepLabCut, and images."""
 
 import dataclasses
 import functools
@@ -29,7 +29,7 @@ class CustomSource(Source):
     Without a validation file a seeded tenth of the images is held out. The box of a person or
     animal is the square around `bbox`, else around the labelled joints, times 1.25; annotations
     with neither are left out. PCK is relative to the box's side or, where `pck_reference` names two
-    joints, "joint:joint", to their distance; half the box stands in where one of them is missing.
+    joints, "joint:joint", to their distance; half the box's side where one of them is missing.
     """
 
     name = "custom"
@@ -102,6 +102,7 @@ class CustomSource(Source):
     def _splits(self) -> dict[str, list[AnnotatedImage]]:
         train, validation = self._train, self._files.get("validation")
         usable = self._usable(train)
+        splits: dict[str, list[AnnotatedImage]]
         if validation is None:
             splits = dict(zip(("train", "validation"), hold_out(usable), strict=True))
         elif validation.skeleton.joints == train.skeleton.joints:
@@ -143,7 +144,7 @@ class CustomSource(Source):
         )
 
     def _reference_joints(self) -> list[int] | None:
-        """Returns the two joints whose distance is the reference; None: the box's side is."""
+        """Returns the two joints whose distance is the reference; None for the box's side."""
         reference = self.options.pck_reference
         if reference == BOX:
             return None
@@ -198,9 +199,10 @@ def hold_out(
 
 
 def has_box(annotation: Annotation) -> bool:
-    """Tells whether there is a joint to learn, and a box to find it in."""
+    """Returns whether there is a joint to learn, and a box to crop."""
+    assert annotation.labelled is not None  # every keypoint file has joints
     enough = 1 if annotation.box is not None else 2
-    return not annotation.crowd and int(np.sum(annotation.labelled)) >= enough
+    return not annotation.crowd and int(annotation.labelled.sum()) >= enough
 
 
 def _count(annotated: Sequence[AnnotatedImage]) -> int:

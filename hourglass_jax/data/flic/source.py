@@ -19,7 +19,7 @@ from hourglass_jax.rules import Path, Whole, field
 
 logger = logging.getLogger(__name__)
 
-# The file has 29 joints; those that are labelled, from 0, in the order of the skeleton: left
+# Those of the file's 29 joints that are labelled, from 0, in the order of the skeleton: left
 # shoulder, elbow, wrist, right ones, hips, eyes and nose.
 LABELLED = [0, 1, 2, 3, 4, 5, 6, 9, 12, 13, 16]
 # The hourglass's box: 440 px of a frame 480 px high, in its middle row.
@@ -31,12 +31,12 @@ _LARGEST = 1e6  # px, beyond any image
 class FlicSource(Source):
     """5,003 film frames, 3,987 for training and 1,016 for test (Sapp and Taskar, CVPR 2013).
 
-    Of the training frames a seeded tenth is held out as `validation`. Joints come out
-    person-centric, as the published file has them. If in most frames the file's left shoulder lies
-    left of its right one, its sides are the observer's and change their names, which is right for
-    people who face the camera, as nearly all of them do. The reference
-    length is from right shoulder to left hip as the file names them, as the hourglass's authors
-    measure; PCK@0.2 is reported for elbows and wrists.
+    Of the training frames a seeded tenth is held out as `validation`. Joints are person-centric, as
+    in the published file. If the left shoulder lies left of the right one in most frames, the file
+    is observer-centric: left and right are then exchanged, which is correct for people who face the
+    camera, as nearly all of them do. The reference length is from right shoulder to left hip as the
+    file names them, as the hourglass's authors measure it; PCK@0.2 is reported for elbows and
+    wrists.
     """
 
     name = "flic"
@@ -46,7 +46,7 @@ class FlicSource(Source):
 
     @dataclasses.dataclass(frozen=True)
     class Options:
-        """Where the files are, and how many annotations may go without an image."""
+        """Where the files are, and how many annotations may lack an image."""
 
         manual_dir: str = field(Path(), default="")
         allow_missing: int = field(Whole(0), default=0)
@@ -111,13 +111,13 @@ def read(path: pathlib.Path) -> list[tuple[AnnotatedImage, bool]]:
     """Reads examples.mat: frames of one person each, and whether they are for training.
 
     Raises:
-      UserError: it is not such a file; names the entry.
+      UserError: the file is not in FLIC's format; the entry is named.
     """
     try:
         content = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True)
         examples = np.atleast_1d(content["examples"])
         coords = np.stack([np.asarray(e.coords, np.float64)[:2, LABELLED].T for e in examples])
-        known = (np.abs(coords) < _LARGEST).all(axis=-1)  # NaN is not
+        known = np.abs(coords).max(axis=-1) < _LARGEST  # NaN is not
         observers = _sides_are_the_observers(coords, known)
         frames = []
         for example, joints, labelled in zip(examples, coords, known, strict=True):
@@ -126,7 +126,7 @@ def read(path: pathlib.Path) -> list[tuple[AnnotatedImage, bool]]:
             frame = images.image_file(file, [annotation], id=annotation.id)
             frames.append((frame, bool(example.istrain)))
         return frames
-    # loadmat has no exception of its own: damaged files raise whatever its parser stumbles over.
+    # loadmat has no exception class: damaged files raise whatever its parser stumbles over.
     except Exception as error:
         raise UserError(
             f"{path} cannot be read as FLIC's examples ({type(error).__name__}: "
@@ -141,7 +141,7 @@ def _sides_are_the_observers(
     both = known[:, left] & known[:, right]
     observers = bool(np.median(coords[both, left, 0] - coords[both, right, 0]) < 0)
     logger.info(
-        "FLIC: left and right in the file are the %s; joints come out person-centric",
+        "FLIC: left and right in the file are the %s; joints become person-centric",
         "observer's" if observers else "person's",
     )
     return observers

@@ -24,20 +24,20 @@ from hourglass_jax.image import geometry
 logger = logging.getLogger(__name__)
 
 BOX_MARGIN = 1.25
-# Beyond any image; finite, and so are squares of it.
+# px, beyond any image; its square is still finite.
 _LARGEST = 1e6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class KeypointFile:
-    """The content of a file.
+    """The content of a keypoint file.
 
     Attributes:
-      skeleton: what the joints are called.
-      category_id: of the category that has them; of several with the same joints, the first.
-      images: all of the file, with their annotations of such a category.
-      pairs_given: whether the file names the pairs of the skeleton; else they were found in the
-        joints' names.
+      skeleton: skeleton of the category with keypoints.
+      category_id: id of that category; of several with the same joints, the first.
+      images: all images of the file, with their annotations of these categories.
+      pairs_given: whether the file names the skeleton's pairs; else they come from the joints'
+        names.
     """
 
     skeleton: Skeleton
@@ -91,15 +91,15 @@ def annotation(
 def read(
     path: pathlib.Path, folder: pathlib.Path, *, required: Collection[str] = ()
 ) -> KeypointFile:
-    """Reads a file; of several categories with keypoints the first, and those of the same joints.
+    """Reads a file: its first category with keypoints, and others with the same joints.
 
     Args:
-      path: of the file.
-      folder: that the images' file names are relative to.
-      required: fields that the first category's annotations must have, as evaluation needs them.
+      path: JSON file.
+      folder: folder that the images' file names are relative to.
+      required: fields that the first category's annotations need for evaluation.
 
     Raises:
-      UserError: it is not such a file; names the entry.
+      UserError: the file is not in COCO's format; the entry is named.
     """
     try:
         content = json.loads(path.read_bytes())
@@ -119,7 +119,7 @@ def read(
         categories = {whole(c["id"]) for c in same}
         for other in content["categories"]:
             if other not in same:
-                logger.info("%s: left out are annotations of %r", path, other.get("name"))
+                logger.info("%s: annotations of %r are left out", path, other.get("name"))
         names: dict[int, str] = {}
         sizes: dict[int, tuple[int, int]] = {}
         for i, image in enumerate(content["images"]):
@@ -148,23 +148,23 @@ def read(
         raise UserError(f"{path}, {where}: there is no {error}") from None
     except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path}, {where}: {' '.join(str(error).split())}") from None
-    found = [
+    annotated = [
         images.image_file(folder / names[i], people, id=str(i), size=sizes.get(i))
         for i, people in annotations.items()
     ]
-    return KeypointFile(skeleton, category_id, found, given)
+    return KeypointFile(skeleton, category_id, annotated, given)
 
 
 def _skeleton(category: dict) -> tuple[Skeleton, bool]:
-    joints = [str(name) for name in category["keypoints"]]
+    joints = tuple(str(name) for name in category["keypoints"])
     ends = [(whole(a), whole(b)) for a, b in category.get("skeleton", [])]
     if ends and min(min(pair) for pair in ends) < 1:
         raise ValueError("skeleton counts joints from 1")
-    limbs = [(joints[a - 1], joints[b - 1]) for a, b in ends]
-    limbs = [limb for limb in limbs if limb[0] != limb[1]]
+    limbs = tuple((joints[a - 1], joints[b - 1]) for a, b in ends)
+    limbs = tuple(limb for limb in limbs if limb[0] != limb[1])
     given = "pairs" in category or "flip_pairs" in category
     if given:
-        pairs = [tuple(pair) for pair in category.get("pairs", category.get("flip_pairs"))]
+        pairs = category["pairs" if "pairs" in category else "flip_pairs"]
     else:
         pairs = pairs_by_name(joints)
     return Skeleton(str(category.get("name", "custom")), joints, pairs, limbs), given
@@ -175,7 +175,7 @@ def _annotation(entry: dict, image_id: int, num_joints: int) -> Annotation:
     if len(numbers) != 3 * num_joints:
         raise ValueError(f"keypoints has {len(numbers)} numbers, not 3 for {num_joints} joints")
     joints = np.array(numbers, np.float64).reshape(num_joints, 3)
-    # Labels that are partly missing are normal: a coordinate that is not a number is not a label.
+    # Partly missing labels are normal: a joint with a coordinate that is NaN is not labelled.
     labelled = (joints[:, 2] > 0) & (np.abs(joints[:, :2]) < _LARGEST).all(axis=1)
     box = entry.get("bbox")
     if box is not None:

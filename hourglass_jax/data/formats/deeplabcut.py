@@ -26,11 +26,11 @@ def read(path: pathlib.Path, folder: pathlib.Path) -> KeypointFile:
     """Reads a file; each animal in an image is an annotation.
 
     Args:
-      path: of the file.
-      folder: that the images' paths are relative to.
+      path: CSV file.
+      folder: folder that the images' paths are relative to.
 
     Raises:
-      UserError: it is not such a file; names the line.
+      UserError: the file is not in DeepLabCut's format; the line is named.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -51,7 +51,7 @@ def read(path: pathlib.Path, folder: pathlib.Path) -> KeypointFile:
     if not first or not len(parts) == len(coords) == len(animals):
         raise UserError(f"{path}: the rows bodyparts and coords do not name columns x and y")
     column = {(animals[i], parts[i], coords[i]): i for i in range(first, len(parts)) if parts[i]}
-    joints = list(dict.fromkeys(parts[first:]))
+    joints = tuple(dict.fromkeys(parts[first:]))
     skeleton = Skeleton(path.stem, joints, pairs_by_name(joints), ())
     images: list[AnnotatedImage] = []
     number = itertools.count(1)
@@ -67,7 +67,7 @@ def read(path: pathlib.Path, folder: pathlib.Path) -> KeypointFile:
                 for joint in joints
             ]  # fmt: skip
             xy = np.array([[_number(cell, path, line) for cell in pair] for pair in cells])
-            labelled = (np.abs(xy) < _LARGEST).all(axis=1)  # NaN is not
+            labelled = np.abs(xy).max(axis=1) < _LARGEST  # NaN is not
             if labelled.any():
                 xy = np.where(labelled[:, None], xy, 0)
                 annotations.append(annotation(f"{line}/{next(number)}", xy, labelled, labelled))

@@ -14,8 +14,8 @@ from jaxtyping import Float, UInt8
 from hourglass_jax.image import geometry
 
 # The correlation above which images are near-duplicates. Chosen by eye on LSP and its extended
-# set: above lie bursts, crops and images of one scene; below, other people before similar
-# backgrounds.
+# set: bursts, crops and images of one scene lie above; other people before similar backgrounds
+# lie below.
 SIMILARITY = 0.9
 _SIDE = 24
 
@@ -27,7 +27,7 @@ def thumbnails(
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     whole = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     to_box = geometry.crop_map(center, size, _SIDE)
-    # What a pixel of the copy stands for; damaged files have boxes beyond any image.
+    # Image px per px of the copy; damaged files have boxes beyond any image.
     width = max(1, int(min(size / _SIDE, max(grey.shape))))
     box = cv2.warpAffine(
         cv2.blur(grey, (width, width)), to_box, (_SIDE, _SIDE), borderMode=cv2.BORDER_REPLICATE
@@ -44,7 +44,7 @@ def groups(copies: Iterable[Float[np.ndarray, "2 pixels"]]) -> list[int]:
       copies: `thumbnails` of each image.
 
     Returns:
-      for each image, the index of the first image of its group.
+      For each image, the index of the first image of its group.
     """
     whole, box = np.stack(list(copies), axis=1)
     first = list(range(len(whole)))

@@ -91,7 +91,7 @@ class LspSource(Source):
 def _split(
     images: Sequence[AnnotatedImage], tested: int
 ) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
-    """Splits images, of which the first `tested` are for test, into those to train on and not."""
+    """Splits images after the first `tested`, which are for test, into training and validation."""
 
     def thumbnails(image: AnnotatedImage) -> Float[np.ndarray, "2 pixels"]:
         (person,) = image.annotations
@@ -132,7 +132,7 @@ def _read_lspet(folder: pathlib.Path) -> list[AnnotatedImage]:
             f"(14, 3, people); take the file from lspet_dataset.zip"
         )
     labelled = joints[..., 2] == 1
-    joints = np.where(labelled[..., None], joints, 0)  # elsewhere coordinates mean nothing
+    joints = np.where(labelled[..., None], joints, 0)  # other coordinates mean nothing
     return _images(folder, "im{:05d}.jpg", joints, labelled, visible=labelled)
 
 
@@ -168,8 +168,8 @@ def _image(
     visible: Bool[np.ndarray, "14"],
 ) -> AnnotatedImage:
     center, size = geometry.box_around(joints, labelled, BOX_MARGIN)
-    # Where an end of the torso is not labelled, half the person stands in for it: such people occur
-    # in the extended set alone, and the official figures never see them.
+    # Where an end of the torso is not labelled, the reference is half the person: such people occur
+    # in the extended set alone, and do not enter the official figures.
     right_hip, left_shoulder = LSP.index("right_hip"), LSP.index("left_shoulder")
     torso = labelled[[right_hip, left_shoulder]].all()
     length = np.linalg.norm(joints[left_shoulder] - joints[right_hip])
@@ -189,7 +189,7 @@ def _image(
 def _load_joints(path: pathlib.Path) -> Float[np.ndarray, "_ _ _"]:
     try:
         joints = np.asarray(scipy.io.loadmat(path)["joints"], np.float64)
-    # loadmat has no exception of its own: damaged files raise whatever its parser stumbles over.
+    # loadmat has no exception class: damaged files raise whatever its parser stumbles over.
     except Exception as error:
         raise UserError(
             f"{path} cannot be read as a MATLAB file with `joints` "
@@ -204,7 +204,7 @@ def _load_joints(path: pathlib.Path) -> Float[np.ndarray, "_ _ _"]:
 
 
 def _read_jpeg(path: pathlib.Path) -> UInt8[np.ndarray, "height width 3"]:
-    """Reads a JPEG as RGB, the pixels as they are stored (annotations ignore EXIF rotation).
+    """Reads a JPEG as RGB, the pixels as stored (annotations ignore EXIF rotation).
 
     Raises:
       UserError: the file is missing, is not a JPEG, or is cut short.

@@ -1,9 +1,9 @@
-"""Reads `mpii_human_pose_v1_u12_1.mat`, the official annotations, irregular as they are.
+"""Reads `mpii_human_pose_v1_u12_1.mat`, the official annotations.
 
 `RELEASE` holds, one entry for each image, `annolist` (the image's name and its people) and
-`img_train` (0: a test image, whose people have no joints). A list of one is stored as the thing
-itself, a missing value as an absent field or an empty array, and `is_visible` as a number, a text
-or nothing. Pixels count from 1.
+`img_train` (0: a test image, whose people have no joints). A list of one item is stored as the
+item, a missing value as an absent field or an empty array, and `is_visible` as a number, a text or
+nothing. Pixels count from 1.
 """
 
 import math
@@ -26,8 +26,8 @@ _LARGEST = 1e6
 class Entry(NamedTuple):
     """An entry of `annolist`: its image's name, whether it is for training, and its `annorect`s.
 
-    Of an annotation, what the file lacks is NaN: its center, its size, or its reference, which is
-    the head size.
+    Values that the file lacks are NaN: an annotation's center, its size, or its reference, which
+    is the head size.
     """
 
     name: str
@@ -36,10 +36,10 @@ class Entry(NamedTuple):
 
 
 def read(path: pathlib.Path) -> list[Entry]:
-    """Reads the official file, its entries in their order.
+    """Reads the entries of the official file, in order.
 
     Raises:
-      UserError: it is not such a file, or is damaged.
+      UserError: the file is not in MPII's format, or is damaged.
     """
     try:
         content = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True)
@@ -49,7 +49,7 @@ def read(path: pathlib.Path) -> list[Entry]:
             raise ValueError(f"annolist has {len(images)} entries and img_train {len(train)}")
         if not images:
             raise ValueError("annolist is empty")
-    # loadmat has no exception of its own: damaged files raise whatever its parser stumbles over.
+    # loadmat has no exception class: damaged files raise whatever its parser stumbles over.
     except Exception as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from None
     entries = []
@@ -93,7 +93,7 @@ def _annotation(rect: Any, id: str) -> Annotation:
             continue
         joint = int(joint)
         joints[joint], labelled[joint] = xy - 1, True
-        # Nobody said of neck and head whether they are visible; only a 0 means hidden.
+        # The visibility of neck and head is not given; only a 0 means hidden.
         visible[joint] = _number(getattr(point, "is_visible", None)) != 0
     objpos = (_list(getattr(rect, "objpos", None)) or [None])[0]
     place = [_number(getattr(objpos, axis, None)) - 1 for axis in "xy"]
@@ -111,7 +111,7 @@ def _annotation(rect: Any, id: str) -> Annotation:
 
 
 def _list(value: Any) -> list:
-    """Returns what MATLAB stores as a list, one thing or nothing."""
+    """Returns as a list what MATLAB stores as an array, a single item or nothing."""
     if value is None:
         return []
     if isinstance(value, np.ndarray):
@@ -120,7 +120,7 @@ def _list(value: Any) -> list:
 
 
 def _number(value: Any) -> float:
-    """Returns what MATLAB stores as a number, a text or nothing, which is NaN here."""
+    """Returns as a number what MATLAB stores as a number, a text or nothing (NaN)."""
     if isinstance(value, np.ndarray):
         value = value.ravel()[0] if value.size == 1 else None
     if value is None or (isinstance(value, str) and not value.strip()):

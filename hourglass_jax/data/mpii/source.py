@@ -32,9 +32,9 @@ class MpiiSource(Source):
     """25,000 images of people in 410 activities (Andriluka et al., CVPR 2014).
 
     The splits `train` and `validation` are those of Tompson et al. (CVPR 2015), 22,246 and 2,958
-    people of the training images; `test` is everybody with a position and a scale in the test
-    images, whose joints are not public. The box is the original's: its middle 15 units of scale
-    below objpos, its side 1.25 times 200 px a unit.
+    people of the training images; `test` has everybody with a position and a scale in the test
+    images, whose joints are not public. The box is the original's: its centre lies 15 px per unit
+    of scale below objpos, and its side is 1.25 times 200 px per unit of scale.
     """
 
     name = "mpii"
@@ -44,7 +44,7 @@ class MpiiSource(Source):
 
     @dataclasses.dataclass(frozen=True)
     class Options:
-        """Where the files are, and how many annotations may go without an image."""
+        """Where the files are, and how many annotations may lack an image."""
 
         manual_dir: str = field(Path(), default="")
         allow_missing: int = field(Whole(0), default=0)
@@ -117,7 +117,7 @@ class MpiiSource(Source):
     def _splits(self) -> dict[str, dict[str, list[Annotation]]]:
         splits = split(self._entries, self.allow_missing)
         images.check_ids(a for part in splits.values() for people in part.values() for a in people)
-        if self._folder.is_dir():  # what an archive lacks is known only at its end
+        if self._folder.is_dir():  # an archive must be read to its end to know what it lacks
             files = [f for part in splits.values() for f in images.in_folder(self._folder, part)]
             images.check_files(files, self.allow_missing)
         return splits
@@ -127,7 +127,7 @@ class MpiiSource(Source):
 def customary_split() -> dict[str, np.ndarray]:
     """Returns for `train` and `validation` the people as (annolist index, annorect index) from 1.
 
-    The split of Tompson et al. (CVPR 2015) as HRNet and pytorch-pose distribute it.
+    This is the split of Tompson et al. (CVPR 2015) as HRNet and pytorch-pose distribute it.
     """
     file = importlib.resources.files("hourglass_jax.data.mpii") / "split.npz"
     with file.open("rb") as stream, np.load(stream) as arrays:
@@ -189,7 +189,7 @@ def _has_box(annotation: Annotation) -> bool:
 
 
 def _measured(annotation: Annotation) -> Annotation:
-    """Returns an annotation with a usable reference; without a head box nobody is measured."""
+    """Returns the annotation with a usable reference: 1 for people without a head box."""
     if 0 < annotation.reference < math.inf:
         return annotation
     return dataclasses.replace(annotation, reference=1.0)

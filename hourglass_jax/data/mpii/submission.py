@@ -2,7 +2,7 @@
 
 The server's readme: `pred = RELEASE.annolist(RELEASE.img_train == 0)` with
 `pred(i).annorect(r).annopoints.point(k)` set to x, y and id 0 to 15 for the people to be judged,
-saved as `pred_keypoints_mpii.mat`. Everybody with a position and a scale is filled in; the
+saved as `pred_keypoints_mpii.mat`. Everybody with a position and a scale is written; the
 server picks the single persons among them. Pixels count from 1.
 """
 
@@ -23,9 +23,9 @@ def write(path: pathlib.Path, entries: Sequence[Entry], found: Mapping[str, Inst
     """Writes the file.
 
     Args:
-      path: to write.
-      entries: of the official annotations, all of them.
-      found: people with joints by their annotation's id; px of the image, 0-based.
+      path: file to write.
+      entries: all entries of the official annotations.
+      found: people with joints by annotation id; px of the image, 0-based.
     """
     tests = [entry for entry in entries if not entry.train]
     pred = np.zeros(len(tests), dtype=[("image", object), ("annorect", object)])
@@ -33,8 +33,9 @@ def write(path: pathlib.Path, entries: Sequence[Entry], found: Mapping[str, Inst
         rects = np.zeros(len(entry.annotations), dtype=[("annopoints", object)])
         for r, annotation in enumerate(entry.annotations):
             instance = found.get(annotation.id)
+            joints = None if instance is None else instance.joints
             rects[r]["annopoints"] = (
-                np.zeros((0, 0)) if instance is None else {"point": _points(instance.joints)}
+                np.zeros((0, 0)) if joints is None else {"point": _points(joints)}
             )
         pred[i]["image"], pred[i]["annorect"] = {"name": entry.name}, rects
     scipy.io.savemat(path, {"pred": pred}, do_compression=True)

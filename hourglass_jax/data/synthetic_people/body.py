@@ -1,7 +1,7 @@
 """The 3-D skeleton of a drawn person: proportions, natural poses and forward kinematics.
 
 Lengths are in statures (1 = the standing height). A body's own axes are x to the person's left,
-y up and z out of the chest, so that a body that faces the viewer has its left on the picture's
+y up and z out of the chest, so that a body that faces the viewer has its left on the image's
 right.
 """
 
@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 
 class Part(IntEnum):
-    """What a drawn surface belongs to; a hand goes with its forearm, a foot with its shank."""
+    """Part of the body that a surface belongs to; hands count to forearms, feet to shanks."""
 
     NOTHING = 0
     TORSO = 1
@@ -88,7 +88,7 @@ AVERAGE_BUILD = Build(
     girth=1.0,
     hips=1.0,
 )
-BUILD_SPREAD = Build(*[0.05] * 11, 0.1, 0.08)  # standard deviations of the logarithms
+BUILD_SPREAD = Build(*[0.05] * 11, girth=0.1, hips=0.08)  # standard deviations of the logarithms
 
 
 class Limb(NamedTuple):
@@ -150,7 +150,7 @@ LEGS = {
     "lifted": ((35, 90), (0, 20), (0, 20), (25, 105)),
 }
 
-# What people do: how often, legs, range of the forward lean, arms to choose from.
+# Activities: how frequent, legs, range of the forward lean, arms to choose from.
 EVERYDAY_ARMS = ("hanging", "hanging", "on_hip", "carrying", "waving", "at_head", "folded")
 ACTIVITIES = {
     "standing": (0.40, ("straight", "straight"), (-5, 8), EVERYDAY_ARMS),
@@ -182,7 +182,7 @@ def _sample_limb(ranges: tuple, position: Float[np.ndarray, "4"]) -> Limb:
 
 
 def sample_pose(rng: np.random.Generator, activities: Sequence[str] = tuple(ACTIVITIES)) -> Pose:
-    """Draws an activity out of those given, as often as it is done, and a pose within it."""
+    """Draws one of the given activities, by frequency, and a pose within it."""
     shares = np.array([ACTIVITIES[name][0] for name in activities])
     name = activities[rng.choice(len(activities), p=shares / shares.sum())]
     _, legs, lean, arms = ACTIVITIES[name]
@@ -191,41 +191,41 @@ def sample_pose(rng: np.random.Generator, activities: Sequence[str] = tuple(ACTI
         first = arms[rng.integers(len(arms))]
         mirrored = first == "folded" or rng.random() < 0.55
         arms = (first, first if mirrored else arms[rng.integers(len(arms))])
-    # The two sides of a body move alike: their positions within the ranges are correlated.
+    # Both sides of a body move alike: their positions within the ranges are correlated.
     position = rng.random((2, 4))
     other = (position + rng.normal(0.0, 0.25, (2, 4))).clip(0, 1)
     arm_pair = (_sample_limb(ARMS[arms[0]], position[0]), _sample_limb(ARMS[arms[1]], other[0]))
     leg_pair = (_sample_limb(LEGS[legs[0]], other[1]), _sample_limb(LEGS[legs[1]], position[1]))
     if rng.random() < 0.5:
-        arm_pair, leg_pair = arm_pair[::-1], leg_pair[::-1]
+        arm_pair, leg_pair = (arm_pair[1], arm_pair[0]), (leg_pair[1], leg_pair[0])
 
     forward = rng.uniform(*lean)
     spine = (forward, rng.normal(0, 7), rng.normal(0, 5))
-    # Who leans forward lifts the head to look ahead.
+    # People who lean forward lift the head to look ahead.
     head = (rng.normal(0, 8) - 0.6 * max(forward, 0), rng.normal(0, 12), rng.normal(0, 6))
     return Pose(spine, head, arm_pair, leg_pair, seated=name == "sitting")
 
 
 def rotation_x(degrees: float) -> Float[np.ndarray, "3 3"]:
-    """Rotation about x that takes y towards z."""
+    """Returns the rotation about x that takes y towards z."""
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     return np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
 
 
 def rotation_y(degrees: float) -> Float[np.ndarray, "3 3"]:
-    """Rotation about y that takes z towards x."""
+    """Returns the rotation about y that takes z towards x."""
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     return np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
 
 
 def rotation_z(degrees: float) -> Float[np.ndarray, "3 3"]:
-    """Rotation about z that takes x towards y."""
+    """Returns the rotation about z that takes x towards y."""
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]])
 
 
 def articulate(build: Build, pose: Pose) -> Skeleton:
-    """Forward kinematics: places the joints of a body with its pelvis at the origin."""
+    """Places the joints of a body with its pelvis at the origin, by forward kinematics."""
     lean, twist, side_lean = pose.spine
     torso = rotation_x(lean) @ rotation_z(-side_lean) @ rotation_y(twist)
     nod, shake, roll = pose.head
@@ -242,7 +242,7 @@ def articulate(build: Build, pose: Pose) -> Skeleton:
     down = np.array([0.0, -1.0, 0.0])
     for i, (sign, parts, (shoulder, elbow, wrist), (hip, knee, ankle)) in enumerate((RIGHT, LEFT)):
         flex, spread, turn, bend = pose.arms[i]
-        # Raising an arm lifts the shoulder joint, too.
+        # Raising an arm lifts the shoulder joint as well.
         lift = 0.035 * np.clip(max(flex, spread) - 60, 0, 90) / 90
         joints[shoulder] = joints[THORAX] + torso @ [sign * build.shoulder, lift - 0.012, 0]
         upper = torso @ rotation_x(-flex) @ rotation_z(sign * spread) @ rotation_y(sign * turn)

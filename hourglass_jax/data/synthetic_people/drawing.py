@@ -1,7 +1,7 @@
-"""Draws people in scenes, as pictures with MPII's sixteen joints.
+"""Draws people in scenes, as images with MPII's sixteen joints.
 
-Every picture comes from `numpy.random.default_rng([seed, index])` alone, so that any of them can
-be drawn by itself, in any order, bit by bit the same.
+Every image comes from `numpy.random.default_rng([seed, index])` alone, so that images can be drawn
+separately and in any order, bit for bit the same.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from hourglass_jax.data.synthetic_people.outfit import sample_outfit
 from hourglass_jax.data.synthetic_people.scenery import (
     draw_background,
     draw_occluder,
-    take_picture,
+    expose,
 )
 
 FACINGS = {  # how often, mean yaw and its range to either side in degrees
@@ -68,11 +68,11 @@ HEAD_AND_SHOULDERS = [THORAX, UPPER_NECK, HEAD_TOP, RIGHT.arm[0], LEFT.arm[0]]
 
 
 class Person(NamedTuple):
-    """One annotated person and the picture.
+    """An image with one annotated person.
 
     `joints` are x, y in px, 0-based, a pixel's index being its centre; plausible also where not
-    labelled. A joint is labelled where it lies inside the picture, visible where it is labelled
-    and not behind another part of the body, an occluder or the neighbour. `head_box` is
+    labelled. A joint is labelled if it lies inside the image, and visible if it is labelled and
+    not behind another part of the body, an occluder or the neighbour. `head_box` is
     (x1, y1, x2, y2) around the skull. `facing` is where the person would look if upright.
     """
 
@@ -89,12 +89,12 @@ class Person(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What a picture is to show, before anything is drawn."""
+    """The content of an image, before anything is drawn."""
 
     facing: str
-    yaw: float  # degrees: 0 looks at the camera, 90 to the picture's right
+    yaw: float  # degrees: 0 looks at the camera, 90 to the image's right
     pitch: float  # degrees by which the camera looks down
-    tilt: float  # degrees in the picture's plane, 0 upright
+    tilt: float  # degrees in the image plane, 0 upright
     lying: bool
     has_neighbour: bool
     has_occluder: bool
@@ -109,19 +109,19 @@ class Figure(NamedTuple):
     skull: Float[np.ndarray, "corners 3"]
 
     def move(self, scale: float, offset) -> "Figure":
-        """Scales to px and shifts by `offset` (x, y) px."""
+        """Returns the figure scaled to px and shifted by `offset` (x, y) px."""
         shift = np.array([*offset, 0.0])
         mesh = self.mesh._replace(corners=self.mesh.corners * scale + shift)
         return Figure(self.joints * scale + shift, mesh, self.skull * scale + shift)
 
     def box(self) -> Float[np.ndarray, "2 2"]:
-        """The least and the greatest x, y of the drawn body."""
+        """Returns the least and the greatest x, y of the drawn body."""
         points = self.mesh.corners[..., :2].reshape(-1, 2)
         return np.stack([points.min(0), points.max(0)])
 
 
 def sample_plan(rng: np.random.Generator) -> Plan:
-    """Draws what a picture shows, in the data set's proportions."""
+    """Draws the content of an image, in the data set's proportions."""
     facing = list(FACINGS)[rng.choice(len(FACINGS), p=[share for share, _, _ in FACINGS.values()])]
     _, yaw, spread = FACINGS[facing]
     lying = bool(rng.random() < LYING)
@@ -149,7 +149,7 @@ def _sample_figure(
     skeleton = articulate(build, pose)
     skull = measure_skull(skeleton, build)
     mesh = dress(skeleton, build, pose, skull, outfit)
-    # Picture coordinates have y down.
+    # In images y points down.
     camera = np.diag([1, -1, 1]) @ rotation_z(tilt) @ rotation_x(pitch) @ rotation_y(yaw)
     head = skull.shell(outfit.skin, skull.profile).corners.reshape(-1, 3)
     return Figure(
@@ -162,15 +162,16 @@ def _sample_figure(
 def _is_inside(
     points: Float[np.ndarray, "points 2"], height: int, width: int
 ) -> Bool[np.ndarray, " points"]:
-    return ((points > -0.5) & (points < [width - 0.5, height - 0.5])).all(1)
+    inside = (points > -0.5) & (points < [width - 0.5, height - 0.5])
+    return inside[:, 0] & inside[:, 1]
 
 
 def _frame(
     rng: np.random.Generator, figure: Figure, height: int, width: int
 ) -> tuple[Figure, float]:
-    """Places a figure near the middle of the picture; returns it and its stature in px."""
+    """Places a figure near the middle of the image; returns it and its stature in px."""
     low, high = figure.box()
-    size = np.maximum(high - low, 0.75)  # who crouches does not fill the picture
+    size = np.maximum(high - low, 0.75)  # people who crouch do not fill the image
     share = rng.uniform(0.56, 0.84)
     scale = share * min(height / size[1], width / size[0])
     free = (np.array([width, height]) - scale * (high - low)) / 2 - 2
@@ -201,20 +202,20 @@ def _truncate(
 def _add_neighbour(
     rng: np.random.Generator, plan: Plan, figure: Figure, scale: float, size: tuple[int, int]
 ) -> Figure:
-    """Another person beside the figure, where there is more room; their boxes may overlap.
+    """Returns another person beside the figure, on the side with more room; boxes may overlap.
 
-    `size` is the picture's width and height.
+    `size` is the image's width and height.
     """
     other = _sample_figure(rng, rng.uniform(0, 360), plan.pitch, rng.normal(0, 10))
     other = other.move(scale * rng.uniform(0.75, 1.0), (0, 0))
     (low, high), (other_low, other_high) = figure.box(), other.box()
-    # Of a body that is cut off, the middle may lie outside the picture.
+    # The middle of a body that is cut off may lie outside the image.
     middle = ((low + high) / 2).clip(0.25 * np.array(size), 0.75 * np.array(size))
     shift = middle - (other_low + other_high) / 2 + rng.uniform(-0.08, 0.08, 2) * scale
     axis = int(np.argmin(high - low))  # beside, not in line with the body
     before, after = low[axis], size[axis] - high[axis]
     overlap = rng.uniform(0.0, 0.35) * min((high - low)[axis], (other_high - other_low)[axis])
-    overlap = max(overlap, 0.15 * scale - max(before, after))  # enough of it is in the picture
+    overlap = max(overlap, 0.15 * scale - max(before, after))  # enough of it is in the image
     if after > before:
         shift[axis] = high[axis] - overlap - other_low[axis]
     else:
@@ -223,18 +224,18 @@ def _add_neighbour(
 
 
 def _visible(figure: Figure, layer: Layer, scale: float) -> Bool[np.ndarray, "16"]:
-    """Which joints lie under their own part of the drawn body; none outside the picture."""
+    """Returns which joints lie under their own part of the body; none outside the image."""
     part, depth = probe(layer, figure.joints[:, :2])
     own = np.array([part[i] in parts for i, parts in enumerate(JOINT_PARTS)])
     return own & (depth - figure.joints[:, 2] < FLESH * scale)
 
 
 def draw_person(seed: int, index: int) -> Person:
-    """Draws picture `index` of the data set `seed`."""
+    """Draws image `index` of the data set `seed`."""
     rng = np.random.default_rng([seed, index])
     plan = sample_plan(rng)
     height, width = rng.integers(224, 289, 2)
-    # Who is seen from the side stands: of legs that move only their order in depth tells the side.
+    # People seen from the side stand: legs that move would show their side by depth alone.
     activities = STANDING if plan.facing in ("left", "right") else tuple(ACTIVITIES)
     figure = _sample_figure(rng, plan.yaw, plan.pitch, plan.tilt, activities)
     figure, scale = _frame(rng, figure, height, width)
@@ -252,7 +253,7 @@ def draw_person(seed: int, index: int) -> Person:
         other = _add_neighbour(rng, plan, figure, scale, (width, height))
         layer = paint(other.mesh, scale, light, (height, width))
         hidden = probe(layer, points)[0] != Part.NOTHING
-        # A neighbour in front leaves no doubt about who is meant.
+        # A neighbour in front must not hide which person is annotated.
         if hidden.sum() <= 3 and not hidden[[UPPER_NECK, HEAD_TOP]].any() and rng.random() < 0.5:
             layers.append(layer)
             visible &= ~hidden
@@ -264,7 +265,7 @@ def draw_person(seed: int, index: int) -> Person:
         face = (head_box[:2] + head_box[2:]) / 2
         visible &= ~draw_occluder(rng, image, points, np.stack([points[UPPER_NECK], face]), scale)
     return Person(
-        image=take_picture(rng, image),
+        image=expose(rng, image),
         joints=points.astype(np.float32),
         labelled=labelled,
         visible=visible,

@@ -1,6 +1,6 @@
 """Flesh and clothes around a skeleton.
 
-What tells front from back is here and in the head: a shirt with a front, feet that point forward.
+Front and back differ here and in the head: a shirt with a front, feet that point forward.
 """
 
 import numpy as np
@@ -111,7 +111,7 @@ STOOL = np.array([(0, 0, 0), (0.01, 0.13, 0.13), (0.2, 0.13, 0.13), (1, 0.11, 0.
 
 
 def dress(skeleton: Skeleton, build: Build, pose: Pose, skull: Skull, outfit: Outfit) -> Mesh:
-    """The surface of a whole person in the body's own axes, in statures."""
+    """Returns the surface of a whole person in the body's own axes, in statures."""
     meshes = _trunk(skeleton, build, outfit) + draw_head(skull, outfit)
     meshes += _limbs(skeleton, build, outfit)
     if pose.seated:
@@ -146,7 +146,7 @@ def _trunk(skeleton: Skeleton, build: Build, outfit: Outfit) -> list[Mesh]:
 
 
 def _cloth(profile, outfit: Outfit) -> Float[np.ndarray, "rings-1 sides 3"]:
-    """The colours of a top, with the bottom's waist below and some neck above."""
+    """Returns the colours of a top, with the bottom's waist below and some neck above."""
     place, angle = tube_cells(profile, SIDES)
     place = place[:, 0]
     colour = np.tile(outfit.top, (len(place), SIDES, 1))
@@ -195,7 +195,7 @@ def _shirt_front(chest: Front, outfit: Outfit) -> list[Mesh]:
 
 
 def _segment(start, end, profile, axes, part, colours, ends) -> Mesh:
-    """A part of a limb that changes from its first to its second colour at `ends` of its length."""
+    """Returns a part of a limb; its colour changes from first to second at `ends` of its length."""
     place, _ = tube_cells(profile)
     colour = np.where(place[..., None] < ends, *colours)
     return tube(start, end, profile, axes[:, 2], colour, part)
@@ -224,7 +224,7 @@ def _limbs(skeleton: Skeleton, build: Build, outfit: Outfit) -> list[Mesh]:
 
 
 def _skirt(skeleton: Skeleton, build: Build, outfit: Outfit) -> Mesh:
-    """A cone around both thighs."""
+    """Returns a cone around both thighs."""
     knees = skeleton.joints[[RIGHT.leg[1], LEFT.leg[1]]]
     ahead = skeleton.axes[Part.RIGHT_THIGH][:, 2] + skeleton.axes[Part.LEFT_THIGH][:, 2]
     # Where a stride parts the knees, the hem is as deep as the stride.

@@ -50,7 +50,7 @@ NAPES = {"short": 0.3, "medium": 0.08, "long": 0.0, "bun": 0.28, "cap": 0.28}
 
 
 class Skull(NamedTuple):
-    """Where a head is and how large."""
+    """Position, size and shape of a head."""
 
     chin: Float[np.ndarray, "3"]
     height: float
@@ -58,16 +58,16 @@ class Skull(NamedTuple):
     profile: Float[np.ndarray, "rings 3"]
 
     def at(self, left: float, up: float, ahead: float) -> Float[np.ndarray, "3"]:
-        """A point of the head: `up` in heights above the chin, `left` and `ahead` in statures."""
+        """Returns a point: `up` in heights above the chin, `left` and `ahead` in statures."""
         return self.chin + self.axes @ [left, up * self.height, ahead]
 
     def shell(self, colour, profile: Float[np.ndarray, "rings 3"]) -> Mesh:
-        """The surface from chin to top with the given profile."""
+        """Returns the surface from chin to top with the given profile."""
         return tube(self.chin, self.at(0, 1, 0), profile, self.axes[:, 2], colour, Part.HEAD, SIDES)
 
 
 def measure_skull(skeleton: Skeleton, build: Build) -> Skull:
-    """The skull that fits a skeleton; its top is the joint "head top"."""
+    """Returns the skull that fits a skeleton; its top is the joint "head top"."""
     axes = skeleton.axes[Part.HEAD]
     chin = skeleton.joints[UPPER_NECK] + axes @ [0, -0.012, 0.012]
     height = float((skeleton.joints[HEAD_TOP] - chin) @ axes[:, 1])
@@ -76,7 +76,7 @@ def measure_skull(skeleton: Skeleton, build: Build) -> Skull:
 
 
 def draw_head(skull: Skull, outfit: Outfit) -> list[Mesh]:
-    """A head's surfaces in the body's axes."""
+    """Returns a head's surfaces in the body's axes."""
     return _face(skull, outfit) + _hair(skull, outfit)
 
 

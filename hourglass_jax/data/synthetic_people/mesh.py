@@ -23,32 +23,32 @@ class Mesh(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A drawn mesh; colours are multiplied by their coverage (alpha), `index` is supersampled."""
+    """A drawn mesh; colours are multiplied by their coverage (alpha), `face` is supersampled."""
 
     rgba: UInt8[np.ndarray, "height width 4"]
-    index: Int32[np.ndarray, "fine_height fine_width"]  # the face on top; 0 where there is none
+    face: Int32[np.ndarray, "fine_height fine_width"]  # the face on top; 0 where there is none
     part: UInt8[np.ndarray, " faces+1"]
     depth: Float[np.ndarray, " faces+1"]  # px, larger is nearer
 
 
 def unit(vector: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
-    """The vector scaled to length one."""
+    """Returns the vector scaled to length one."""
     return vector / np.sqrt(vector @ vector)
 
 
 def cross(a: Float[np.ndarray, "3"], b: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
-    """The cross product; many times faster on single vectors than NumPy's."""
+    """Returns the cross product; many times faster on single vectors than NumPy's."""
     (a0, a1, a2), (b0, b1, b2) = a.tolist(), b.tolist()
     return np.array([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0])
 
 
 def select(mesh: Mesh, faces) -> Mesh:
-    """Some of a mesh's faces, by mask or by index."""
+    """Returns some of a mesh's faces, by mask or by index."""
     return Mesh(*(field[faces] for field in mesh))
 
 
 def join(meshes: list[Mesh]) -> Mesh:
-    """One mesh of all the faces."""
+    """Returns one mesh of all the faces."""
     return Mesh(*map(np.concatenate, zip(*meshes, strict=True)))
 
 
@@ -61,7 +61,7 @@ def tube(
     part: Part,
     sides: int = 12,
 ) -> Mesh:
-    """A surface of elliptic rings along an axis.
+    """Returns a surface of elliptic rings along an axis.
 
     `profile` has, for each ring, its place on the axis (0 at the start, 1 at the end), its
     half-width and its half-depth; depth is measured along `forward`, width across it. The faces
@@ -85,7 +85,7 @@ def tube(
 def tube_cells(
     profile: Float[np.ndarray, "rings 3"], sides: int = 12
 ) -> tuple[Float[np.ndarray, "rings-1 1"], Float[np.ndarray, "1 sides"]]:
-    """The middle of each face of a tube: its place on the axis and its angle in radians."""
+    """Returns the middle of each face of a tube: its place on the axis and its angle in radians."""
     place = (profile[1:, :1] + profile[:-1, :1]) / 2
     return place, (np.arange(sides)[None] + 0.5) * (2 * np.pi / sides)
 
@@ -98,7 +98,7 @@ def refine(profile: list[tuple[float, float, float]], rings: int) -> Float[np.nd
 
 
 def decal(outline: Float[np.ndarray, "corners 3"], colour, part: Part, level: int = 1) -> Mesh:
-    """A flat convex patch that lies on a surface; higher levels cover lower ones."""
+    """Returns a flat convex patch that lies on a surface; higher levels cover lower ones."""
     n = len(outline)
     fan = [[0, i, min(i + 1, n - 1), min(i + 2, n - 1)] for i in range(1, n - 1, 2)]
     faces = len(fan)
@@ -123,7 +123,7 @@ class Front(NamedTuple):
     part: Part
 
     def points(self, outline) -> Float[np.ndarray, "points 3"]:
-        """Points just above the surface."""
+        """Returns points just above the surface."""
         across, place = np.asarray(outline, float).T
         knots, half_widths, half_depths = self.profile.T
         left = across * np.interp(place, knots, half_widths)
@@ -131,21 +131,21 @@ class Front(NamedTuple):
         return self.start + np.stack([left, place * self.length, ahead], 1) @ self.axes.T
 
     def patch(self, outline, colour, level: int = 1) -> Mesh:
-        """A flat convex decal."""
+        """Returns a flat convex decal."""
         return decal(self.points(outline), colour, self.part, level)
 
     def spot(self, across, place, half_width, half_height, colour, level: int = 1) -> Mesh:
-        """An octagonal decal around a point."""
+        """Returns an octagonal decal around a point."""
         angle = (np.arange(8) + 0.5) * (np.pi / 4)
         outline = [across + half_width * np.cos(angle), place + half_height * np.sin(angle)]
         return self.patch(np.stack(outline, 1), colour, level)
 
 
 def paint(mesh: Mesh, scale: float, light: Float[np.ndarray, "3"], shape: tuple[int, int]) -> Layer:
-    """Draws a mesh whose corners are in px of the picture (x right, y down, z to the viewer).
+    """Draws a mesh whose corners are in px of the image (x right, y down, z to the viewer).
 
     `scale` is px per unit of the mesh before it was projected, `light` the unit direction to the
-    light, `shape` the picture's height and width.
+    light, `shape` the image's height and width.
     """
     first = mesh.corners[:, 1] - mesh.corners[:, 3]
     second = mesh.corners[:, 2] - mesh.corners[:, 0]
@@ -170,7 +170,7 @@ def paint(mesh: Mesh, scale: float, light: Float[np.ndarray, "3"], shape: tuple[
     fine_rgba = colour.view(np.uint32)[:, 0].take(index).view(np.uint8).reshape(*index.shape, 4)
     return Layer(
         rgba=cv2.resize(fine_rgba, shape[::-1], interpolation=cv2.INTER_AREA),
-        index=index,
+        face=index,
         part=np.concatenate([[Part.NOTHING], mesh.part]).astype(np.uint8),
         depth=np.concatenate([[-np.inf], depth]),
     )
@@ -179,7 +179,7 @@ def paint(mesh: Mesh, scale: float, light: Float[np.ndarray, "3"], shape: tuple[
 def overlay(image: Float[np.ndarray, "height width 3"], layer: Layer) -> None:
     """Lays a drawn mesh over the image, in place."""
     x, y, width, height = cv2.boundingRect(layer.rgba[..., 3])
-    if width == 0:  # all of it lies outside the picture
+    if width == 0:  # all of it lies outside the image
         return
     window = np.s_[y : y + height, x : x + width]
     *colour, alpha = cv2.split(layer.rgba[window].astype(np.float32))
@@ -190,9 +190,9 @@ def overlay(image: Float[np.ndarray, "height width 3"], layer: Layer) -> None:
 def probe(
     layer: Layer, points: Float[np.ndarray, "points 2"]
 ) -> tuple[UInt8[np.ndarray, " points"], Float[np.ndarray, " points"]]:
-    """Part and depth on top at points in px; nothing outside the picture."""
+    """Returns part and depth on top at points in px; nothing outside the image."""
     x, y = np.round(points * SUPERSAMPLING + (SUPERSAMPLING - 1) / 2).astype(int).T
-    height, width = layer.index.shape
+    height, width = layer.face.shape
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    face = np.where(inside, layer.index[y.clip(0, height - 1), x.clip(0, width - 1)], 0)
+    face = np.where(inside, layer.face[y.clip(0, height - 1), x.clip(0, width - 1)], 0)
     return layer.part[face], layer.depth[face]

@@ -1,6 +1,6 @@
-"""What a person looks like: skin, hair and clothes.
+"""A person's looks: skin, hair and clothes.
 
-Nothing here knows left from right: whatever is drawn from it is the same on both sides.
+Nothing here distinguishes left from right: both sides of a person look the same.
 """
 
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class Outfit(NamedTuple):
     top: Float[np.ndarray, "3"]
     top_second: Float[np.ndarray, "3"]  # of the pattern
     pattern: str
-    front: str  # what the top has in front
+    front: str  # detail on the front of the top
     sleeve: float  # how far down the arm the top goes: 1 to the elbow, 2 to the wrist
     bottom: Float[np.ndarray, "3"]
     leg: float  # how far down the leg the bottom goes: 1 to the knee, 2 to the ankle
@@ -43,7 +43,7 @@ def _choose(rng: np.random.Generator, shares: dict):
 
 
 def _cloth_colour(rng: np.random.Generator) -> Float[np.ndarray, "3"]:
-    """Some greys, mostly muted colours, some bright ones."""
+    """Draws a colour: sometimes grey, mostly muted, sometimes bright."""
     return rng.uniform(30, 240) * (1 - rng.choice([0.1, 0.35, 0.8]) * rng.random(3))
 
 

@@ -9,14 +9,14 @@ SKIN_LIKE = np.array([(226, 178, 142), (150, 98, 66), (196, 140, 104)])
 
 
 def random_colour(rng: np.random.Generator) -> Float[np.ndarray, "3"]:
-    """RGB from 0 to 255, mostly muted."""
+    """Draws an RGB colour from 0 to 255, mostly muted."""
     return rng.uniform(40, 235) * (1 - rng.uniform(0, 0.5) * rng.random(3))
 
 
 def cloud(
     rng: np.random.Generator, height: int, width: int, cell: int
 ) -> Float32[np.ndarray, "height width"]:
-    """Smooth noise from -1 to 1 with features of about `cell` px."""
+    """Draws smooth noise from -1 to 1 with features of about `cell` px."""
     coarse = rng.random((height // cell + 2, width // cell + 2), np.float32) * 2 - 1
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -24,7 +24,7 @@ def cloud(
 def texture(
     rng: np.random.Generator, height: int, width: int
 ) -> Float32[np.ndarray, "height width 3"]:
-    """A patterned surface: plain, stripes, bricks, checks, blotches or leaves, with grain."""
+    """Draws a patterned surface: plain, stripes, bricks, checks, blotches or leaves, with grain."""
     base = random_colour(rng)
     step = (random_colour(rng) - base) * rng.uniform(0.2, 0.9)
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
@@ -60,7 +60,7 @@ def _rotated_box(centre, size, degrees) -> Float[np.ndarray, "4 2"]:
 
 
 def _fixed(points) -> Int32[np.ndarray, "..."]:
-    """Coordinates in px as OpenCV takes fractional ones."""
+    """Returns coordinates in px as OpenCV's fixed-point numbers."""
     return np.round(np.asarray(points) * 2**FRACTION_BITS).astype(np.int32)
 
 
@@ -82,7 +82,7 @@ def _blend(
 def draw_background(
     rng: np.random.Generator, height: int, width: int
 ) -> Float32[np.ndarray, "height width 3"]:
-    """A wall or landscape and the ground, with clutter in front of them."""
+    """Draws a wall or landscape and the ground, with clutter in front of them."""
     image = texture(rng, height, width)
     if rng.random() < 0.75:
         horizon = np.zeros((height, width), np.uint8)
@@ -117,7 +117,7 @@ def _edge(mask: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height 
 
 
 def _draw_limb_like(rng, mask, centre) -> None:
-    """A rounded bar of an arm's or a leg's size, to be told from one by what it belongs to."""
+    """Draws a rounded bar of a limb's size, which only its surroundings distinguish from one."""
     angle, length = rng.uniform(0, np.pi), rng.uniform(0.12, 0.3) * len(mask)
     reach = np.array([np.cos(angle), np.sin(angle)]) * length / 2
     start, end = _fixed([centre - reach, centre + reach]).tolist()
@@ -139,9 +139,9 @@ def draw_occluder(
     avoid: Float[np.ndarray, "avoided 2"],
     scale: float,
 ) -> Bool[np.ndarray, " joints"]:
-    """Lays a thing over one to three of the joints, in place; says which.
+    """Lays an object over one to three of the joints, in place; returns which are hidden.
 
-    `avoid` are points that stay free, `scale` is the body's stature in px.
+    `avoid` are points that stay visible, `scale` is the body's stature in px.
     """
     height, width = image.shape[:2]
     x, y = np.round(np.concatenate([joints, avoid])).astype(int).T
@@ -156,7 +156,7 @@ def draw_occluder(
         hidden, spoilt = covered[: len(joints)], covered[len(joints) :]
         if 1 <= hidden.sum() <= 3 and not spoilt.any():
             break
-        size = max(0.95 * size, 0.1 * scale)  # a smaller thing fits in the end
+        size = max(0.95 * size, 0.1 * scale)  # a smaller object fits in the end
     _blend(image, texture(rng, height, width), mask)
     _blend(image, random_colour(rng) * 0.6, _edge(mask))
     return hidden
@@ -165,7 +165,7 @@ def draw_occluder(
 def _draw_obstacle(
     rng: np.random.Generator, shape: tuple[int, int], centre: Float[np.ndarray, "2"], size: float
 ) -> UInt8[np.ndarray, "height width"]:
-    """A box, a bar across the picture, a bush or a table that stands on the lower border."""
+    """Draws a box, a bar across the image, a bush or a table that stands on the lower border."""
     mask = np.zeros(shape, np.uint8)
     longest = 3 * max(shape)
     kind = rng.choice(["box", "bar", "bush", "table"])
@@ -183,10 +183,10 @@ def _draw_obstacle(
     return mask
 
 
-def take_picture(
+def expose(
     rng: np.random.Generator, image: Float[np.ndarray, "height width 3"]
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Light that changes across the scene, and a camera's exposure, tint, blur and noise."""
+    """Adds light that varies across the scene, and a camera's exposure, tint, blur and noise."""
     height, width = image.shape[:2]
     angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.3)
     x, y = (np.linspace(-slope, slope, size, dtype=np.float32) for size in (width, height))

@@ -1,4 +1,4 @@
-"""The built-in data set: drawn people, nothing to download."""
+"""The built-in data set of drawn people, without a download."""
 
 import concurrent.futures
 import dataclasses
@@ -19,7 +19,7 @@ from hourglass_jax.rules import Whole, field
 BOX_MARGIN = 1.25
 # MPII's rule (SC_BIAS): the head size is this share of the head box's diagonal.
 HEAD_SHARE = 0.6
-# People that one process draws while a further one starts.
+# Number of people that a process draws while another one starts.
 WORTH_A_PROCESS = 50
 
 

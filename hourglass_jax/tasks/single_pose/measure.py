@@ -156,11 +156,12 @@ class JointsFound:
         return mean
 
     def plots(self, found: Found, truth: Sequence[Record]) -> Mapping[str, "Figure"]:
-        from hourglass_jax.tasks.single_pose import (
-            plots,
-        )  # prediction lacks matplotlib
+        # Needs matplotlib, which prediction does without.
+        from hourglass_jax.tasks.single_pose import plots
 
         people, share = People.of(found, truth), self.tolerance.share
+        if not people.labelled.any():  # predictions in boxes from a detector
+            return {}
         reference = f"distance, fractions of the reference of {self.headline}"
         return {
             "Correct joints by allowed distance": plots.found_by_distance(

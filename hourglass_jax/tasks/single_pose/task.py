@@ -86,6 +86,9 @@ class SinglePose:
         limits = Limits(resolution=config.data.resolution)
         limits.check(config.augment, config.model.input_size)
         decoder = config.eval.decode
+        if decoder not in heatmap.DECODERS:
+            known = ", ".join(heatmap.DECODERS)
+            raise UserError(f"config.eval.decode={decoder!r} must be one of {known}")
         return cls(source.labels, options.sigma, options.zero_target, decoder, stride, limits)
 
     @property
