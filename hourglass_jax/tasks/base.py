@@ -5,14 +5,13 @@ outputs back into instances. It also provides metrics and drawings. The training
 checkpoints, export and prediction use a task only through the protocols in this file. Each task is
 a folder `tasks/<name>/` with a `task.py`, and a line in `tasks/__init__.py`.
 
-There are four frames of coordinates: the *source* image, a *record* (the part of the image that is
-kept for training), the network's *input*, and its *outputs*, which are `stride` times smaller than
-the input. All of them follow the convention of `image/geometry.py`.
+Frames of coordinates are the *source* image, a *record* (the part of it that training reads), the
+network's *input*, and its *outputs*, `stride` times smaller; all follow `image/geometry.py`.
 """
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Array, Float, UInt8
@@ -37,8 +36,7 @@ class Head(NamedTuple):
     Attributes:
       channels: names of the channels; fine-tuning keeps the weights of channels of the same name.
       start: value of the channels before training; None leaves it to the initialiser.
-      features: which of the network's features the channels are computed from; "" for networks
-        that compute only one kind.
+      features: kind of features to compute the channels from; "" if the network has only one.
     """
 
     channels: tuple[str, ...]
@@ -115,11 +113,9 @@ class Metric(Protocol):
         ...
 
     def __call__(self, found: Found, truth: Sequence[Record]) -> dict[str, float]:
-        """Returns figures by name, as fractions; the headline is one of them.
+        """Returns figures by name, as fractions, including the headline.
 
-        Args:
-          found: predictions for each record after each stack.
-          truth: the records, without their images.
+        The records of `truth` lack their images.
         """
         ...
 
@@ -142,26 +138,44 @@ class Task(Protocol):
     Attributes:
       name: name of the task in configs.
       sections: config sections that belong to the task, as dataclasses made with `rules.field`.
-      joints: names of an instance's joints; empty for tasks without joints.
       exports: what an exported network may return instead of its outputs; see `export`.
-      heads: the channels of the network's outputs, in order.
-      settings: JSON from which `from_settings` rebuilds the task; saved in checkpoints.
-      schema: fields of a record besides `image`, `record_to_source` and `id`.
       record_version: version of the records' content, to be raised with every change.
-      record_settings: settings that `records` depends on, as JSON.
-      record_bytes: size of a record on the disk, at most.
     """
 
-    name: str
-    sections: Mapping[str, type]
-    joints: Sequence[str]
-    exports: Sequence[str]
-    heads: Mapping[str, Head]
-    settings: Mapping[str, Any]
-    schema: Mapping[str, Spec]
-    record_version: int
-    record_settings: Mapping[str, Any]
-    record_bytes: float
+    name: ClassVar[str]
+    sections: ClassVar[Mapping[str, type]]
+    exports: ClassVar[Sequence[str]]
+    record_version: ClassVar[int]
+
+    @property
+    def joints(self) -> Sequence[str]:
+        """Names of an instance's joints; empty for tasks without joints."""
+        ...
+
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        """The channels of the network's outputs, in order."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """JSON from which `from_settings` rebuilds the task; saved in checkpoints."""
+        ...
+
+    @property
+    def schema(self) -> Mapping[str, Spec]:
+        """Fields of a record besides `image`, `record_to_source` and `id`."""
+        ...
+
+    @property
+    def record_settings(self) -> Mapping[str, Any]:
+        """Settings that `records` depends on, as JSON."""
+        ...
+
+    @property
+    def record_bytes(self) -> float:
+        """Size of a record on the disk, at most."""
+        ...
 
     @classmethod
     def from_config(cls, config: "Config", source: Source, stride: int) -> "Task":
@@ -207,9 +221,9 @@ class Task(Protocol):
     def totals(self, targets: Mapping[str, Array]) -> dict[str, Float[Array, ""]]:
         """Returns the counts by which `losses` divides, for one share of a batch.
 
-        `losses` and `plateau` receive the means of these counts over all shares (devices,
-        processes, parts of an accumulated batch). Losses are averaged over the shares as well, so
-        a sum divided by such a mean becomes the batch's sum divided by the batch's count.
+        `losses` and `plateau` receive their means over all shares (devices, processes, parts of an
+        accumulated batch). Losses are averaged likewise, so that sums over shares, divided by these
+        means, give the batch's sum divided by the batch's count.
         """
         ...
 
