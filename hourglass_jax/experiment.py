@@ -1,6 +1,6 @@
-"""What a config stands for: data set, task, network and devices, resolved once.
+"""The parts that a config describes: data set, task, network, records and devices.
 
-Training and evaluation both begin here, and hand each of their parts what it uses.
+Training and evaluation start from an `Experiment`, and pass to each part only what it uses.
 """
 
 import dataclasses
@@ -32,12 +32,12 @@ class Experiment:
     """The parts that a config describes.
 
     Attributes:
-      config: as checked, with the defaults of what was left out.
-      source: of the images.
-      task: that the network is trained for.
+      config: checked config, with defaults for fields that were left out.
+      source: data set.
+      task: task of the network.
       model: the network.
-      records: that the task makes of the source; may have to be prepared yet.
-      mesh: all devices.
+      records: records that the task makes from the data set; `prepare` writes them.
+      mesh: mesh of all devices.
     """
 
     config: Config
@@ -49,10 +49,10 @@ class Experiment:
 
     @classmethod
     def from_config(cls, config: Config | Mapping[str, Any]) -> "Experiment":
-        """Checks a config and builds what it describes.
+        """Checks a config, and makes the parts that it describes.
 
         Raises:
-          UserError: a field is missing, unknown or has an impossible value, or a file is missing.
+          UserError: a field is missing, unknown or has an invalid value, or a file is missing.
         """
         config = Config.from_dict(config)
         config.check(jax.device_count())
@@ -74,9 +74,9 @@ class Experiment:
         return cls(config, source, task, model, records, sharding.make_mesh())
 
     def as_trained(self, metadata: Mapping[str, Any]) -> "Experiment":
-        """Returns the experiment with what a checkpoint alone knows.
+        """Returns the experiment with the settings that only a checkpoint has.
 
-        That is the normalisation, and for a network that was trained elsewhere its shape.
+        These are the normalisation and, for a network trained by another program, its shape.
         """
         trained, _ = model_and_task(metadata)
         if trained_elsewhere(metadata):
@@ -88,7 +88,7 @@ class Experiment:
 
     @property
     def headline(self) -> str:
-        """The figure that chooses the best checkpoint."""
+        """Name of the figure that selects the best checkpoint."""
         return self.task.metrics(self.source, self.source.select)[0].headline
 
     @property
@@ -110,19 +110,19 @@ class Experiment:
 
     @property
     def num_steps(self) -> int:
-        """Updates of the whole run; the records must be there if the config counts epochs."""
+        """Total number of updates; needs the records if the config counts epochs."""
         if not self.config.num_epochs:
             return self.config.num_steps
         count = self.records.count(self.source.train)
         return max(round(self.config.num_epochs * count / self.config.batch_size), 1)
 
     def prepare(self) -> None:
-        """Makes the records unless they are there: the first process, for all."""
-        for turn in (True, False):
-            # The others find them made, or have disks of their own and make them there.
-            if distributed.is_first() == turn:
+        """Writes the records unless they exist; the first process does so before the others."""
+        for first in (True, False):
+            # Other processes find the records, or write them if they do not share its disk.
+            if distributed.is_first() == first:
                 self.records.prepare()
-            distributed.wait_for_all(f"records {'made' if turn else 'found'}")
+            distributed.wait_for_all(f"records {'made' if first else 'found'}")
 
     def training_batches(self, first_step: int = 0) -> Iterator[dict[str, np.ndarray]]:
         """Yields this process's rows of augmented batches; see `pipeline.training_batches`."""
@@ -145,7 +145,7 @@ class Experiment:
         return sharding.with_sharding(shapes, self.mesh, sharding.SHARDED)
 
     def metadata(self) -> dict[str, Any]:
-        """Returns what a checkpoint says about its state; see `checkpoint/metadata.py`."""
+        """Returns the metadata of this run's checkpoints; see `checkpoint/metadata.py`."""
         config = self.config
         return metadata_lib.describe(
             config=config.to_dict(),
@@ -174,34 +174,34 @@ class Experiment:
             metadata,
             self.metadata(),
             evaluate_only=evaluate_only,
-            # What only says where files lie.
+            # Fields that only locate files.
             paths=[f"data.{f.name}" for f in fields if isinstance(f.metadata["rule"], Path)],
             defaults=defaults(self.config),
         )
 
 
 def make_source(config: Config) -> Source:
-    """Returns the data set that a config names, with its own fields checked."""
+    """Makes the data set that a config names, and checks the fields that only it has."""
     kind = data.source_class(config.data.dataset)
     options = rules.section(kind.Options, config.data.options, "data.", beside=Data)
     return kind(**dataclasses.asdict(options))
 
 
 def defaults(config: Config) -> dict[str, Any]:
-    """Returns the fields that a config may leave out, of its own and of the parts that it names."""
+    """Returns the defaults of a config's fields, and of the fields of the parts that it names."""
     kinds = tasks.task_class(config.task).sections
-    found = {name: rules.defaults(kind) for name, kind in kinds.items()}
+    sections = {name: rules.defaults(kind) for name, kind in kinds.items()}
     parts = {
         "data": (Data, data.source_class(config.data.dataset).Options),
         "model": (Model, nn.network_class(config.model.network).Options),
     }
-    for name, (common, own) in parts.items():
-        found[name] = {**rules.defaults(common), **rules.defaults(own)}
-    return {**rules.defaults(Config), **found}
+    for name, (common, specific) in parts.items():
+        sections[name] = {**rules.defaults(common), **rules.defaults(specific)}
+    return {**rules.defaults(Config), **sections}
 
 
 def _merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns both, sections field by field; `values` win."""
+    """Merges a config into its defaults, sections field by field."""
     sections = {
         name: {**fields, **values.get(name, {})}
         for name, fields in defaults.items()

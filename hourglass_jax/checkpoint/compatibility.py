@@ -1,4 +1,4 @@
-"""Which checkpoints this version reads, and whether one belongs to the run that goes on from it."""
+"""Checks that this version reads a checkpoint, and that a run may continue from it."""
 
 import pathlib
 from collections.abc import Collection, Mapping
@@ -8,8 +8,8 @@ from hourglass_jax.checkpoint.metadata import FORMAT
 from hourglass_jax.errors import UserError
 from hourglass_jax.tasks.single_pose import legacy
 
-# What may differ between the run that saved and the run that goes on: length, where and how often
-# it logs and saves, how it evaluates, and where its records lie.
+# Config fields that may change when a run continues: its length, where and how often it logs and
+# saves, how it evaluates, and the location of its records.
 MAY_CHANGE = (
     *("num_steps", "num_epochs", "log_every_steps", "profile_steps", "eval", "checkpoint"),
     *("init_from", "data.data_dir"),
@@ -18,14 +18,14 @@ _KINDS = ("data.dataset", "model.network")
 
 
 def upgrade(metadata: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
-    """Returns metadata in today's form.
+    """Converts metadata to the current layout.
 
     Raises:
-      UserError: the checkpoint is of a format that this version does not know.
+      UserError: this version does not read the checkpoint's format.
     """
     if metadata.get("format") != FORMAT:
         raise UserError(
-            f"{folder} has format {metadata.get('format')!r}, and this version reads format "
+            f"{folder} has format {metadata.get('format')!r}, but this version reads format "
             f"{FORMAT}; use the version that wrote it"
         )
     if "task" in metadata:
@@ -34,7 +34,7 @@ def upgrade(metadata: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
 
 
 def trained_elsewhere(metadata: Mapping[str, Any]) -> bool:
-    """Returns whether the network was trained by another program: its run is not known."""
+    """Returns whether the network was trained by another program, so that its data are unknown."""
     return metadata["records"] is None
 
 
@@ -50,15 +50,15 @@ def check(
     """Refuses a checkpoint of another run.
 
     Args:
-      folder: of the checkpoint, for messages.
-      saved: the metadata beside it.
-      current: the metadata that the present run would save.
-      evaluate_only: compare what evaluation depends on, the network and the data, alone.
-      paths: further fields of the config that may change, as they only say where files lie.
-      defaults: a config of the fields that may be left out, as an older version may have done.
+      folder: folder of the checkpoint, for messages.
+      saved: metadata of the checkpoint.
+      current: metadata that the current run would save.
+      evaluate_only: compare only the network and the data, on which evaluation depends.
+      paths: further config fields that may change, because they only locate files.
+      defaults: default values of fields that the config of an older version may lack.
 
     Raises:
-      UserError: names the first thing that differs.
+      UserError: names the first difference.
     """
     if saved["task"]["name"] != current["task"]["name"]:
         raise _another_run(folder, "task", saved["task"]["name"], current["task"]["name"])
@@ -67,8 +67,8 @@ def check(
     if trained_elsewhere(saved):
         if not evaluate_only:
             raise UserError(
-                f"{folder} is a published network, and no run of this program can go on from it; "
-                f"start one with --config.init_from={folder} and another --workdir"
+                f"{folder} is a published network, from which no run can continue; start a new one "
+                f"with --config.init_from={folder} and another --workdir"
             )
         return
     may_change = {*MAY_CHANGE, *paths}
@@ -77,23 +77,23 @@ def check(
         for config in (defaults or {}, saved["config"], current["config"])
     )
     before, now = by_default | before, by_default | now
-    # Of another data set or network all fields differ.
+    # Name another data set or network first, since then all of its fields differ.
     for key in sorted(before.keys() | now.keys(), key=lambda key: (key not in _KINDS, key)):
-        concerns = not evaluate_only or key.partition(".")[0] in ("model", "data")
-        if concerns and before.get(key) != now.get(key):
+        matters = not evaluate_only or key.partition(".")[0] in ("model", "data")
+        if matters and before.get(key) != now.get(key):
             raise _another_run(folder, f"config.{key}", before.get(key), now.get(key))
     if saved["records"] != current["records"]:
         raise UserError(
-            f"{folder} was trained on records {saved['records']}, and the data set's files have "
-            f"changed: they now make {current['records']}; put the former files back, or take "
+            f"{folder} was trained on records {saved['records']}, but the data set's files have "
+            f"changed and now give records {current['records']}; restore the files, or choose "
             f"another --workdir"
         )
 
 
 def _another_run(folder: pathlib.Path, what: str, before: Any, now: Any) -> UserError:
     return UserError(
-        f"{folder} was trained with {what}={before!r}, and this run has {now!r}; go on with the "
-        f"former, or take another --workdir"
+        f"{folder} was trained with {what}={before!r}, but this run has {now!r}; change it back, "
+        f"or choose another --workdir"
     )
 
 

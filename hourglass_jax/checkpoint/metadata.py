@@ -1,9 +1,13 @@
-"""What a checkpoint says about its state, beside the state itself.
+"""The metadata that a checkpoint saves with its state.
 
-`format` and `step`; `config`, as it was run; `task` and `network`, from which both are rebuilt;
-`heads`, the names of the output channels; `normalisation` of the network's input; `inference`, how
-the network is to be read; `evaluated`, which part of the state predicts; and `records`, the
-fingerprint of what it was trained on, None for a network that was trained by another program.
+- `format` and `step`
+- `config`: the config of the run
+- `task` and `network`: names and settings from which both are rebuilt
+- `heads`: names of the output channels
+- `normalisation`: normalisation of the network's input
+- `inference`: default options of prediction
+- `evaluated`: the part of the state that predicts, "params" or "ema"
+- `records`: fingerprint of the training data; None for a network trained by another program
 """
 
 import dataclasses
@@ -11,17 +15,20 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hourglass_jax.nn import Normalisation
+from hourglass_jax.tasks.base import Task
+
 FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Inference:
-    """How a network is to be read; prediction repeats it unless asked otherwise.
+    """Default options of prediction with a network.
 
     Attributes:
       flip_test: average over the image and its mirror image.
-      scales: of the object in the input, to average over.
-      box_margin: side of the input in sides of the object's box.
+      scales: magnifications of the object to average over.
+      box_margin: side of the input as a multiple of the side of the object's box.
     """
 
     flip_test: bool = True
@@ -32,23 +39,23 @@ class Inference:
 def describe(
     *,
     config: Mapping[str, Any],
-    task,
+    task: Task,
     network: Mapping[str, Any],
-    normalisation,
+    normalisation: Normalisation,
     inference: Inference,
     records: str | None,
     averaged: bool,
 ) -> dict[str, Any]:
-    """Returns the metadata of a state, as it is read back.
+    """Returns the metadata of a state, in the same form as when read from a checkpoint.
 
     Args:
-      config: as it was run.
-      task: a `tasks.base.Task`.
-      network: its name, its options, "input_size" and "dtype".
-      normalisation: an `nn` Normalisation.
-      inference: how it is to be read.
-      records: the fingerprint of what it is trained on.
-      averaged: whether the averages of the parameters are what predicts.
+      config: config of the run.
+      task: task of the network.
+      network: "name", "options", "input_size" and "dtype" of the network.
+      normalisation: normalisation of the network's input.
+      inference: default options of prediction.
+      records: fingerprint of the training data; see above.
+      averaged: whether the averaged parameters predict.
     """
     metadata = {
         "format": FORMAT,

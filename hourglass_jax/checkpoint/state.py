@@ -1,4 +1,4 @@
-"""Everything that training changes: what a checkpoint holds."""
+"""The state of training, which checkpoints save."""
 
 from typing import Any
 
@@ -17,12 +17,12 @@ class TrainState:
     """Everything that training changes.
 
     Attributes:
-      step: counts the updates done.
-      params: of the network.
+      step: number of updates done.
+      params: parameters of the network.
       batch_stats: BatchNorm's running statistics.
-      opt_state: of the optimizer.
-      ema: averages of params and batch_stats over past steps, which are evaluated in their place;
-        None where the run keeps none.
+      opt_state: state of the optimizer.
+      ema: averages of params and batch_stats over past steps, which are evaluated instead of them;
+        None if the run does not average.
     """
 
     step: Array
@@ -33,14 +33,14 @@ class TrainState:
 
     @property
     def evaluated(self) -> dict:
-        """The variables to evaluate: the averages where there are any."""
+        """The variables to evaluate: the averages if there are any."""
         return self.ema or {"params": self.params, "batch_stats": self.batch_stats}
 
 
 def create_train_state(
     variables: dict, optimizer: optax.GradientTransformation, *, ema: bool = False
 ) -> TrainState:
-    """Makes the state before the first update, with room for averages if `ema`."""
+    """Makes the state before the first update, with averages if `ema`."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
@@ -53,6 +53,6 @@ def create_train_state(
 def state_shapes(
     variables: dict, optimizer: optax.GradientTransformation, mesh: Mesh, *, ema: bool = False
 ) -> TrainState:
-    """Returns `create_train_state` of variables' shapes, replicated over the mesh."""
+    """Returns the shapes of `create_train_state(variables, ...)`, replicated over the mesh."""
     shapes = jax.eval_shape(lambda v: create_train_state(v, optimizer, ema=ema), variables)
     return sharding.with_sharding(shapes, mesh, sharding.REPLICATED)

@@ -1,7 +1,7 @@
-"""Checkpoints on the disk: the only file that knows Orbax. Save, resume, and read the best one.
+"""Saving and restoring of checkpoints; the only file that uses Orbax.
 
-A step's folder holds the state and, as JSON, what the state means: see `metadata.py`. A checkpoint
-alone is therefore enough to predict.
+The folder of a step holds the state and, as JSON, its metadata; see `metadata.py`. A checkpoint is
+therefore all that prediction needs.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 
 
 class DamagedError(UserError):
-    """A checkpoint that cannot be read."""
+    """A checkpoint cannot be read."""
 
 
 class Checkpoints:
-    """The checkpoints of one workdir: the latest ones, and the best by a metric."""
+    """The checkpoints of one workdir: the latest ones, and the best one by a metric."""
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -40,7 +40,18 @@ class Checkpoints:
     def __init__(
         self, workdir: pathlib.Path, metric: str | None, keep: int = 1, *, read_only: bool = False
     ):
-        """Opens a workdir's checkpoints; a reader may leave the metric open, as they have one."""
+        """Opens the checkpoints of a workdir.
+
+        Args:
+          workdir: workdir of a training run.
+          metric: name of the figure that selects the best checkpoint; None, for reading, takes the
+            figure that was saved.
+          keep: number of latest checkpoints to keep.
+          read_only: open for reading, beside a run that may be writing.
+
+        Raises:
+          DamagedError: figures cannot be read, and cannot be set aside.
+        """
         self.metric = metric
         self.folder = workdir.absolute() / "checkpoints"
         self._check_figures(read_only)
@@ -58,7 +69,7 @@ class Checkpoints:
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policy,
                 best_fn=self._figure,
-                # A reader must not sweep away what a training run beside it is writing.
+                # A reader must not delete what a concurrent training run is writing.
                 cleanup_tmp_directories=not read_only,
                 create=not read_only,
                 read_only=read_only,
@@ -68,7 +79,7 @@ class Checkpoints:
         )
 
     def _check_figures(self, read_only: bool) -> None:
-        """Orbax reads the figures of all steps at once: sets those aside that cannot be read."""
+        """Sets aside steps with unreadable figures, since Orbax reads the figures of all steps."""
         steps = steps_in(self.folder)
         for step in steps:
             path = self.folder / str(step) / "metrics" / "metrics"
@@ -92,18 +103,23 @@ class Checkpoints:
 
     @property
     def best(self) -> int | None:
-        """The step with the best figure; the latest where none was measured."""
+        """The step with the best figure, or the latest if there are no figures."""
         best = self._manager.best_step()
         return self.latest if best is None else best
 
     def save(self, state: Any, metadata: dict, figure: float | None) -> None:
-        """Writes the state in the background, under the number of its updates.
+        """Saves the state in the background, under its number of updates.
+
+        Args:
+          state: the state to save.
+          metadata: metadata to save with it, from `metadata.describe`.
+          figure: the figure that selects the best checkpoint, if it was measured.
 
         Raises:
-          RunError: this or the checkpoint before it could not be written.
+          RunError: this or the previous checkpoint could not be written.
         """
         step = int(state.step)
-        with self._writing():  # which also tells how the last one ended
+        with self._writing():  # also raises errors of the previous save
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -117,17 +133,17 @@ class Checkpoints:
     def _writing(self):
         try:
             yield
-        except Exception as error:  # whatever Orbax and TensorStore make of a full disk
+        except Exception as error:  # Orbax and TensorStore raise various errors for full disks
             if jax.process_count() > 1 and isinstance(error, jax.errors.JaxRuntimeError):
                 raise  # another process is gone
             raise RunError(
                 f"a checkpoint could not be written to {self.folder} ({type(error).__name__}: "
-                f"{' '.join(str(error).split())[:300]}); with room and rights there, the same "
-                f"command goes on from the one before it"
+                f"{' '.join(str(error).split())[:300]}); after making space or granting access, "
+                f"run the same command to continue from the checkpoint before it"
             ) from error
 
     def metadata(self, step: int) -> dict:
-        """Returns what was saved beside the state of a step; see `read_metadata`."""
+        """Reads the metadata of a step; see `read_metadata`."""
         return read_metadata(self.folder / str(step))
 
     def restore(self, step: int, like: Any) -> Any:
@@ -135,10 +151,10 @@ class Checkpoints:
         return read_state(self.folder / str(step), like)
 
     def set_aside(self, step: int, error: DamagedError) -> None:
-        """Moves a damaged checkpoint out of the way, so that the one before it is the latest.
+        """Moves a damaged checkpoint out of the folder, so that the one before it is the latest.
 
         Raises:
-          DamagedError: there is none before it, and the run would begin anew.
+          DamagedError: it is the only checkpoint, without which the run would start over.
         """
         if len(self._manager.all_steps()) == 1:
             raise error
@@ -147,34 +163,34 @@ class Checkpoints:
 
     def _move_aside(self, step: int, error: DamagedError) -> None:
         aside = self.folder.parent / f"damaged-{step}"
-        logger.warning("%s; it is now %s", error, aside)
+        logger.warning("%s; moved to %s", error, aside)
         if distributed.is_first():
             shutil.rmtree(aside, ignore_errors=True)
             (self.folder / str(step)).rename(aside)
         distributed.wait_for_all(f"set aside {step}")
 
     def close(self) -> None:
-        """Waits for what is being written; raises RunError where that failed."""
+        """Waits for saves in the background; raises RunError if one failed."""
         with self._writing():
             self._manager.close()
 
 
 def read_metadata(folder: pathlib.Path) -> dict:
-    """Returns what was saved beside the state in a step's folder.
+    """Reads the metadata in the folder of a step.
 
     Raises:
       DamagedError: it cannot be read.
-      UserError: the checkpoint is of a format that this version does not know.
+      UserError: this version does not read the checkpoint's format.
     """
     return compatibility.upgrade(_read(folder, metadata=ocp.args.JsonRestore()), folder)
 
 
 def read_state(folder: pathlib.Path, like: Any) -> Any:
-    """Restores the parts of the state in a step's folder that `like` describes.
+    """Restores the parts of the state that `like` describes from the folder of a step.
 
     Args:
-      folder: one step's.
-      like: a tree of shapes with their sharding; may lack parts of the state.
+      folder: folder of one step.
+      like: tree of shapes with sharding; may lack parts of the state.
 
     Raises:
       DamagedError: it cannot be read.
@@ -195,11 +211,11 @@ def _read(folder: pathlib.Path, **item) -> Any:
             content = reader.restore(folder, args=ocp.args.Composite(**item))[next(iter(item))]
     except (PermissionError, MemoryError) as error:
         raise RunError(f"the checkpoint {folder} cannot be read ({error})") from error
-    except Exception as error:  # Orbax, TensorStore and JSON raise whatever they come upon
+    except Exception as error:  # Orbax, TensorStore and JSON raise various errors
         if "RESOURCE_EXHAUSTED" in str(error):
             raise
         failure = error
-    # What one process cannot read is of no use to the others, and they have to go the same way.
+    # If one process cannot read it, all of them must treat it as damaged.
     if not distributed.gather(np.array(failure is None)).all():
         raise _damaged(folder, failure) from failure
     return content
@@ -211,10 +227,10 @@ def _damaged(folder: pathlib.Path, error: Exception | None) -> DamagedError:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     return DamagedError(
         f"the checkpoint {folder} cannot be read ({reason}); move the folder away to use the one "
-        f"before it, if there is one"
+        f"before it, if there is any"
     )
 
 
 def steps_in(folder: pathlib.Path) -> list[int]:
-    """Returns the steps whose checkpoints lie in a folder, in order."""
+    """Returns the steps of the checkpoints in a folder, in order."""
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())

@@ -1,4 +1,4 @@
-"""A trained network from its checkpoint alone: for prediction, fine-tuning and export."""
+"""Loading of trained networks from checkpoints, for prediction, fine-tuning and export."""
 
 import dataclasses
 import pathlib
@@ -13,21 +13,21 @@ from hourglass_jax.checkpoint.store import Checkpoints, read_metadata, read_stat
 from hourglass_jax.errors import UserError
 from hourglass_jax.tasks.base import Task
 
-# Networks that come with the package, each one step's folder.
+# Networks that come with the package, each in the form of one step's folder.
 MODELS = pathlib.Path(__file__).parent.parent / "models"
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A trained network and all that its checkpoint says.
+    """A trained network with the settings from its checkpoint.
 
     Attributes:
       model: the network.
-      variables: {"params", "batch_stats"}, to predict with.
-      task: that it was trained for.
-      input_size: side of its input, px.
-      inference: how it is to be read.
-      where: the checkpoint.
+      variables: the variables that predict, {"params", "batch_stats"}.
+      task: task that the network was trained for.
+      input_size: side of the network's input, px.
+      inference: default options of prediction.
+      where: folder of the checkpoint.
     """
 
     model: Any
@@ -39,7 +39,7 @@ class Trained:
 
 
 def model_and_task(metadata: Mapping[str, Any]) -> tuple[Any, Task]:
-    """Rebuilds the network and the task that a checkpoint's metadata describe."""
+    """Rebuilds the network and the task from a checkpoint's metadata."""
     task = tasks.from_settings(metadata["task"]["name"], metadata["task"]["settings"])
     network = metadata["network"]
     model = nn.make_network(
@@ -53,12 +53,12 @@ def model_and_task(metadata: Mapping[str, Any]) -> tuple[Any, Task]:
 
 
 def load(path: str | pathlib.Path, flag: str = "--checkpoint") -> Trained:
-    """Reads a checkpoint by itself.
+    """Loads a trained network from a checkpoint.
 
     Args:
-      path: a workdir (its best step), its folder of checkpoints, one step's folder, or the name of
-        a network that comes with the package.
-      flag: that named the path, for messages.
+      path: a workdir or its folder of checkpoints (for the best step), the folder of one step, or
+        the name of a network that comes with the package.
+      flag: flag or field that gave the path, for messages.
 
     Raises:
       UserError: there is no checkpoint, or it cannot be read.
@@ -81,12 +81,12 @@ def load(path: str | pathlib.Path, flag: str = "--checkpoint") -> Trained:
 
 
 def read_variables(folder: pathlib.Path, metadata: dict, like: dict) -> dict:
-    """Restores the variables that predict: the averaged ones where the run kept any.
+    """Restores the variables that predict: the averaged ones if there are any.
 
     Args:
-      folder: one step's.
-      metadata: beside it.
-      like: {"params", "batch_stats"} as shapes with their sharding.
+      folder: folder of one step.
+      metadata: metadata in that folder.
+      like: shapes with sharding of {"params", "batch_stats"}.
     """
     if metadata["evaluated"] == "ema":
         return read_state(folder, {"ema": like})["ema"]
@@ -94,9 +94,9 @@ def read_variables(folder: pathlib.Path, metadata: dict, like: dict) -> dict:
 
 
 def locate(path: pathlib.Path, flag: str) -> pathlib.Path:
-    """Returns a step's folder: the one that is named, or that of a workdir's best step."""
-    ours = sorted(folder.name for folder in MODELS.glob("*") if folder.is_dir())
-    if str(path) in ours and not path.exists():
+    """Returns the folder of one step that a path stands for; see `load`."""
+    included = sorted(folder.name for folder in MODELS.glob("*") if folder.is_dir())
+    if str(path) in included and not path.exists():
         return MODELS / path
     full = path.resolve()
     if (full / "state").is_dir() and (full / "metadata").is_dir():
@@ -105,8 +105,8 @@ def locate(path: pathlib.Path, flag: str) -> pathlib.Path:
     if steps_in(workdir / "checkpoints"):
         with Checkpoints(workdir, None, read_only=True) as checkpoints:
             return checkpoints.folder / str(checkpoints.best)
-    what = "holds no checkpoint" if path.exists() else "does not exist"
+    problem = "holds no checkpoint" if path.exists() else "does not exist"
     raise UserError(
-        f"{flag}={path} {what}; give a run's workdir, such as runs/synthetic, one step's folder in "
-        f"its checkpoints/, or a network that comes with the package: {', '.join(ours)}"
+        f"{flag}={path} {problem}; give a run's workdir, such as runs/synthetic, the folder of a "
+        f"step in its checkpoints/, or a network that comes with the package: {', '.join(included)}"
     )

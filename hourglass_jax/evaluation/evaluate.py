@@ -1,4 +1,4 @@
-"""Evaluation of a workdir's best checkpoint: figures, a table, predictions and images."""
+"""Evaluation of a workdir's best checkpoint: figures, tables, predictions and images."""
 
 import json
 import logging
@@ -22,15 +22,15 @@ logger = logging.getLogger(__name__)
 
 
 def open_checkpoints(experiment: Experiment, workdir: pathlib.Path) -> Checkpoints:
-    """Opens the checkpoints of a workdir to read them."""
+    """Opens the checkpoints of a workdir for reading."""
     return Checkpoints(workdir, experiment.headline, read_only=True)
 
 
 def best(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, dict]:
-    """Returns the best checkpoint's step and its metadata.
+    """Returns the step and the metadata of the best checkpoint.
 
     Raises:
-      UserError: there is no checkpoint, or it is of another network or data set.
+      UserError: there is no checkpoint, or it belongs to another network or data set.
     """
     step = checkpoints.best
     if step is None:
@@ -41,7 +41,7 @@ def best(experiment: Experiment, checkpoints: Checkpoints) -> tuple[int, dict]:
 
 
 def restore(experiment: Experiment, checkpoints: Checkpoints, step: int) -> dict:
-    """Restores the variables to evaluate of a step's checkpoint."""
+    """Restores the variables to evaluate from a step's checkpoint."""
     shapes = nn.variable_shapes(experiment.model)
     like = sharding.with_sharding(shapes, experiment.mesh, sharding.REPLICATED)
     folder = checkpoints.folder / str(step)
@@ -49,7 +49,7 @@ def restore(experiment: Experiment, checkpoints: Checkpoints, step: int) -> dict
 
 
 def predict(experiment: Experiment, checkpoints: Checkpoints, step: int, split: str) -> Predictions:
-    """Returns a checkpoint's predictions for a split."""
+    """Returns the predictions of a step's checkpoint for a split."""
     eval_step = make_eval_step(
         experiment.model,
         experiment.task,
@@ -61,10 +61,10 @@ def predict(experiment: Experiment, checkpoints: Checkpoints, step: int, split: 
 
 
 def predict_test(experiment: Experiment, workdir: pathlib.Path) -> pathlib.Path:
-    """Writes the best checkpoint's predictions for the split whose truth is not public.
+    """Writes the best checkpoint's predictions for the split without public annotations.
 
     Returns:
-      the file, in the structure that the data set's evaluation server takes.
+      The file, in the format of the data set's evaluation server.
 
     Raises:
       UserError: there is no checkpoint, or the data set has no such split.
@@ -72,16 +72,16 @@ def predict_test(experiment: Experiment, workdir: pathlib.Path) -> pathlib.Path:
     source = experiment.source
     if source.submit is None or not experiment.records.count(source.submit):
         raise UserError(
-            f"data.dataset={source.name!r} has no evaluation server; --mode=predict_test is for "
-            f"mpii"
+            f"config.data.dataset={source.name!r} has no evaluation server; --mode=predict_test "
+            f"needs mpii"
         )
     with open_checkpoints(experiment, workdir) as checkpoints:
         step, _ = best(experiment, checkpoints)
         predictions = predict(experiment, checkpoints, step, source.submit)
     if not distributed.is_first():
         return workdir
-    found = zip(predictions.ids, predictions.final, strict=True)
-    path = source.write_submission({name: instance for name, (instance,) in found}, workdir)
+    pairs = zip(predictions.ids, predictions.final, strict=True)
+    path = source.write_submission({name: instance for name, (instance,) in pairs}, workdir)
     logger.info("%d predictions of %s: %s", len(predictions.ids), source.submit, path)
     return path
 
@@ -89,19 +89,21 @@ def predict_test(experiment: Experiment, workdir: pathlib.Path) -> pathlib.Path:
 def evaluate(
     experiment: Experiment, workdir: pathlib.Path, known: tuple[int, Predictions] | None = None
 ) -> dict:
-    """Evaluates the best checkpoint of a workdir on the split that figures are reported for.
+    """Evaluates the best checkpoint of a workdir on the split of the reported figures.
 
-    Writes evaluation.json, predictions.npz, report.html and pictures/, prints the table, and
-    returns what evaluation.json holds.
+    Writes evaluation.json, predictions.npz, report.html and pictures/, and logs the tables.
 
     Args:
-      experiment: whose records are prepared.
-      workdir: of a training run.
-      known: a step, and its predictions for the split that selects the best checkpoint. They are
-        not made again where they are the ones wanted.
+      experiment: experiment with prepared records.
+      workdir: workdir of a training run.
+      known: a step, and its predictions for the split that selects the best checkpoint; reused if
+        they are the predictions to evaluate.
+
+    Returns:
+      The content of evaluation.json.
 
     Raises:
-      UserError: there is no checkpoint, or it is of another network or data set.
+      UserError: there is no checkpoint, or it belongs to another network or data set.
     """
     source, split = experiment.source, experiment.source.report
     with open_checkpoints(experiment, workdir) as checkpoints:
@@ -151,7 +153,7 @@ def _write(
     path = workdir / "metrics.jsonl"
     training = json_lines.read(path) if path.exists() else []
     report.write(workdir / "report.html", result, predictions, metrics, training)
-    # Last, and at once: where it is, the rest is.
+    # Last and atomic: if this file exists, so do the others.
     unfinished = workdir / "evaluation.json.unfinished"
     unfinished.write_text(json.dumps(result, indent=2) + "\n")
     unfinished.replace(workdir / "evaluation.json")

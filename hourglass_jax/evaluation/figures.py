@@ -1,4 +1,4 @@
-"""The images that a run leaves: what the network is given, and what it makes of it."""
+"""Images that a run writes: inputs with targets, and predictions beside the truth."""
 
 import pathlib
 from collections.abc import Sequence
@@ -33,9 +33,9 @@ def save_best_to_worst(
     split: str,
     folder: pathlib.Path,
 ) -> None:
-    """Writes best.png, middling.png and worst.png, of 8 records each by their error.
+    """Writes best.png, middling.png and worst.png, with up to 8 records each by their error.
 
-    Records without an error are not among them.
+    Records whose error cannot be measured are left out.
     """
     errors = _errors(metrics, predictions)
     known = np.flatnonzero(~np.isnan(errors))
@@ -64,10 +64,10 @@ def draw_records(
     split: str,
     indices: Sequence[int],
 ) -> list[UInt8[np.ndarray, "height width 3"]]:
-    """Returns an image for each index: the input with what was found, beside it the truth."""
+    """Returns an image for each index: the prediction, and beside it the truth."""
     errors = _errors(metrics, predictions)
     drawn, position = {}, 0
-    rows = Rows(32)  # whoever predicted them: one process draws
+    rows = Rows(32)  # one process draws the predictions of all
     for batch in pipeline.evaluation_batches(records, split, size, rows):
         for i in range(rows.local):
             if position in indices:
@@ -79,7 +79,7 @@ def draw_records(
 
 
 def _errors(metrics: Sequence[Metric], predictions: Predictions) -> Float[np.ndarray, " records"]:
-    """Returns each record's error by the first metric that knows any."""
+    """Returns each record's error by the first metric that measures errors."""
     for metric in metrics:
         errors = metric.errors(predictions.found, predictions.truth)
         if not np.isnan(errors).all():

@@ -1,4 +1,4 @@
-"""Predictions for a whole split: every record exactly once, in px of the source images."""
+"""Predictions for a whole split: each record exactly once, in px of the source images."""
 
 import dataclasses
 import itertools
@@ -19,10 +19,10 @@ from hourglass_jax.tasks.base import Instance, Metric, Record, Task
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """What was found in the records of a split, beside the truth.
+    """Predictions for the records of a split, and the truth.
 
     Attributes:
-      found: for each stack and each record, instances in px of the source image.
+      found: predicted instances for each stack and record, px of the source image.
       truth: the records, without their images.
     """
 
@@ -31,20 +31,20 @@ class Predictions:
 
     @property
     def final(self) -> list[list[Instance]]:
-        """What the last stack found, for each record."""
+        """Instances after the last stack, for each record."""
         return self.found[-1]
 
     @property
     def ids(self) -> list[str]:
-        """Names of the records."""
+        """Ids of the records."""
         return [record["id"] for record in self.truth]
 
     def first(self, count: int) -> "Predictions":
-        """Returns those of the first records alone."""
+        """Returns the predictions for the first `count` records."""
         return Predictions([stack[:count] for stack in self.found], self.truth[:count])
 
     def figures(self, metrics: Sequence[Metric]) -> dict[str, float]:
-        """Returns the figures of all metrics by name."""
+        """Returns the figures of all metrics, by name."""
         figures: dict[str, float] = {}
         for metric in metrics:
             figures |= metric(self.found, self.truth)
@@ -52,10 +52,10 @@ class Predictions:
 
 
 class Predictor:
-    """Runs a network over splits; each process over its share.
+    """Runs a network over splits; each process runs it over its share.
 
     Attributes:
-      records: prepared.
+      records: prepared records.
       size: height and width of the network's input.
       rows: this process's share of a batch.
     """
@@ -67,7 +67,7 @@ class Predictor:
 
     @classmethod
     def of(cls, experiment: Experiment) -> "Predictor":
-        """Returns the predictor of an experiment, whose records are prepared."""
+        """Makes the predictor of an experiment with prepared records."""
         return cls(
             experiment.records,
             experiment.size,
@@ -83,18 +83,18 @@ class Predictor:
     def __call__(
         self, step: Callable, variables: dict, split: str, count: int | None = None
     ) -> Predictions:
-        """Returns predictions for a split, the same in every process, in the order of the records.
+        """Returns predictions in the order of the records, the same in every process.
 
         Args:
-          step: from `step.make_eval_step`.
-          variables: {"params", "batch_stats"}, replicated.
-          split: of the data set.
-          count: how many records, from the first; None: all.
+          step: evaluation step from `step.make_eval_step`.
+          variables: replicated variables, {"params", "batch_stats"}.
+          split: split of the data set.
+          count: number of records, from the first one on; None means all.
         """
         total = self.records.count(split)
         total = total if count is None else min(count, total)
-        ours = list(self._predict(step, variables, split, total))
-        rows = [row for row in _in_order(ours, self.rows) if row is not None][:total]
+        batches = list(self._predict(step, variables, split, total))
+        rows = [row for row in _in_order(batches, self.rows) if row is not None][:total]
         if len(rows) != total or len({record["id"] for record, _ in rows}) != total:
             raise RuntimeError(f"evaluated {len(rows)} records of {split}, not {total}")
         stacks = zip(*(found for _, found in rows), strict=True)
@@ -132,6 +132,6 @@ class Predictor:
 
 
 def _in_order(batches: list[list], rows: Rows) -> list:
-    """Gathers the processes' rows of every batch, in the order of the records."""
+    """Gathers the rows of every batch from all processes, in the order of the records."""
     gathered = distributed.gather_objects(batches)  # [process][batch][row]
     return [row for batch in zip(*gathered, strict=True) for part in batch for row in part]

@@ -1,4 +1,4 @@
-"""report.html: what an evaluation found, in one file that opens anywhere."""
+"""report.html: the results of an evaluation in one self-contained file."""
 
 import base64
 import html
@@ -17,7 +17,7 @@ from hourglass_jax.evaluation.predictions import Predictions
 from hourglass_jax.tasks.base import Metric
 from hourglass_jax.tasks.table import Table
 
-# Text stays text, and two reports of one evaluation are the same file.
+# Text is not converted to paths, and equal evaluations give equal files.
 _SVG: dict[Any, str] = {"svg.fonttype": "none", "svg.hashsalt": "hourglass"}
 _COLOURS = ("#2b6cb0", "#dd6b20")
 _STYLE = """
@@ -47,10 +47,10 @@ def write(
 
     Args:
       path: HTML file to write; embeds images from the sibling `pictures/`.
-      result: what evaluation.json holds.
-      predictions: that it was found with.
-      metrics: of the split, headline first.
-      training: the lines of metrics.jsonl; may be none.
+      result: content of evaluation.json.
+      predictions: evaluated predictions.
+      metrics: metrics of the split, headline first.
+      training: lines of metrics.jsonl; may be empty.
     """
     headline = metrics[0].headline
     name = f"{result['dataset']}, {result['split']}"
@@ -117,14 +117,14 @@ def _training(lines: Sequence[dict], headline: str) -> dict[str, Figure]:
     ratios = np.array([line["ratio_to_plateau"] for line in lines if "loss" in line])
     for stack in range(ratios.shape[1]):
         axes.plot(steps, ratios[:, stack], label=f"stack {stack + 1}", linewidth=1)
-    axes.set(xlabel="step", ylabel="loss, shares of the plateau", ylim=(0, None))
+    axes.set(xlabel="step", ylabel="loss, fractions of the plateau", ylim=(0, None))
     axes.legend(frameon=False)
     scores, axes = _axes()
     keys = [f"{split}/{headline}" for split in ("validation", "train")]
     for key, colour in zip(keys, _COLOURS, strict=True):
-        found = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
-        if found:
-            axes.plot(*np.array(found).T, "o-", color=colour, label=key.partition("/")[0])
+        points = [(line["step"], line[key]) for line in lines if line.get(key) is not None]
+        if points:
+            axes.plot(*np.array(points).T, "o-", color=colour, label=key.partition("/")[0])
     axes.set(xlabel="step", ylabel=headline)
     if axes.lines:
         axes.legend(frameon=False)
@@ -132,7 +132,7 @@ def _training(lines: Sequence[dict], headline: str) -> dict[str, Figure]:
 
 
 def _axes():
-    """One plot, about as wide as a telephone: its letters are legible there and on a desk."""
+    """Returns a figure with one plot, sized to be legible on phones as well as on desktops."""
     figure = Figure(figsize=(4.8, 3.4), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)

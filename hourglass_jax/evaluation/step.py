@@ -1,4 +1,4 @@
-"""Evaluation steps over a mesh of devices: pure functions, no I/O."""
+"""Evaluation steps over a mesh of devices: pure functions without I/O."""
 
 from collections.abc import Callable
 
@@ -18,16 +18,16 @@ from hourglass_jax.tasks.base import Candidates, Task
 def make_eval_step(
     model, task: Task, mesh: Mesh, *, flip_test: bool = True, batch_statistics: bool = False
 ) -> Callable[[dict, Array], tuple[Candidates, ...]]:
-    """Returns `step(variables, images) -> candidates` of every stack, [B, S, ...], for each view.
+    """Makes `step(variables, images) -> candidates`: [B, S, ...] for each view.
 
     Args:
       model: the network.
-      task: decodes its outputs.
-      mesh: the devices.
-      flip_test: look at the mirror images, too. Where the task merges both views, candidates are
-        those of one view.
-      batch_statistics: BatchNorm normalises as in training, by each device's share of the batch,
-        and of its mirror images.
+      task: task that decodes the outputs.
+      mesh: mesh of devices.
+      flip_test: predict from the mirror images as well. If the task merges both views, there are
+        candidates of one view only.
+      batch_statistics: let BatchNorm normalise as in training, with the statistics of each device's
+        share of the batch and of its mirror images.
     """
 
     def step(variables, images):
@@ -44,13 +44,13 @@ def make_eval_step(
 
 
 def make_statistics_step(model, mesh: Mesh) -> Callable[[dict, Array], dict]:
-    """Returns `step(variables, images) -> batch_stats`: the mean over devices of their shares'."""
+    """Makes `step(variables, images) -> batch_stats`: the statistics, averaged over devices."""
 
     def step(variables, images):
-        # What the running statistics become when they start from nothing is a share of these.
-        nothing = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
+        # Running statistics that start at zero become (1 - DECAY) times the batch's statistics.
+        zeros = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
         _, updated = model.apply(
-            {**variables, "batch_stats": nothing},
+            {**variables, "batch_stats": zeros},
             model.normalisation(images),
             train=True,
             mutable=["batch_stats"],

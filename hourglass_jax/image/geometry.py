@@ -14,10 +14,13 @@ A person's box is a square: its `center` (x, y) and its `size`, the side, both i
 A map is a 2x3 affine matrix M: p' = M[:, :2] @ p + M[:, 2].
 """
 
+from typing import TypeVar
+
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 
 Points = Float[np.ndarray, "*batch 2"]
+AnyPoints = TypeVar("AnyPoints", np.ndarray, Array)  # [*batch, 2], in NumPy or JAX
 Affine = Float[np.ndarray, "2 3"]
 
 
@@ -89,12 +92,12 @@ def apply(affine: Float[np.ndarray, "*batch 2 3"], points: Points) -> Points:
     return points @ np.swapaxes(linear, -1, -2) + offset[..., None, :]
 
 
-def crop_to_heatmap(points: Points, stride: float) -> Points:
+def crop_to_heatmap(points: AnyPoints, stride: float) -> AnyPoints:
     """Maps px of the crop to px of the heatmap, which is `stride` times smaller."""
     return (points + 0.5) / stride - 0.5
 
 
-def heatmap_to_crop(points: Points, stride: float) -> Points:
+def heatmap_to_crop(points: AnyPoints, stride: float) -> AnyPoints:
     """Maps px of the heatmap to px of the crop."""
     return (points + 0.5) * stride - 0.5
 

@@ -1,4 +1,4 @@
-"""Where people are in pictures: one box for all, or a file that lists them by picture."""
+"""Boxes around people: one box for all images, or a file with boxes by image."""
 
 import csv
 import json
@@ -13,11 +13,11 @@ logger = logging.getLogger(__name__)
 
 
 class Boxes:
-    """Boxes (x, y, width, height), px, by the name of the picture."""
+    """Boxes (x, y, width, height), px, by image name."""
 
     def __init__(self, everywhere: list | None = None, by_name: dict[str, list] | None = None):
         self._everywhere, self._by_name = everywhere, by_name
-        # The keys that a shorter name may stand for.
+        # Keys by the shorter names that may stand for them.
         self._keys: dict[str, list[str]] = {}
         for key in by_name or {}:
             for short in {pathlib.PurePath(key).name, _number(key)}:
@@ -25,14 +25,18 @@ class Boxes:
 
     @classmethod
     def from_flags(cls, box: str | None, file: str | None) -> "Boxes":
-        """Reads --box or --boxes; neither: the person fills the picture.
+        """Reads boxes from --box or --boxes; without either, each image shows one person.
 
-        A JSON file holds {"photo.jpg": [[x, y, width, height], ...]}, COCO's annotations, or a list
-        of objects with "file_name" or "image_id", and "bbox", as detectors write them; a CSV file
-        has the columns image, x, y, width, height.
+        A JSON file holds {"photo.jpg": [[x, y, width, height], ...]}, COCO annotations, or, as
+        detectors write them, a list of objects with "bbox" and "file_name" or "image_id". A CSV
+        file has the columns image, x, y, width, height.
+
+        Args:
+          box: value of --box, "x,y,width,height", for all images.
+          file: value of --boxes, a JSON or CSV file.
 
         Raises:
-          UserError: it cannot be read.
+          UserError: a box is invalid, or the file cannot be read.
         """
         if box is not None:
             return cls(everywhere=[_numbers(box.split(","), f"--box={box}")])
@@ -40,7 +44,7 @@ class Boxes:
             return cls()
         path = pathlib.Path(file)
         try:
-            text = path.read_text("utf-8-sig")  # spreadsheets begin a CSV with a mark
+            text = path.read_text("utf-8-sig")  # spreadsheets write a byte order mark
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--boxes={file} cannot be read: {error}") from None
         by_name: dict[str, list] = {}
@@ -50,14 +54,14 @@ class Boxes:
         return cls(by_name=by_name)
 
     def of(self, name: str) -> list | None:
-        """Returns a picture's boxes: none if its file lists others alone; None: the whole of it."""
+        """Returns the boxes of an image, maybe none; None stands for the whole image."""
         if self._by_name is None:
             return self._everywhere
         key = self._key(name)
         return [] if key is None else self._by_name[key]
 
     def _key(self, name: str) -> str | None:
-        """The one key that a picture goes by: COCO's 139 is 000000000139.jpg."""
+        """Returns the key that matches an image name: COCO's 139 matches 000000000139.jpg."""
         if name in (self._by_name or {}):
             return name
         path = pathlib.PurePath(name)
@@ -68,24 +72,29 @@ class Boxes:
         return None
 
     def check(self, names: Sequence[str]) -> None:
-        """Raises UserError if a file's boxes are of none of these pictures; warns of the others."""
+        """Checks that the file's boxes belong to these images; warns of boxes that do not.
+
+        Raises:
+          UserError: no box belongs to these images, or an image would get the boxes of another one
+            with the same name.
+        """
         if self._by_name is None:
             return
-        found = {name: self._key(name) for name in names}
-        lost = [key for key in self._by_name if key not in found.values()]
-        if len(lost) == len(self._by_name):
+        keys = {name: self._key(name) for name in names}
+        unused = [key for key in self._by_name if key not in keys.values()]
+        if len(unused) == len(self._by_name):
             raise UserError(
-                f"--boxes lists none of the pictures: it has {', '.join(lost[:3]) or 'no boxes'}, "
-                f"and the input {', '.join(names[:3])}"
+                f"--boxes lists none of the images: it has {', '.join(unused[:3]) or 'no boxes'}, "
+                f"and the input has {', '.join(names[:3])}"
             )
-        if lost:
-            logger.warning("boxes of %d pictures that are not there: %s", len(lost), lost[0])
-        # Of pictures in several folders, one may have the boxes of another of its name.
-        for name, key in found.items():
-            if key not in (None, name) and key in found:
+        if unused:
+            logger.warning("boxes of %d images that do not exist: %s", len(unused), unused[0])
+        # An image would get the boxes of an image with the same name in another folder.
+        for name, key in keys.items():
+            if key not in (None, name) and key in keys:
                 raise UserError(
-                    f"--boxes has {key}, and not {name}, which is of the same name in another "
-                    f"folder; list each by its path from the input"
+                    f"--boxes has {key}, but not {name}, which has the same name in another "
+                    f"folder; list each of them by its path from the input"
                 )
 
 
@@ -101,7 +110,7 @@ def _numbers(values, where: str) -> list[float]:
     except (TypeError, ValueError):
         pass
     raise UserError(
-        f"{where}: a box is x,y,width,height in px, the last two above 0, and not "
+        f"{where}: a box is x,y,width,height in px, the last two above 0, but this one is "
         f"{repr(values)[:80]}"
     )
 
@@ -110,7 +119,7 @@ def _from_json(text: str, path: pathlib.Path):
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise UserError(f"{path} is no JSON: {error}") from None
+        raise UserError(f"{path} is not valid JSON: {error}") from None
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):
         names = {image["id"]: image["file_name"] for image in content.get("images", [])}
         content = [

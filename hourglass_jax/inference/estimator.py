@@ -1,4 +1,4 @@
-"""A trained network behind one call: images and boxes in, poses out."""
+"""Prediction of poses from images and boxes with a trained network."""
 
 import dataclasses
 import functools
@@ -22,20 +22,20 @@ from hourglass_jax.runtime import sharding
 from hourglass_jax.tasks import views
 from hourglass_jax.tasks.base import Instance, Task
 
-# Of a person's crop, in sides of the box around the person: what the networks are trained with.
+# Side of a person's crop as a multiple of the side of the box, as in training.
 BOX_MARGIN = 1.25
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Poses:
-    """The poses of an image's people, in its pixels.
+    """The poses of P people with K joints, px of the image.
 
     Attributes:
-      joints: [P, K, 2], x and y, 0-based, a pixel's index being its centre.
-      scores: [P, K], the heatmaps' peaks: about 1 where the network is sure, 0 where it sees none.
-      names: of the joints.
-      boxes: [P, 4], x, y, width and height: where people were looked for.
-      heatmaps: [P, h, w, K] of the crops, where they were asked for.
+      joints: [P, K, 2], x and y, 0-based, with integers at the centres of pixels.
+      scores: [P, K], peaks of the heatmaps: about 1 for confident predictions, 0 for none.
+      names: names of the joints.
+      boxes: [P, 4], x, y, width and height of the given boxes.
+      heatmaps: [P, h, w, K], heatmaps of the crops, if requested.
     """
 
     joints: Float[np.ndarray, "people joints 2"]
@@ -46,13 +46,13 @@ class Poses:
 
 
 class PoseEstimator:
-    """Finds the joints of the people in an image, each given by a box.
+    """Predicts the joints of the people in an image, each given by a box.
 
-    `estimator(image, boxes=None)` returns `Poses`. Every batch is padded to one of two sizes, so
-    that the network is compiled at most twice.
+    `estimator(image, boxes=None)` returns `Poses`. Batches are padded to one of two sizes, so that
+    the network is compiled at most twice.
 
     Attributes:
-      task: that its network was trained for.
+      task: task of the network.
     """
 
     def __init__(
@@ -69,27 +69,27 @@ class PoseEstimator:
         num_stacks: int | None = None,
         batch_size: int = 8,
     ):
-        """Makes an estimator of a network's variables.
+        """Makes an estimator from a network and its variables.
 
         Args:
-          model: the network; its normalisation is that it was trained with.
+          model: the network, with the normalisation of its training.
           variables: {"params", "batch_stats"}.
-          task: of one object in each input, whose instances have joints.
-          input_size: the side of the inputs that it was trained on, px.
+          task: task that predicts joints of one object per input.
+          input_size: side of the network's input, px.
           flip_test: average over the image and its mirror image.
-          scales: of the object in the input, to average over.
-          box_margin: side of the input in sides of the object's box.
-          decode: how joints are read off, "quarter" or "refined"; None: as the task does.
-          num_stacks: take the prediction after so many stacks, which is faster; None: after all.
-          batch_size: people at a time.
+          scales: magnifications of the object to average over.
+          box_margin: side of the input as a multiple of the side of the object's box.
+          decode: decoding of heatmaps, "quarter" or "refined"; None uses the task's.
+          num_stacks: number of stacks to run, where fewer are faster; None runs all.
+          batch_size: people per batch.
 
         Raises:
-          UserError: an option has an impossible value.
+          UserError: an option has an invalid value.
         """
         stacks = model.num_stacks if num_stacks is None else num_stacks
         if not 1 <= stacks <= model.num_stacks:
             raise UserError(
-                f"num_stacks={num_stacks}: this network has {model.num_stacks}; take 1 to "
+                f"num_stacks={num_stacks}: this network has {model.num_stacks}; choose 1 to "
                 f"{model.num_stacks}"
             )
         if not scales or not all(0 < s < math.inf for s in scales):
@@ -97,10 +97,10 @@ class PoseEstimator:
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size} must be at least 1")
         if not task.joints:
-            raise UserError(f"a network for the task {task.name!r} does not find joints")
+            raise UserError(f"a network for the task {task.name!r} does not predict joints")
         if decode is not None:
             if "decoder" not in task.settings:
-                raise UserError(f"decode={decode!r}: the task {task.name!r} has one way alone")
+                raise UserError(f"decode={decode!r}: the task {task.name!r} has only one decoder")
             task = task.from_settings({**task.settings, "decoder": decode})
         self.task = task
         self._side, self._scales, self._batch_size = input_size, tuple(scales), batch_size
@@ -108,7 +108,7 @@ class PoseEstimator:
         self._variables = jax.device_put(variables)
         model = model.clone(num_stacks=stacks)
         size = (input_size, input_size)
-        look = views.flip_test if flip_test else views.plain
+        view_outputs = views.flip_test if flip_test else views.plain
 
         def last(variables, inputs):
             return forward(model, variables, inputs)[:, -1:]
@@ -117,15 +117,12 @@ class PoseEstimator:
 
         @functools.partial(jax.jit, compiler_options=options)
         def predict(variables, crops: UInt8[Array, "scales batch side side 3"]):
-            predicted = functools.partial(last, variables)
-            seen = [
-                view
-                for i, scale in enumerate(self._scales)
-                for view in look(
-                    predicted, model.normalisation(crops[i]), scale=geometry.scaling(scale, size)
-                )
-            ]
-            merged = views.merge(task, seen)
+            network = functools.partial(last, variables)
+            outputs = []
+            for i, scale in enumerate(self._scales):
+                inputs = model.normalisation(crops[i])
+                outputs += view_outputs(network, inputs, scale=geometry.scaling(scale, size))
+            merged = views.merge(task, outputs)
             return views.decode(task, merged), merged[0][0][:, 0]
 
         self._predict = predict
@@ -137,36 +134,36 @@ class PoseEstimator:
 
     @classmethod
     def from_checkpoint(cls, path: str | pathlib.Path, **options) -> "PoseEstimator":
-        """Makes an estimator of a checkpoint alone.
+        """Makes an estimator from a checkpoint.
 
-        The flip test, the scales, the margin around boxes and the way joints are read off are the
-        checkpoint's, unless options say otherwise.
+        Flip test, scales, box margin and decoding default to the checkpoint's settings.
 
         Args:
-          path: a workdir (its best step), one step's folder, or the name of a network that comes
-            with the package, as "lsp-small".
-          **options: those of `PoseEstimator`: `flip_test`, `scales`, `box_margin`, `decode`,
-            `num_stacks`, `batch_size`. None stands for the checkpoint's.
+          path: a workdir (for its best step), the folder of one step, or the name of a network that
+            comes with the package, such as "lsp-small".
+          **options: `flip_test`, `scales`, `box_margin`, `decode`, `num_stacks` and `batch_size` of
+            `PoseEstimator`. None stands for the default.
 
         Raises:
-          UserError: there is no checkpoint, it cannot be read, or an option is impossible.
+          UserError: the checkpoint does not exist or cannot be read, or an option has an invalid
+            value.
         """
-        from hourglass_jax.checkpoint import trained  # brings Orbax, which a model in hand does not
+        from hourglass_jax.checkpoint import trained  # imports Orbax, which is only needed here
 
-        found = trained.load(path)
+        loaded = trained.load(path)
         given = {name: value for name, value in options.items() if value is not None}
         return cls(
-            found.model,
-            found.variables,
-            found.task,
-            input_size=found.input_size,
-            **{**dataclasses.asdict(found.inference), **given},
+            loaded.model,
+            loaded.variables,
+            loaded.task,
+            input_size=loaded.input_size,
+            **{**dataclasses.asdict(loaded.inference), **given},
         )
 
     @property
     def skeleton(self) -> Skeleton:
-        """The joints that it finds, where its task has a skeleton."""
-        return self.task.skeleton  # type: ignore[attr-defined]
+        """The skeleton of the predicted joints, if the task has one."""
+        return self.task.skeleton  # pyright: ignore[reportAttributeAccessIssue]
 
     def __call__(
         self,
@@ -175,27 +172,27 @@ class PoseEstimator:
         *,
         heatmaps: bool = False,
     ) -> Poses:
-        """Finds the poses of an image's people.
+        """Predicts the poses of the people in an image.
 
         Args:
           image: a file, a Pillow image, or an array [H, W], [H, W, 3] or [H, W, 4].
-          boxes: one (x, y, width, height) or several around people, px of the image; None: the
-            image shows one person, whole.
-          heatmaps: return these as well.
+          boxes: one or several boxes (x, y, width, height) around people, px of the image; None for
+            an image of one person.
+          heatmaps: return the heatmaps as well.
 
         Raises:
-          UserError: the image cannot be read, or a box is not one.
+          UserError: the image cannot be read, or a box is invalid.
         """
         pixels = io.as_rgb(image)
         boxes = self.check_boxes(boxes, pixels.shape)
         return self.estimate([(pixels, box) for box in boxes], heatmaps=heatmaps)
 
     def check_boxes(self, boxes, shape: tuple[int, ...]) -> Float[np.ndarray, "people 4"]:
-        """Returns boxes as an array; for None one whose crop is the image. Raises UserError."""
+        """Returns boxes as an array; see the function of the same name."""
         return check_boxes(boxes, shape, self._margin)
 
     def square_around(self, box) -> tuple[Float[np.ndarray, "2"], float]:
-        """Returns center and size of what the network sees for a box."""
+        """Returns center and size of the crop for a box, px of the image."""
         return square_around(box, self._margin)
 
     def estimate(
@@ -204,12 +201,12 @@ class PoseEstimator:
         *,
         heatmaps: bool = False,
     ) -> Poses:
-        """Finds one pose for each (image, box); images may differ, as the frames of a video."""
-        found: list[Instance] = []
+        """Predicts one pose for each (image, box), such as for the frames of a video."""
+        poses: list[Instance] = []
         maps = []
         for start in range(0, len(people), self._batch_size):
-            some = people[start : start + self._batch_size]
-            cut = [self._crops(image, np.asarray(box, float)) for image, box in some]
+            batch = people[start : start + self._batch_size]
+            cut = [self._crops(image, np.asarray(box, float)) for image, box in batch]
             size = 1 if len(people) == 1 else self._batch_size
             crops = np.zeros((len(self._scales), size, self._side, self._side, 3), np.uint8)
             for i, (scaled, _) in enumerate(cut):
@@ -218,11 +215,11 @@ class PoseEstimator:
             for i, (_, to_image) in enumerate(cut):
                 row = jax.tree.map(lambda x, i=i: x[i, 0], candidates)
                 instances = views.finish(self.task, row, self._views, to_image)
-                found.append(max(instances, key=lambda instance: instance.score))
-            maps += list(outputs[: len(some)]) if heatmaps else []
+                poses.append(max(instances, key=lambda instance: instance.score))
+            maps += list(outputs[: len(batch)]) if heatmaps else []
         count = len(self.task.joints)
-        joints = [instance.joints for instance in found]
-        scores = [instance.joint_scores for instance in found]
+        joints = [pose.joints for pose in poses]
+        scores = [pose.joint_scores for pose in poses]
         return Poses(
             joints=np.array(joints).reshape(-1, count, 2),
             scores=np.array(scores, np.float32).reshape(-1, count),
@@ -232,7 +229,7 @@ class PoseEstimator:
         )
 
     def _crops(self, image, box) -> tuple[list[np.ndarray], Affine]:
-        """A person's crop at every scale, and the map from that of scale 1 to the image."""
+        """Returns a person's crop at every scale, and the map from that at scale 1 to the image."""
         center, size = self.square_around(box)
         scaled = []
         for scale in self._scales:
@@ -249,29 +246,38 @@ class PoseEstimator:
 def square_around(
     box: Float[np.ndarray, "4"], margin: float = BOX_MARGIN
 ) -> tuple[Float[np.ndarray, "2"], float]:
-    """Returns center and size of the crop for a box, `margin` times as large."""
-    # A box from 10, 10 px wide, covers the pixels 10 to 19, whose middle is at 14.5.
+    """Returns center and size of the square crop for a box, `margin` times as large."""
+    # A box at x = 10 that is 10 px wide covers the pixels 10 to 19, with the centre at 14.5.
     return box[:2] + (box[2:] - 1) / 2, max(float(box[2:].max()) * margin, 2.0)
 
 
 def check_boxes(
     boxes, shape: tuple[int, ...], margin: float = BOX_MARGIN
 ) -> Float[np.ndarray, "people 4"]:
-    """Returns boxes as an array, for None one whose crop is the image; raises UserError."""
+    """Returns boxes as an array; for None, a box whose crop is the image.
+
+    Args:
+      boxes: one or several boxes (x, y, width, height), px of the image, or None.
+      shape: shape of the image.
+      margin: side of the crop as a multiple of the side of the box.
+
+    Raises:
+      UserError: a box is invalid.
+    """
     height, width = shape[:2]
-    if boxes is None:  # the crop shows the image and no more: a person seldom reaches its borders
+    if boxes is None:  # the crop is the image, where people rarely touch the borders
         sides = np.array([width, height])
         return np.concatenate([sides * (1 - 1 / margin) / 2, sides / margin])[None]
     try:
-        found = np.atleast_2d(np.asarray(boxes, float)) if np.size(boxes) else np.zeros((0, 4))
+        array = np.atleast_2d(np.asarray(boxes, float)) if np.size(boxes) else np.zeros((0, 4))
     except (TypeError, ValueError):
-        found = None
-    if found is None or found.ndim != 2 or found.shape[1] != 4:
-        raise UserError(f"each box must be (x, y, width, height), and not {boxes!r}")
-    for box in found:
+        array = None
+    if array is None or array.ndim != 2 or array.shape[1] != 4:
+        raise UserError(f"each box must be (x, y, width, height), but boxes={boxes!r}")
+    for box in array:
         if not np.isfinite(box).all() or box[2:].min() <= 0 or np.abs(box).max() > 1e6:
             raise UserError(
                 f"{box.tolist()} is not a box; it must be x, y, width, height in px, the last two "
                 f"above 0"
             )
-    return found
+    return array

@@ -1,4 +1,4 @@
-"""Images and videos from the disk through an estimator, and what is drawn of them."""
+"""Prediction for image and video files, with drawings of the results."""
 
 import contextlib
 import glob
@@ -24,40 +24,40 @@ from hourglass_jax.tasks.single_pose.drawing import overlay_heatmaps
 
 logger = logging.getLogger(__name__)
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
-# Heatmaps say little more on a larger image, px, and cost its memory many times.
+# Largest side of heatmap overlays, px: larger ones show little more for much more memory.
 _LARGEST = 1600
 
 
 def inputs(pattern: str, output: pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
-    """Yields each file with the name of its results; leaves out what was drawn in the output.
+    """Yields each input file with the name of its results, without drawings from former runs.
 
     Args:
-      pattern: a file, a folder, or a pattern as "*.jpg".
-      output: the folder of results.
+      pattern: a file, a folder, or a pattern such as "*.jpg".
+      output: folder of results.
 
     Raises:
-      UserError: there is no such file.
+      UserError: there is no image or video.
     """
     path = pathlib.Path(pattern)
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
-        found = [p for p in files if p.suffix.lower() in (*io.SUFFIXES, *VIDEOS)]
-        others = len(files) - len(found)
+        paths = [p for p in files if p.suffix.lower() in (*io.SUFFIXES, *VIDEOS)]
+        others = len(files) - len(paths)
         if others:
-            logger.info("%d files of %s are not images or videos by their names", others, path)
-        names = [str(p.relative_to(path)) for p in found]
+            logger.info("skipped %d files of %s without an image's or video's suffix", others, path)
+        names = [str(p.relative_to(path)) for p in paths]
     elif path.is_file():
-        found, names = [path], [path.name]
+        paths, names = [path], [path.name]
     else:
-        found = [pathlib.Path(p) for p in sorted(glob.glob(pattern, recursive=True))]
-        found = [p for p in found if p.is_file()]
-        root = pathlib.Path(os.path.commonpath([p.parent for p in found])) if found else path
-        names = [str(p.relative_to(root)) for p in found]
-    # What it drew before is no input, where results lie beside the images.
+        paths = [pathlib.Path(p) for p in sorted(glob.glob(pattern, recursive=True))]
+        paths = [p for p in paths if p.is_file()]
+        root = pathlib.Path(os.path.commonpath([p.parent for p in paths])) if paths else path
+        names = [str(p.relative_to(root)) for p in paths]
+    # Drawings of a former run are not inputs, if the output is inside the input.
     drawn = {(output / folder).resolve() for folder in ("overlays", "heatmaps")}
     pairs = [
         (path, name)
-        for path, name in zip(found, names, strict=True)
+        for path, name in zip(paths, names, strict=True)
         if not drawn & set(path.resolve().parents)
     ]
     if not pairs:
@@ -69,11 +69,11 @@ class Files:
     """Runs an estimator over files, and writes results and overlays.
 
     Attributes:
-      estimator: of the poses.
-      boxes: where people are.
-      results: to write to.
-      heatmaps: whether heatmaps are saved as well.
-      batch_size: people at a time.
+      estimator: estimator of poses.
+      boxes: boxes around people.
+      results: results to write to.
+      heatmaps: whether to save heatmaps of images as well.
+      batch_size: people per batch.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class Files:
         self.heatmaps, self.batch_size = heatmaps, batch_size
 
     def __call__(self, path: pathlib.Path, name: str) -> None:
-        """Finds the poses in a file.
+        """Predicts the poses in a file.
 
         Args:
-          path: of an image or a video.
-          name: that its results go by.
+          path: image or video file.
+          name: name of the file in the results.
 
         Raises:
           UserError: the file cannot be read, or an overlay cannot be written.
@@ -108,7 +108,7 @@ class Files:
         people = self.estimator.check_boxes(self.boxes.of(name), image.shape)
         poses = self.estimator.estimate([(image, b) for b in people], heatmaps=self.heatmaps)
         self.results.add(name, poses)
-        # JPEG ends at 65,535 px.
+        # JPEG is limited to 65,535 px.
         suffix = ".jpg" if max(image.shape) < 2**16 else ".png"
         target = self.results.place("overlays", name, suffix)
         Image.fromarray(draw(image, poses, self.estimator)).save(target, quality=90)
@@ -125,7 +125,7 @@ class Files:
         boxes: Float[np.ndarray, "people 4"],
         heatmaps: Float[np.ndarray, "people h w joints"],
     ) -> UInt8[np.ndarray, "newheight newwidth 3"]:
-        """The image, reduced if it is large, under everybody's heatmaps."""
+        """Returns the image, scaled down if it is large, with the heatmaps of all people."""
         zoom = min(1.0, _LARGEST / max(image.shape))
         shape = [max(round(side * zoom), 1) for side in image.shape[1::-1]]
         image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
@@ -158,33 +158,33 @@ class Files:
             waiting = Waiting(total, unit="frames")
             number, frames = 0, itertools.chain([first], frames)
             per_batch = max(self.batch_size // max(len(people), 1), 1)
-            # A batch of frames at a time, so that memory does not grow with the video.
-            while some := list(itertools.islice(frames, per_batch)):
-                found = self.estimator.estimate([(f, box) for f in some for box in people])
-                for i, frame in enumerate(some):
+            # One batch of frames at a time, so that memory does not grow with the video.
+            while batch := list(itertools.islice(frames, per_batch)):
+                every = self.estimator.estimate([(f, box) for f in batch for box in people])
+                for i, frame in enumerate(batch):
                     part = slice(i * len(people), (i + 1) * len(people))
                     poses = Poses(
-                        found.joints[part], found.scores[part], found.names, found.boxes[part]
+                        every.joints[part], every.scores[part], every.names, every.boxes[part]
                     )
                     self.results.add(f"{name}#{number}", poses)
                     drawn = draw(frame, poses, self.estimator)
                     writer.write(np.ascontiguousarray(drawn[..., ::-1]))
                     number += 1
                     waiting.advance()
-        if number < total:  # what a file announces is often too much, so this need not be damage
-            logger.warning("%s announces %d frames, and %d could be read", path, total, number)
+        if number < total:  # files often announce too many, so this may not be damage
+            logger.warning("%s announces %d frames, but only %d could be read", path, total, number)
 
 
 def _frames(capture) -> Iterator[np.ndarray]:
-    """The frames of a video in RGB."""
+    """Yields the frames of a video in RGB."""
     while (read := capture.read())[0]:
         yield np.ascontiguousarray(read[1][..., ::-1])
 
 
 def draw(image: np.ndarray, poses: Poses, estimator: PoseEstimator) -> np.ndarray:
-    """Returns the image with the joints that the network is fairly sure of."""
-    found = [
+    """Returns the image with the joints that are predicted with confidence."""
+    instances = [
         Instance(score=float(scores.mean()), joints=joints, joint_scores=scores)
         for joints, scores in zip(poses.joints, poses.scores, strict=True)
     ]
-    return estimator.task.draw(image, found)
+    return estimator.task.draw(image, instances)

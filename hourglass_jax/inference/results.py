@@ -1,4 +1,4 @@
-"""What prediction writes: predictions.json (COCO's results format) and predictions.csv."""
+"""Results of prediction: predictions.json (COCO's results format) and predictions.csv."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from hourglass_jax.inference.estimator import Poses
 
 
 class Results:
-    """Writes what is found as it is found."""
+    """Writes results as they are predicted; a context manager."""
 
     def __init__(self, output: pathlib.Path):
         self.output, self.people = output, 0
@@ -46,7 +46,7 @@ class Results:
             self.people += 1
 
     def place(self, folder: str, name: str, suffix: str) -> pathlib.Path:
-        """Returns where an image's result goes; names that differ in their suffix keep it."""
+        """Returns the file for an image's result; keeps suffixes that tell images apart."""
         path = self.output / folder / pathlib.Path(name).with_suffix(suffix)
         if path in self._taken:
             path = path.with_name(pathlib.Path(name).name + suffix)

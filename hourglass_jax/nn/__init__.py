@@ -1,6 +1,7 @@
-"""The networks, by the names that configs and checkpoints call them.
+"""The networks, by their names in configs and checkpoints.
 
-A network is a Flax module in a file of its own, as `network.Network` describes it, and a line here.
+Each network is a Flax module in a separate file that follows `network.Network`, and a line in
+`NETWORKS`.
 """
 
 import importlib
@@ -19,7 +20,7 @@ from hourglass_jax.nn.network import init_variables as init_variables
 from hourglass_jax.nn.network import output_layers as output_layers
 from hourglass_jax.nn.network import variable_shapes as variable_shapes
 
-# "module:class", imported when it is asked for, or the class itself.
+# "module:class", imported on first use, or the class itself.
 NETWORKS: dict[str, str | type[Network]] = {
     "stacked_hourglass": "hourglass_jax.nn.stacked_hourglass:StackedHourglass",
 }
@@ -50,16 +51,14 @@ def make_network(
 
     Args:
       name: one of `NETWORKS`.
-      options: the fields of the config's `model` that only this network has; those left out are
-        the paper's.
-      heads: name -> `tasks.base.Head`; their channels are those of the outputs, in order.
-      dtype: of the computation.
+      options: fields of the config's `model` that only this network has; defaults are the paper's.
+      heads: name -> `tasks.base.Head`; their channels, in order, are the output channels.
+      dtype: dtype of the computation.
       remat: recompute parts in the backward pass instead of keeping their activations.
-      normalisation: of the input; the network carries it, its caller applies it.
+      normalisation: normalisation of the input, which the network stores and its caller applies.
 
     Raises:
-      UserError: names an unknown network or option, a value that is not allowed, or a head that
-        this network cannot have.
+      UserError: the network, an option, an option's value or a head is not supported.
     """
     kind = network_class(name)
     checked = rules.section(kind.Options, options, "model.")

@@ -1,6 +1,6 @@
-"""The layers that the networks are made of: convolution, and BatchNorm with ReLU.
+"""The layers of the networks: convolution, and BatchNorm with ReLU.
 
-How each platform computes them is the business of `kernels`.
+`kernels` chooses how each platform computes them.
 """
 
 import functools
@@ -18,30 +18,30 @@ from jaxtyping import Array, Float
 from hourglass_jax.nn import kernels
 from hourglass_jax.nn.kernels import batch_norm
 
-# Of BatchNorm's running statistics, a step. Flax calls it "momentum": 0.1 in Torch's terms.
+# Decay of BatchNorm's running statistics per step ("momentum" in Flax); Torch's momentum is 0.1.
 DECAY = 0.9
 
 
 class Unbiased(NamedTuple):
-    """A convolution's result to which the bias has not been added yet."""
+    """The result of a convolution before its bias is added."""
 
     y: Float[Array, "batch height width channels"]
     bias: Float[Array, " channels"]
 
 
 class Conv(nn.Module):
-    """A convolution with bias, padded by half its size on every side, initialised as in Torch.
+    """A convolution with bias, padded by half the kernel size, and initialised as in Torch.
 
-    Kernel and bias start uniform in +-1/sqrt(fan_in) (torch/nn, SpatialConvolution.lua): Flax's
-    default initialiser leaves these networks on the plateau of predicting nothing.
+    Kernel and bias start uniform in +-1/sqrt(fan_in) (torch/nn, SpatialConvolution.lua). With
+    Flax's default initialiser these networks stay on the plateau of predicting nothing.
 
     Attributes:
-      features: output channels.
-      size: px of the kernel's side.
-      stride: px of the input a px of the output.
-      starts: what each output channel says at first, whatever the input: its kernel is zero and its
-        bias the number. None: as above; (): all of them.
-      dtype: of the computation; None: that of the parameters and the input.
+      features: number of output channels.
+      size: side of the kernel, px.
+      stride: input px per output px.
+      starts: initial value of each output channel for any input, by a kernel of zeros and the value
+        as bias. Channels whose value is None, and all channels if empty, start as described above.
+      dtype: dtype of the computation; None uses that of the parameters and the input.
     """
 
     features: int
@@ -70,7 +70,7 @@ class Conv(nn.Module):
 
 
 class ConvBeforeNorm(Conv):
-    """A convolution that leaves its bias to the BatchNorm behind it; see `NormRelu`."""
+    """A convolution that leaves its bias to the following BatchNorm; see `NormRelu`."""
 
     @nn.compact
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -88,8 +88,8 @@ def _draw(key, bound, dtype):
 
 
 def _initial(key, shape, dtype, bound, starts):
-    """Returns numbers in +-bound, but for channels (the last axis) whose start is given."""
-    # In blocks of one size, so that initialising compiles one kernel and not one for every shape.
+    """Draws numbers in +-bound, except for channels (the last axis) with a given start."""
+    # Blocks of one size need one compiled kernel, instead of one for every shape.
     size = math.prod(shape)
     keys = [jax.random.fold_in(key, i) for i in range(-(-size // _BLOCK))]
     xp = jnp if isinstance(key, Tracer) else np
@@ -103,13 +103,14 @@ def _initial(key, shape, dtype, bound, starts):
 
 
 class NormRelu(nn.Module):
-    """BatchNorm, then ReLU: nothing in these networks is normalised without being rectified.
+    """BatchNorm followed by ReLU.
 
-    In training by the batch's own mean and variance, which move the running ones (collection
-    "batch_stats"); else by these. Statistics are float32 at least, whatever `dtype` is.
+    Training normalises with the mean and variance of the batch, and updates the running statistics
+    (collection "batch_stats"); inference normalises with the running statistics. They are float32
+    at least, for any `dtype`.
 
-    The batch's mean takes away the bias of the convolution before, and with it the bias's gradient.
-    `ConvBeforeNorm` therefore does not add it: in training it only moves the running mean.
+    Subtracting the batch's mean cancels the bias of the convolution before, and its gradient.
+    `ConvBeforeNorm` therefore does not add the bias; in training it only shifts the running mean.
     """
 
     dtype: Any = None
@@ -130,8 +131,8 @@ class NormRelu(nn.Module):
         shift = shift.astype(stored)
         if not train:
             return batch_norm.norm_relu_by(y, scale, bias, mean.value - shift, var.value)
-        found: Any = batch_norm.norm_relu(y, scale, bias, self.axis_name)
-        y, batch_mean, batch_var = found
+        normalised: Any = batch_norm.norm_relu(y, scale, bias, self.axis_name)
+        y, batch_mean, batch_var = normalised
         if not self.is_initializing():
             mean.value = DECAY * mean.value + (1 - DECAY) * (batch_mean + shift)
             var.value = DECAY * var.value + (1 - DECAY) * batch_var

@@ -1,4 +1,4 @@
-"""What networks have in common: what a caller may ask of one, and how to initialise and run it."""
+"""The interface of networks, and functions that initialise and run any of them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from hourglass_jax.nn.kernels.platform import by_platform
 
 @dataclasses.dataclass(frozen=True)
 class Normalisation:
-    """Subtracts a mean per channel from images in [0, 1]; the paper's network has none."""
+    """Scales images to [0, 1] and subtracts a mean per channel; the paper subtracts none."""
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
@@ -27,15 +27,16 @@ class Network(Protocol):
     """A network: a Flax module with these attributes and methods.
 
     Attributes:
-      Options: a frozen dataclass made with `rules.field`: the fields of a config's `model` that
-        only this network has.
-      stride: px of the input a px of the outputs.
-      channel_axes: (module, parameter) -> the axis of that parameter along which the outputs'
-        channels lie; fine-tuning matches them by name.
-      normalisation: of the input. The caller applies it:
+      Options: fields of the config's `model` that only this network has, as a frozen dataclass made
+        with `rules.field`.
+      stride: input px per output px.
+      channel_axes: (module, parameter) -> axis of the output channels in that parameter;
+        fine-tuning matches channels by name.
+      normalisation: normalisation of the input, which the caller applies:
         `network.apply(variables, network.normalisation(images))`.
-      dtype: of the computation; None: that of the parameters and images.
-      axis_name: of the devices that share BatchNorm's statistics in training; None: each its own.
+      dtype: dtype of the computation; None uses that of the parameters and images.
+      axis_name: mesh axis over which BatchNorm shares its statistics in training; None computes
+        them on each device separately.
     """
 
     Options: ClassVar[type]
@@ -47,12 +48,12 @@ class Network(Protocol):
 
     @classmethod
     def from_options(cls, options: Any, heads: Mapping[str, Any], **fields) -> "Network":
-        """Returns a network whose output channels are those of the heads, one after the other.
+        """Makes a network whose output channels are those of the heads, concatenated.
 
         Args:
-          options: an `Options`.
+          options: instance of `Options`.
           heads: name -> `tasks.base.Head`.
-          fields: dtype, remat and normalisation.
+          **fields: `dtype`, `remat` and `normalisation`.
 
         Raises:
           UserError: a head needs features that the network does not compute.
@@ -60,9 +61,9 @@ class Network(Protocol):
         ...
 
     def valid_size(self, height: int, width: int) -> tuple[int, int]:
-        """Returns the largest input size within the given one that the network takes.
+        """Returns the largest valid input size (height, width) up to the given one.
 
-        Where there is none, the smallest that it takes at all: `valid_size(0, 0)` is that.
+        If there is none, returns the smallest valid size, as `valid_size(0, 0)` does.
         """
         ...
 
@@ -71,39 +72,39 @@ class Network(Protocol):
     ) -> Any:
         """Returns the outputs [batch, stacks, height / stride, width / stride, channels].
 
-        `stacks` predictions one after the other, of which the last is the best. With `train=True`
-        and `mutable=["batch_stats"]` returns the outputs and the updated statistics.
+        Each stack refines the prediction of the one before. With `train=True` and
+        `mutable=["batch_stats"]`, returns the outputs and the updated statistics.
         """
         ...
 
     def init(self, rngs: Array, images: Any, **options) -> Any:
-        """Returns the first variables, {"params", "batch_stats"}."""
+        """Returns the initial variables, {"params", "batch_stats"}."""
         ...
 
     def lazy_init(self, rngs: Array, images: Any, **options) -> Any:
-        """Returns what `init` does from the shape of `images`, and computes no outputs."""
+        """Returns the same as `init`, from the shape of `images`; computes no outputs."""
         ...
 
     def clone(self, **fields) -> "Network":
-        """Returns a copy in which some fields differ."""
+        """Returns a copy with some fields replaced."""
         ...
 
 
 def init_variables(model: Network, seed: int) -> dict:
-    """Returns the network's first parameters and BatchNorm statistics."""
-    # Lazily: only the parameters are computed, one small kernel a shape, not the whole network.
+    """Returns the network's initial parameters and BatchNorm statistics."""
+    # Lazily: only the parameters are computed, without compiling the whole network.
     return model.lazy_init(jax.random.key(seed), _smallest_image(model), train=False)
 
 
 def variable_shapes(model: Network) -> dict:
-    """Returns the shapes of what `init_variables` returns; computes nothing."""
+    """Returns the shapes of the network's variables; computes nothing."""
     return jax.eval_shape(
         lambda image: model.init(jax.random.key(0), image, train=False), _smallest_image(model)
     )
 
 
 def output_layers(model: Network) -> frozenset[str]:
-    """Returns the names of the layers whose results are the output channels."""
+    """Returns the names of the layers that compute the output channels."""
     last_axis = 3  # of a kernel [height, width, in, out]
     axes = model.channel_axes.items()
     return frozenset(m for (m, name), axis in axes if (name, axis) == ("kernel", last_axis))
@@ -113,17 +114,18 @@ def _smallest_image(model: Network) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct((1, *model.valid_size(0, 0), 3), jnp.float32)
 
 
-# Numbers of one image in an array of features: as many as the paper's network has, of which one
-# layer's result just stays in a CPU's cache until the next layer reads it.
+# Size of the features of one image, as in the paper's network, at which the output of one layer
+# still fits the CPU's cache until the next layer reads it.
 _FILLS_CACHE = 64 * 64 * 256
 
 
 def forward(
     model: Network, variables: Mapping, images: Float[Array, "batch height width 3"]
 ) -> Float[Array, "batch stacks height/stride width/stride channels"]:
-    """Returns `model.apply(variables, images, train=False)`, on CPUs up to a sixth sooner.
+    """Returns `model.apply(variables, images, train=False)`, up to a sixth faster on CPUs.
 
-    There large images go through the network one by one. Small ones would take twice the time.
+    On CPUs, large images pass through the network one by one; for small ones that takes twice as
+    long.
     """
     height, width = (side // model.stride for side in images.shape[1:3])
 

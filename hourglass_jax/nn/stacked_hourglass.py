@@ -1,10 +1,10 @@
 """The network: residual modules, the recursive hourglass, and the stack of them.
 
 Newell, Yang and Deng, "Stacked Hourglass Networks for Human Pose Estimation", ECCV 2016, section 3.
-An hourglass pools its input down to a few pixels and comes back up, adding at every scale what a
-skip branch kept. Each stack predicts one heatmap a joint, and the next stack starts from its
-features and from that prediction. Stacks are a Python loop and not `nn.scan`: scanning triples the
-memory of the compiled step and loses XLA's fast convolutions on CPUs.
+An hourglass pools its input down to a few pixels and upsamples it again, adding the features of a
+skip branch at every scale. Each stack predicts one heatmap per joint, and passes its features and
+that prediction on to the next stack. The stacks are a Python loop rather than `nn.scan`: scanning
+triples the memory of the compiled step and loses XLA's fast convolutions on CPUs.
 
 Every submodule is named: the names are the checkpoint format.
 """
@@ -24,14 +24,14 @@ from hourglass_jax.nn.network import Normalisation
 from hourglass_jax.rules import OneOf, Whole, field
 
 STEMS = ("paper", "bearpaw")
-# The networks of the paper's comparison, and those of bearpaw/pytorch-pose and anibali; to be
-# written as `StackedHourglass(**PRESETS["paper_8"], num_joints=16)`.
+# The networks that the paper compares, and those of bearpaw/pytorch-pose and anibali. Usage:
+# `StackedHourglass(**PRESETS["paper_8"], num_joints=16)`.
 PRESETS = {f"{stem}_{n}": {"num_stacks": n, "stem": stem} for stem in STEMS for n in (1, 2, 4, 8)}
 
 
 @dataclasses.dataclass(frozen=True)
 class HourglassOptions:
-    """The fields of a config's `model` that only this network has; see `StackedHourglass`."""
+    """Fields of the config's `model` that only this network has; see `StackedHourglass`."""
 
     num_stacks: int = field(Whole(1), default=8)
     order: int = field(Whole(1, 8), default=4)
@@ -42,7 +42,7 @@ class HourglassOptions:
 
 
 class Residual(nn.Module):
-    """The pre-activation bottleneck (He et al. 2016) that the whole network is made of (3.2)."""
+    """The pre-activation bottleneck (He et al. 2016) of which the network consists (3.2)."""
 
     features: int
     dtype: Any = None
@@ -62,22 +62,22 @@ class Residual(nn.Module):
         y = conv_before_norm(self.features // 2, size=3, name="conv2")(y)
         y = norm_relu(name="bn3")(y, train)
         y = conv(self.features, name="conv3")(y)
-        return skip + y  # and nothing after the sum
+        return skip + y  # no activation after the sum
 
 
 _traced_once = nn.jit(Residual, static_argnums=(2,))
 
 
 def _residual(module: nn.Module, *args, **kwargs) -> Residual:
-    """A residual module of `module`: traced once for all of one shape, as most of them are.
+    """Makes a residual module within `module` that is traced only once per shape.
 
-    That halves the time that tracing takes. Initialising would compile each of them instead.
+    This halves the tracing time. During initialisation it would compile every module instead.
     """
     return (Residual if module.is_initializing() else _traced_once)(*args, **kwargs)
 
 
 class Residuals(nn.Module):
-    """`num_residuals` residual modules in a row, one location of the hourglass."""
+    """A sequence of `num_residuals` residual modules at one location of the hourglass."""
 
     features: int
     num_residuals: int = 1
@@ -93,7 +93,7 @@ class Residuals(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """One hourglass of the given order, by recursion: order 4 on 64 px goes down to 4 px (3.1)."""
+    """One hourglass, defined recursively: order 4 pools 64 px down to 4 px (3.1)."""
 
     order: int
     features: int
@@ -118,9 +118,9 @@ class Hourglass(nn.Module):
 
 
 class Stem(nn.Module):
-    """Turns images into features of a quarter of their size.
+    """Converts images to features at a quarter of the resolution.
 
-    The bearpaw and anibali networks already widen in the second residual module.
+    In the bearpaw and anibali networks the second residual module is already wider.
     """
 
     features: int
@@ -145,7 +145,7 @@ class Stem(nn.Module):
 
 
 class Stack(nn.Module):
-    """One stack: an hourglass, its heatmaps, and what goes on to the next stack (3.3)."""
+    """One stack: an hourglass, its heatmaps, and the input of the next stack (3.3)."""
 
     starts: tuple[float | None, ...]
     order: int
@@ -173,28 +173,29 @@ class Stack(nn.Module):
 
 
 class StackedHourglass(nn.Module):
-    """Stacked hourglasses with a prediction after each: images to heatmaps.
+    """Stacked hourglasses that predict heatmaps from images, after each stack.
 
-    `model.init(key, images, train=False)` returns `variables` = {"params", "batch_stats"};
-    `model.apply(variables, images, train=False)` returns the heatmaps of every stack, the last
-    being the prediction. With `train=True` add `mutable=["batch_stats"]`.
+    `model.init(key, images, train=False)` returns `variables` = {"params", "batch_stats"}.
+    `model.apply(variables, images, train=False)` returns the heatmaps of every stack, of which the
+    last are the final prediction. With `train=True` add `mutable=["batch_stats"]`.
 
     Attributes:
-      num_stacks: hourglasses one after the other; the paper compares 1, 2, 4 and 8.
-      num_joints: heatmaps a stack.
+      num_stacks: number of hourglasses; the paper compares 1, 2, 4 and 8.
+      num_joints: heatmaps per stack.
       features: channels throughout the hourglass.
       order: how often an hourglass halves its input; the image's sides must be divisible by
         stride * 2**order.
       num_residuals: residual modules at each location.
       stem: "paper", or "bearpaw" for the networks of bearpaw/pytorch-pose and anibali.
       stem_features: channels of the first convolution; the stem's residuals have twice as many.
-      starts: what each heatmap says before training; None: whatever the initialiser makes of it.
-        (): zero for all, so that training starts on the plateau of predicting nothing, not above.
-      normalisation: of the images; the module carries it for its callers and does not apply it.
-      dtype: of the computation; None takes that of the parameters and images. Parameters and
+      starts: initial value of each heatmap; None leaves it to the initialiser. If empty, all start
+        at zero, so that training begins on the plateau of predicting nothing, and not above it.
+      normalisation: normalisation of the images, which the module stores and its caller applies.
+      dtype: dtype of the computation; None uses that of the parameters and images. Parameters and
         BatchNorm statistics are float32 at least.
       remat: recompute each stack in the backward pass instead of keeping its activations.
-      axis_name: of the devices that share BatchNorm's statistics in training; None: each its own.
+      axis_name: mesh axis over which BatchNorm shares its statistics in training; None computes
+        them on each device separately.
     """
 
     num_stacks: int = 8
@@ -222,19 +223,19 @@ class StackedHourglass(nn.Module):
     def from_options(
         cls, options: HourglassOptions, heads: Mapping[str, Any], **fields
     ) -> "StackedHourglass":
-        """Returns a network with a heatmap for each channel of the heads; see `Network`."""
+        """Makes a network with a heatmap for each channel of the heads; see `Network`."""
         for name, head in heads.items():
             if head.features:
                 raise UserError(
                     f"config.model.network='stacked_hourglass' has no {head.features} features, "
-                    f"from which the head {name} is computed; take another network or task"
+                    f"which the head {name} needs; choose another network or task"
                 )
         starts = tuple(head.start for head in heads.values() for _ in head.channels)
         return cls(num_joints=len(starts), starts=starts, **dataclasses.asdict(options), **fields)
 
     @nn.nowrap
     def valid_size(self, height: int, width: int) -> tuple[int, int]:
-        """Returns the largest valid size within the given one, or else the smallest of all."""
+        """Returns the largest valid input size up to the given one; see `Network`."""
         step = self.stride * 2**self.order
         return max(height // step, 1) * step, max(width // step, 1) * step
 
@@ -267,6 +268,6 @@ class StackedHourglass(nn.Module):
 
 
 def make_model(fields: Mapping[str, Any], num_joints: int) -> StackedHourglass:
-    """Deprecated: `hourglass_jax.nn.make_network` takes its place."""
+    """Deprecated: use `hourglass_jax.nn.make_network`."""
     kept = {name: value for name, value in fields.items() if name != "input_size"}
     return StackedHourglass(num_joints=num_joints, **{**kept, "dtype": jnp.dtype(kept["dtype"])})

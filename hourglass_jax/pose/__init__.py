@@ -1,1 +1,1 @@
-"""Names of former versions; they go with 1.0."""
+"""Deprecated module names, to be removed in 1.0."""

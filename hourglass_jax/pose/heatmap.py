@@ -1,4 +1,4 @@
-"""Until 1.0: `hourglass_jax.tasks.single_pose.heatmap` by its former name."""
+"""Deprecated, until 1.0: use `hourglass_jax.tasks.single_pose.heatmap`."""
 
 from hourglass_jax.tasks.single_pose.heatmap import DECODERS as DECODERS
 from hourglass_jax.tasks.single_pose.heatmap import decode as decode

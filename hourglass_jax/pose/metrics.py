@@ -1,4 +1,4 @@
-"""Until 1.0: `hourglass_jax.tasks.single_pose.metrics` by its former name."""
+"""Deprecated, until 1.0: use `hourglass_jax.tasks.single_pose.metrics`."""
 
 from hourglass_jax.tasks.single_pose.metrics import PCK as PCK
 from hourglass_jax.tasks.single_pose.metrics import Counts as Counts

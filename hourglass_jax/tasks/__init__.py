@@ -1,40 +1,41 @@
-"""Tasks by name. Each is a folder `tasks/<name>/`; a new one adds a line here."""
+"""Tasks by name. Each is a folder `tasks/<name>/`; a new task adds a line to `TASKS`."""
 
 import importlib
 
 from hourglass_jax.errors import UserError
 from hourglass_jax.tasks.base import Task
 
-# "module:class", or a class.
+# "module:class", imported on first use, or the class itself.
 TASKS: dict[str, str | type] = {
     "single_pose": "hourglass_jax.tasks.single_pose.task:SinglePose",
 }
 
 
 def task_class(name: str) -> type:
-    """Returns the class of a task.
-
-    Raises:
-      UserError: there is no such task.
-    """
+    """Returns the class of a task; raises UserError for a name that is not in `TASKS`."""
     if name not in TASKS:
-        raise UserError(f"task={name!r} is unknown; there are {', '.join(sorted(TASKS))}")
-    found = TASKS[name]
-    if isinstance(found, str):
-        module, _, attribute = found.partition(":")
-        found = getattr(importlib.import_module(module), attribute)
-    return found
+        known = ", ".join(sorted(TASKS))
+        raise UserError(f"unknown task config.task={name!r}; it must be one of {known}")
+    task = TASKS[name]
+    if not isinstance(task, str):
+        return task
+    module, _, attribute = task.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def sections() -> set[str]:
-    """Returns the names of the config's sections that belong to one of the tasks."""
+    """Returns the names of all config sections that belong to tasks."""
     return {name for task in TASKS for name in task_class(task).sections}
 
 
 def from_settings(name: str, settings: dict) -> Task:
     """Rebuilds the task that a checkpoint was trained for.
 
+    Args:
+      name: name of the task.
+      settings: `Task.settings`, as the checkpoint carries them.
+
     Raises:
-      UserError: there is no such task.
+      UserError: the task is unknown.
     """
     return task_class(name).from_settings(settings)

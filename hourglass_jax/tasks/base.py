@@ -1,18 +1,17 @@
-"""What a network is trained to say: the seam between mathematics and the rest of the program.
+"""The interface of tasks: what a network predicts, and how it is trained, measured and drawn.
 
 A task turns an annotated image into records, a record into targets, outputs into losses, and
-outputs back into instances; it knows its metrics and how to draw. The training loop, evaluation,
-checkpoints, export and prediction know a task by this file alone. Each task is a folder
-`tasks/<name>/` with a `task.py`, and a line in `tasks/__init__.py`.
+outputs back into instances. It also provides metrics and drawings. The training loop, evaluation,
+checkpoints, export and prediction use a task only through the protocols in this file. Each task is
+a folder `tasks/<name>/` with a `task.py`, and a line in `tasks/__init__.py`.
 
-Frames: a *source* image, a *record* (the part of it that is kept for training), the network's
-*input*, and its *outputs*, `stride` times smaller than the input. Coordinates follow
-`image/geometry.py` in each of them.
+Frames of coordinates are the *source* image, a *record* (the part of it that training reads), the
+network's *input*, and its *outputs*, `stride` times smaller; all follow `image/geometry.py`.
 """
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Array, Float, UInt8
@@ -27,17 +26,17 @@ if TYPE_CHECKING:
 
     from hourglass_jax.config import Config
 
-Candidates = Any  # what `Task.decode` returns: a pytree of arrays [batch, ...]
+Candidates = Any  # result of `Task.decode`: a pytree of arrays [batch, ...]
 Record = dict[str, Any]
 
 
 class Head(NamedTuple):
-    """Output channels that belong together.
+    """A group of output channels.
 
     Attributes:
-      channels: their names; fine-tuning keeps the weights of channels of the same name.
-      start: what the channels say before training; None: whatever the initialiser makes of them.
-      features: which of a network's features they are computed from; "" where there is one kind.
+      channels: names of the channels; fine-tuning keeps the weights of channels of the same name.
+      start: value of the channels before training; None leaves it to the initialiser.
+      features: kind of features to compute the channels from; "" if the network has only one.
     """
 
     channels: tuple[str, ...]
@@ -46,7 +45,7 @@ class Head(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """Shape and NumPy dtype of a field of a record; None as first side: any number of rows."""
+    """Shape and NumPy dtype of a record's field; None as first side stands for any length."""
 
     shape: tuple[int | None, ...]
     dtype: Any
@@ -56,11 +55,11 @@ class Draws(NamedTuple):
     """The random numbers of one augmentation.
 
     Attributes:
-      scale: of what is shown, 1 being as annotated.
+      scale: magnification of the content; 1 keeps the annotated size.
       rotation: radians, clockwise as seen.
-      translate: shift, x and y, as shares of the input's side.
-      flip: mirror the input.
-      uniform: all the numbers it was made of, uniform in 0 to 1, for tasks that need others.
+      translate: shift in x and y, as fractions of the input's side.
+      flip: whether the input is mirrored.
+      uniform: the underlying random numbers, uniform in [0, 1), for tasks that derive others.
     """
 
     scale: float
@@ -72,14 +71,14 @@ class Draws(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Instance:
-    """A person or an object, found or annotated.
+    """A predicted or annotated person or object.
 
     Attributes:
-      score: how sure the network is of it; 1 for the truth.
-      box: x, y, width, height, from the image's corner; None where there is none.
+      score: confidence of the network; 1 for annotations.
+      box: x, y, width, height, from the image's corner; None if unknown.
       category: index into the source's categories.
-      joints: x, y; None for tasks without joints.
-      joint_scores: of each joint; 0 where the truth has none.
+      joints: x, y of each joint; None for tasks without joints.
+      joint_scores: confidence per joint; for annotations, 1 if the joint is labelled and else 0.
     """
 
     score: float
@@ -89,7 +88,7 @@ class Instance:
     joint_scores: Float[np.ndarray, " joints"] | None = None
 
     def mapped(self, affine: Affine) -> "Instance":
-        """Returns the instance in another frame; a box becomes the upright one around it."""
+        """Returns the instance in another frame; its box becomes the mapped box's bounding box."""
         box, joints = self.box, self.joints
         if box is not None:
             x, y, width, height = np.asarray(box, float)
@@ -101,37 +100,35 @@ class Instance:
         return dataclasses.replace(self, box=box, joints=joints)
 
 
-# What was found for each record after each stack: found[stack][record] is a list of instances.
+# Predictions for each record after each stack: found[stack][record] is a list of instances.
 Found = Sequence[Sequence[list[Instance]]]
 
 
 class Metric(Protocol):
-    """Measures what was found against the truth."""
+    """A comparison of predictions with the truth."""
 
     @property
     def headline(self) -> str:
-        """Name of the figure that stands for all, such as "PCKh@0.5" or "AP"."""
+        """Name of the main figure, such as "PCKh@0.5" or "AP"."""
         ...
 
     def __call__(self, found: Found, truth: Sequence[Record]) -> dict[str, float]:
-        """Returns figures by name, as fractions, the headline among them.
+        """Returns figures by name, as fractions, including the headline.
 
-        Args:
-          found: for each record, after each stack.
-          truth: the records, without their images.
+        The records of `truth` lack their images.
         """
         ...
 
     def table(self, found: Found, truth: Sequence[Record]) -> Table:
-        """Returns the figures as a table for people."""
+        """Returns the figures as a table for logs and reports."""
         ...
 
     def errors(self, found: Found, truth: Sequence[Record]) -> Float[np.ndarray, " records"]:
-        """Returns how far off each record is, NaN where nothing is known: orders the pictures."""
+        """Returns the error of each record, for sorting; NaN where it cannot be measured."""
         ...
 
     def plots(self, found: Found, truth: Sequence[Record]) -> Mapping[str, "Figure"]:
-        """Returns plots by their titles, for the report."""
+        """Returns plots for the report, by title."""
         ...
 
 
@@ -139,76 +136,94 @@ class Task(Protocol):
     """A task. Its methods are pure functions of their arguments and of the task's settings.
 
     Attributes:
-      name: of the task in configs.
-      sections: the config's sections that belong to the task, as dataclasses made by `rules.field`.
-      joints: what an instance's joints are called; empty for tasks without joints.
-      exports: what an exported network may return instead of maps; see `export`.
-      heads: the channels of the network's outputs, in order.
-      settings: JSON from which `from_settings` rebuilds the task: a checkpoint carries them.
-      schema: the fields of a record beside `image`, `record_to_source` and `id`.
-      record_version: raised with each change of what records hold.
-      record_settings: what else `records` depends on, as JSON.
-      record_bytes: what a record takes on the disk, at most.
+      name: name of the task in configs.
+      sections: config sections that belong to the task, as dataclasses made with `rules.field`.
+      exports: what an exported network may return instead of its outputs; see `export`.
+      record_version: version of the records' content, to be raised with every change.
     """
 
-    name: str
-    sections: Mapping[str, type]
-    joints: Sequence[str]
-    exports: Sequence[str]
-    heads: Mapping[str, Head]
-    settings: Mapping[str, Any]
-    schema: Mapping[str, Spec]
-    record_version: int
-    record_settings: Mapping[str, Any]
-    record_bytes: float
+    name: ClassVar[str]
+    sections: ClassVar[Mapping[str, type]]
+    exports: ClassVar[Sequence[str]]
+    record_version: ClassVar[int]
+
+    @property
+    def joints(self) -> Sequence[str]:
+        """Names of an instance's joints; empty for tasks without joints."""
+        ...
+
+    @property
+    def heads(self) -> Mapping[str, Head]:
+        """The channels of the network's outputs, in order."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """JSON from which `from_settings` rebuilds the task; saved in checkpoints."""
+        ...
+
+    @property
+    def schema(self) -> Mapping[str, Spec]:
+        """Fields of a record besides `image`, `record_to_source` and `id`."""
+        ...
+
+    @property
+    def record_settings(self) -> Mapping[str, Any]:
+        """Settings that `records` depends on, as JSON."""
+        ...
+
+    @property
+    def record_bytes(self) -> float:
+        """Size of a record on the disk, at most."""
+        ...
 
     @classmethod
     def from_config(cls, config: "Config", source: Source, stride: int) -> "Task":
-        """Makes the task that a config asks for.
+        """Makes the task that a config describes.
 
         Args:
-          config: the experiment's.
-          source: whose images it is trained on.
-          stride: px of the network's input to a px of its outputs.
+          config: config of the experiment.
+          source: data set to train on.
+          stride: input px per output px of the network.
 
         Raises:
-          UserError: a field has an impossible value.
+          UserError: a field has an invalid value.
         """
         ...
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Task":
-        """Rebuilds a task from the settings that a checkpoint carries."""
+        """Rebuilds a task from the settings in a checkpoint."""
         ...
 
     def records(self, image: AnnotatedImage) -> Iterator[tuple[int | str, Record]]:
-        """Yields (key, record): one for each annotation, or one for the image.
+        """Yields (key, record) for each annotation, or once for the image.
 
-        A record holds `image` (uint8 RGB), `record_to_source` (an affine map, float32), `id` (a
-        text that names it in predictions), and the fields of `schema`. Keys are unique in a split
-        and decide the order of the records.
+        A record holds `image` (uint8 RGB), `record_to_source` (an affine map, float32), `id` (its
+        name in predictions, a string), and the fields of `schema`. Keys are unique within a split
+        and determine the order of the records.
         """
         ...
 
     def view(self, record: Record, draws: Draws | None, size: tuple[int, int]) -> Affine:
         """Returns the map from a record to the network's input of `size` (height, width).
 
-        Its determinant is negative where the input is mirrored. `draws` is None in evaluation.
+        Its determinant is negative if the input is mirrored. `draws` is None in evaluation.
         """
         ...
 
     def targets(
         self, record: Record, to_input: Affine, size: tuple[int, int]
     ) -> dict[str, np.ndarray]:
-        """Returns what the network is to say, as arrays of the same shapes for every record."""
+        """Returns the training targets, as arrays of the same shapes for every record."""
         ...
 
     def totals(self, targets: Mapping[str, Array]) -> dict[str, Float[Array, ""]]:
-        """Returns the counts that losses are divided by, of one share of a batch.
+        """Returns the counts by which `losses` divides, for one share of a batch.
 
         `losses` and `plateau` receive their means over all shares (devices, processes, parts of an
-        accumulated batch). As losses are averaged over the shares, too, a sum divided by such a
-        mean becomes the whole batch's sum divided by the whole batch's count.
+        accumulated batch). Losses are averaged likewise, so that sums over shares, divided by these
+        means, give the batch's sum divided by the batch's count.
         """
         ...
 
@@ -218,13 +233,13 @@ class Task(Protocol):
         targets: Mapping[str, Array],
         totals: Mapping[str, Float[Array, ""]],
     ) -> dict[str, Float[Array, " stacks"]]:
-        """Returns the weighted terms of each stack's loss by name; their sum is minimised."""
+        """Returns the weighted terms of each stack's loss, by name; their sum is minimised."""
         ...
 
     def plateau(
         self, targets: Mapping[str, Array], totals: Mapping[str, Float[Array, ""]]
     ) -> Float[Array, ""]:
-        """Returns a stack's loss before it has learnt anything, when heads say their `start`."""
+        """Returns the loss of a stack whose outputs are the `start` of each head."""
         ...
 
     def merge(
@@ -233,31 +248,31 @@ class Task(Protocol):
         """Combines one stack's outputs for several views of the same inputs.
 
         Args:
-          views: outputs, and the map from the plain input to the view that they are of; mirrored
-            views have a negative determinant.
+          views: for each view, the outputs and the map from the plain input to the view; the map
+            of a mirrored view has a negative determinant.
 
         Returns:
-          outputs of the plain input; None where views are pooled in `finish`.
+          Outputs for the plain input, or None if `finish` combines the views.
         """
         ...
 
     def decode(self, outputs: Float[Array, "batch h w channels"]) -> Candidates:
-        """Reads one stack's outputs, on the device: any pytree of arrays [batch, ...]."""
+        """Decodes one stack's outputs on the device, to any pytree of arrays [batch, ...]."""
         ...
 
     def finish(self, views: Sequence[tuple[Candidates, Affine]]) -> list[Instance]:
-        """Makes instances of one record's candidates, in NumPy.
+        """Makes instances from one record's candidates, in NumPy.
 
         Args:
-          views: candidates without their batch axis, and the map from the view's input to the
-            frame that is wanted; one view where `merge` combined them.
+          views: for each view, the candidates without batch axis and the map from the view's input
+            to the target frame. There is only one view if `merge` combined them.
         """
         ...
 
     def export(
         self, name: str, outputs: Float[Array, "batch h w channels"]
     ) -> dict[str, Float[Array, "batch ..."]]:
-        """Returns one of `exports` of the last stack's outputs: arrays by name, px of the input."""
+        """Returns one of `exports`, computed from the last stack's outputs; px of the input."""
         ...
 
     def truth(self, record: Record) -> list[Instance]:
@@ -265,21 +280,21 @@ class Task(Protocol):
         ...
 
     def arrays(self, found: Sequence[list[Instance]]) -> dict[str, np.ndarray]:
-        """Returns what predictions.npz keeps of the last stack's instances, beside `ids`."""
+        """Returns the arrays of predictions.npz besides `ids`, from the last stack's instances."""
         ...
 
     def metrics(self, source: Source, split: str) -> Sequence[Metric]:
-        """Returns the metrics of a split; the first one's headline chooses the best checkpoint."""
+        """Returns the metrics of a split; the first headline selects the best checkpoint."""
         ...
 
     def draw(
         self, image: UInt8[np.ndarray, "height width 3"], found: Sequence[Instance]
     ) -> UInt8[np.ndarray, "height width 3"]:
-        """Draws instances, px of the image, into a copy of it."""
+        """Returns a copy of the image with the instances (px of the image) drawn into it."""
         ...
 
     def draw_targets(
         self, image: UInt8[np.ndarray, "height width 3"], targets: Mapping[str, np.ndarray]
     ) -> UInt8[np.ndarray, "newheight width 3"]:
-        """Draws what the network is to say of an input: how a batch is checked by eye."""
+        """Returns an input with its targets drawn, for checking a batch by eye."""
         ...

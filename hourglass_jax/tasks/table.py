@@ -10,11 +10,11 @@ class Table:
     """A table of figures.
 
     Attributes:
-      title: Title; also the heading of the first column.
-      head: Headings of the other columns.
-      rows: Cells of each row: texts, counts (int), or fractions (float), which are shown as
+      title: title, and heading of the first column.
+      head: headings of the other columns.
+      rows: cells of each row: texts, counts (int), or fractions (float). Fractions are shown as
         percentages, NaN as "-".
-      notes: Lines below the table.
+      notes: lines below the table.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Several views of one input: the plain one and its mirror image, and what a task makes of them."""
+"""Several views of one input (plain, mirrored, scaled), and their combination by a task."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,7 +21,7 @@ def plain(
     *,
     scale: Affine = _PLAIN,
 ) -> list[tuple[Outputs, Affine]]:
-    """Returns the outputs for inputs as they are; see `flip_test`."""
+    """Returns the outputs for the plain view only; see `flip_test`."""
     return [(predict(inputs), scale)]
 
 
@@ -31,12 +31,13 @@ def flip_test(
     *,
     scale: Affine = _PLAIN,
 ) -> list[tuple[Outputs, Affine]]:
-    """Returns the outputs for inputs and for their mirror images, each with its view's map.
+    """Returns the outputs for inputs and for their mirror images, each with the view's map.
 
     Args:
-      predict: called once, on both as one batch: a network to compile, not two.
-      inputs: to look at.
-      scale: the map from the plain input to these inputs.
+      predict: the network; called once, with both views in one batch, so that XLA compiles it only
+        once.
+      inputs: inputs of the plain view.
+      scale: map from the plain input to `inputs`.
     """
     plain, mirrored = jnp.split(predict(jnp.concatenate([inputs, jnp.flip(inputs, axis=-2)])), 2)
     mirror = geometry.compose(geometry.mirror(inputs.shape[2]), scale)
@@ -44,7 +45,7 @@ def flip_test(
 
 
 def merge(task: Task, views: Sequence[tuple[Outputs, Affine]]) -> list[tuple[Outputs, Affine]]:
-    """Returns the views merged into one, or as they are where the task pools them later."""
+    """Returns the views merged into one, or unchanged if the task combines them in `finish`."""
     if len(views) == 1 and np.array_equal(views[0][1], _PLAIN):
         return list(views)
     batch, stacks = views[0][0].shape[:2]
@@ -60,14 +61,14 @@ def decode(task: Task, views: Sequence[tuple[Outputs, Affine]]) -> tuple[Candida
 
     def decoded(outputs):
         batch, stacks = outputs.shape[:2]
-        found = task.decode(outputs.reshape(batch * stacks, *outputs.shape[2:]))
-        return jax.tree.map(lambda x: x.reshape(batch, stacks, *x.shape[1:]), found)
+        candidates = task.decode(outputs.reshape(batch * stacks, *outputs.shape[2:]))
+        return jax.tree.map(lambda x: x.reshape(batch, stacks, *x.shape[1:]), candidates)
 
     return tuple(decoded(outputs) for outputs, _ in views)
 
 
 def maps_of(size: tuple[int, int], flip: bool, scale: Affine = _PLAIN) -> list[Affine]:
-    """Returns the maps from inputs of `size` (height, width) to the views of them."""
+    """Returns the maps from inputs of `size` (height, width) to their views."""
     mirror = geometry.compose(geometry.mirror(size[1]), scale)
     return [scale, mirror] if flip else [scale]
 
@@ -75,15 +76,15 @@ def maps_of(size: tuple[int, int], flip: bool, scale: Affine = _PLAIN) -> list[A
 def finish(
     task: Task, candidates: Sequence[Candidates], views: Sequence[Affine], to_frame: Affine
 ) -> list[Instance]:
-    """Makes instances of one record's candidates after one stack.
+    """Makes instances from one record's candidates after one stack.
 
     Args:
-      task: that decoded them.
-      candidates: of each view that `decode` left, in NumPy, without the axes of batch and stacks.
-      views: maps from the plain input to each of the views.
-      to_frame: from the plain input to the frame that is wanted.
+      task: the task that decoded the candidates.
+      candidates: NumPy candidates of each view, without the batch and stack axes.
+      views: maps from the plain input to each view.
+      to_frame: map from the plain input to the target frame.
     """
-    if len(candidates) == 1:  # merged, or there was one view
+    if len(candidates) == 1:  # merged, or there is only one view
         return task.finish([(candidates[0], to_frame)])
     to_frames = [geometry.compose(to_frame, geometry.invert(view)) for view in views]
     return task.finish(list(zip(candidates, to_frames, strict=True)))

@@ -1,7 +1,7 @@
-"""BatchNorm's running statistics recomputed, for a network whose training left them off.
+"""Recomputation of BatchNorm's running statistics, where training left them inaccurate.
 
-Running statistics are averages over the last few dozen training steps, and over small shares of
-batches. A network that does well in training and badly in validation often has nothing else wrong.
+Running statistics are averages over the last few dozen training steps, and over small parts of
+batches. If a network does well in training and badly in validation, they are often the only cause.
 """
 
 import itertools
@@ -21,20 +21,25 @@ from hourglass_jax.experiment import Experiment
 from hourglass_jax.runtime import distributed, sharding
 
 logger = logging.getLogger(__name__)
-BATCHES = 200  # of training; beyond them the means hardly move
+BATCHES = 200  # training batches; with more of them the means hardly change
 
 
 def calibrate(experiment: Experiment, workdir: pathlib.Path) -> dict:
-    """Gives a workdir's best checkpoint the mean statistics of training batches, and evaluates it.
+    """Recomputes BatchNorm's statistics for a workdir's best checkpoint, and evaluates the result.
 
-    The result is a workdir, `calibrated` inside the other, which is left as it is.
+    The statistics are means over training batches. The result is written to a new workdir,
+    `calibrated`, inside the given one, whose checkpoints stay unchanged.
+
+    Args:
+      experiment: experiment with prepared records.
+      workdir: workdir of a training run.
 
     Returns:
-      what evaluation.json of the new workdir holds.
+      The content of the new workdir's evaluation.json.
 
     Raises:
-      UserError: there is no checkpoint, it is of another network or data set, or it was calibrated
-        before.
+      UserError: there is no checkpoint, it belongs to another network or data set, or there is a
+        calibrated checkpoint already.
     """
     target, mesh = workdir / "calibrated", experiment.mesh
     with (
@@ -56,7 +61,7 @@ def calibrate(experiment: Experiment, workdir: pathlib.Path) -> dict:
             batch_stats=jax.tree.map(lambda x: x / BATCHES, total),
             opt_state=(),
         )
-        # The averaged parameters, if there were any, are the parameters here.
+        # Averaged parameters, if there are any, become the parameters.
         calibrated.save(state, {**metadata, "evaluated": "params"}, None)
     if distributed.is_first():
         config_files.save(experiment.config, target)

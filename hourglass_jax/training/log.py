@@ -1,4 +1,4 @@
-"""What a run writes while it trains: TensorBoard's event files and metrics.jsonl."""
+"""Logs of a training run: TensorBoard event files, and metrics.jsonl."""
 
 import json
 import math
@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 from clu import metric_writers
 
 from hourglass_jax.errors import RunError
@@ -17,12 +18,19 @@ from hourglass_jax.runtime import distributed, json_lines
 
 
 class Log:
-    """TensorBoard event files, and metrics.jsonl with one object a logged step.
+    """TensorBoard event files, and metrics.jsonl with one object per logged step.
 
-    Of several processes the first writes for all.
+    Of several processes, only the first one writes.
     """
 
-    def __init__(self, workdir: pathlib.Path, schedule, first_step: int):
+    def __init__(self, workdir: pathlib.Path, schedule: optax.Schedule, first_step: int):
+        """Opens the logs of a workdir.
+
+        Args:
+          workdir: workdir of the run.
+          schedule: schedule of the learning rate.
+          first_step: number of updates done; later lines of an earlier start are removed.
+        """
         self._schedule = schedule
         self._path = workdir / "metrics.jsonl"
         self._writes = distributed.is_first()
@@ -31,20 +39,20 @@ class Log:
         self._writer = metric_writers.SummaryWriter(str(workdir))
         kept = []
         if self._path.exists():
-            # What was logged after the checkpoint is logged again, the same.
+            # Lines after the checkpoint will be logged again, with the same values.
             lines = json_lines.read(self._path)
             kept = [json.dumps(line) for line in lines if line["step"] <= first_step]
         rewritten = self._path.with_suffix(".rewritten")
         rewritten.write_text("".join(f"{line}\n" for line in kept))
-        rewritten.replace(self._path)  # at once: a full disk takes none of the lines before
+        rewritten.replace(self._path)  # atomic: a full disk must not lose lines
         self._lines = self._path.open("a", buffering=1)
 
     def training(self, step: int, metrics: Mapping[str, Any], rates: Mapping[str, float]) -> dict:
-        """Logs a step's metrics, and returns what was logged.
+        """Logs the metrics of a step, and returns the logged record.
 
         Args:
-          step: the number of updates done.
-          metrics: from the training step, on the host.
+          step: number of updates done.
+          metrics: metrics of the training step, on the host.
           rates: images/s and seconds, from `Progress.rates`.
         """
         per_stack = [float(loss) for loss in metrics["loss_per_stack"]]
@@ -55,7 +63,7 @@ class Log:
             "loss": float(metrics["loss"]),
             "loss_per_stack": per_stack,
             **{f"loss/{name}": [float(x) for x in term] for name, term in terms.items()},
-            # 1 is predicting nothing: where this network stays if it does not learn.
+            # 1 means predicting nothing, where a network that does not learn stays.
             "ratio_to_plateau": [loss / plateau if plateau else 1.0 for loss in per_stack],
             "learning_rate": float(self._schedule(step - 1) * metrics["learning_rate_factor"]),
             **{key: float(metrics[key]) for key in metrics if key.endswith("_norm")},
@@ -68,7 +76,7 @@ class Log:
     def evaluation(
         self, step: int, figures: Mapping[str, float], name: str, sheet: np.ndarray | None
     ) -> None:
-        """Logs the figures that are known, and a picture by its name."""
+        """Logs the finite figures, and an image under a name."""
         self._write({"step": step, **{k: v for k, v in figures.items() if math.isfinite(v)}})
         if self._writes and sheet is not None:
             self._writer.write_images(step, {name: sheet[None]})
@@ -76,8 +84,8 @@ class Log:
     def _write(self, record: dict) -> None:
         if not self._writes:
             return
-        if not self._path.exists():  # an open file can be written to without having a name
-            raise RunError(f"{self._path} is gone; start again with a --workdir that stays")
+        if not self._path.exists():  # writing to a deleted file would not fail
+            raise RunError(f"{self._path} was deleted; start again with another --workdir")
         self._lines.write(json.dumps(record) + "\n")
         scalars = {}
         for key, value in record.items():
@@ -94,12 +102,12 @@ class Log:
 
 
 def _memory() -> dict[str, float]:
-    """Memory in GB: of this process, and of its first device where that tells."""
-    unit = 1 if sys.platform == "darwin" else 1024  # of bytes: getrusage(2)
+    """Returns the memory in GB of this process and, if available, of its first device."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes; see getrusage(2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     memory = {"memory_gb_process_peak": peak / 1e9}
-    told = jax.local_devices()[0].memory_stats() or {}
+    stats = jax.local_devices()[0].memory_stats() or {}
     for name, key in (("device", "bytes_in_use"), ("device_peak", "peak_bytes_in_use")):
-        if key in told:
-            memory[f"memory_gb_{name}"] = told[key] / 1e9
+        if key in stats:
+            memory[f"memory_gb_{name}"] = stats[key] / 1e9
     return memory

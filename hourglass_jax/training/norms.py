@@ -1,8 +1,8 @@
-"""Global norms of a thousand small arrays, as each platform computes them fastest.
+"""Global norms of a thousand small arrays, computed in the fastest way on each platform.
 
-`optax.tree.norm` sums array by array. TPUs fuse that well. On a GPU every sum is a kernel to be
-launched, and sums that are fused with updates keep those from being written in place: half of a
-step's launches. On a CPU every sum is a loop to be compiled: half of the compilation.
+`optax.tree.norm` sums array by array, which TPUs fuse well. On GPUs every sum is a kernel launch,
+and sums that are fused with updates prevent updates in place; this causes half of a step's
+launches. On CPUs every sum is a loop to compile, which takes half of the compilation time.
 """
 
 import jax
@@ -13,24 +13,24 @@ from jaxtyping import Array, Float
 
 from hourglass_jax.nn.kernels.platform import by_platform
 
-_PIECE = 32  # arrays that a GPU puts end to end: a kernel takes only so many
+_PIECE = 32  # arrays that a GPU concatenates: the number of a kernel's arguments is limited
 
 
 def global_norm(tree) -> Float[Array, ""]:
-    """Returns the square root of the sum of all squares."""
+    """Returns the square root of the sum of the squares of all elements."""
     leaves = jax.tree.leaves(tree)
     return by_platform(optax.tree.norm, cpu=_of_vector, gpu=by_pieces)(leaves)
 
 
 def update_norm(updates, before, after) -> Float[Array, ""]:
-    """Returns the global norm of an update, on CPUs that of the change of the parameters.
+    """Returns the global norm of an update; on CPUs, of the difference of the parameters.
 
-    There an update that nothing else needs is not written to memory, and the step of two stacks
+    On CPUs the updates then need not be written to memory, and the training step of two stacks
     compiles in nine tenths of the time.
 
     Args:
-      updates: a tree of arrays.
-      before: the parameters, a tree of the same structure.
+      updates: tree of updates.
+      before: parameters before the update, a tree of the same structure.
       after: before + updates.
     """
     leaves = [jax.tree.leaves(tree) for tree in (updates, before, after)]
@@ -42,8 +42,9 @@ def update_norm(updates, before, after) -> Float[Array, ""]:
 
 
 def by_pieces(leaves: list[Array]) -> Float[Array, ""]:
-    """Returns `optax.tree.norm`, with one sum for many arrays, which XLA reads where they are."""
-    leaves = sorted(leaves, key=lambda x: x.size)  # a piece is as wide as its largest array
+    """Returns the global norm, with one sum for many arrays, which XLA reads without copying."""
+    # Similar sizes together: the largest array of a piece sets the kernel's width.
+    leaves = sorted(leaves, key=lambda x: x.size)
     pieces = [_vector(leaves[i : i + _PIECE]) for i in range(0, len(leaves), _PIECE)]
     return jnp.sqrt(sum(jnp.sum(piece**2) for piece in pieces))
 

@@ -1,4 +1,4 @@
-"""The learning rate's schedule and the optimizer, from the config."""
+"""The optimizer and the learning rate schedule that a config describes."""
 
 import functools
 from collections.abc import Set
@@ -15,10 +15,9 @@ def create_schedule(config: Optimizer, num_steps: int) -> optax.Schedule:
     """Returns the learning rate as a function of the updates done.
 
     Args:
-      config: the config's `optimizer`: `learning_rate`, `schedule`, `warmup_steps`, and for the
-        step schedule `drop_at` (shares of the run) and `drop_factor`. The plateau schedule is
-        constant here; what training makes of it is `plateau_factor`.
-      num_steps: updates in all.
+      config: config section `optimizer`. The plateau schedule is constant here; see
+        `plateau_factor`.
+      num_steps: total number of updates.
     """
     peak, warmup = config.learning_rate, config.warmup_steps
     if config.schedule == "cosine":
@@ -38,19 +37,19 @@ def create_schedule(config: Optimizer, num_steps: int) -> optax.Schedule:
 def create_optimizer(
     config: Optimizer, num_steps: int, output_layers: Set[str] = frozenset()
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """Returns the optimizer that the config's `optimizer` describes, and its schedule.
+    """Returns the optimizer that a config describes, and its learning rate schedule.
 
     Args:
-      config: the config's `optimizer`.
-      num_steps: updates in all.
-      output_layers: names of the network's last layers, which Muon leaves to Adam.
+      config: config section `optimizer`.
+      num_steps: total number of updates.
+      output_layers: names of the network's output layers, which Muon leaves to Adam.
     """
     schedule = create_schedule(config, num_steps)
     if config.name == "rmsprop":
-        # Torch's: epsilon is added after the square root, and the decay is 0.99.
+        # As in Torch: epsilon is added after the square root, and the decay is 0.99.
         optimizer = optax.rmsprop(schedule, decay=0.99, eps=1e-8, eps_in_sqrt=False)
     elif config.name == "muon":
-        # Scaled to the size of Adam's updates, which everything that is no matrix gets.
+        # Scaled to the size of Adam's updates, which all other parameters receive.
         matrices = functools.partial(_matrices, output_layers=output_layers)
         optimizer = contrib.muon(
             schedule, consistent_rms=0.2, muon_weight_dimension_numbers=matrices
@@ -60,7 +59,7 @@ def create_optimizer(
     if config.clip_norm:
         optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
     if config.schedule == "plateau":
-        # A single loss is noise: means over tenths of the patience are compared.
+        # Single losses are noisy: this compares means over tenths of the patience.
         plateau = contrib.reduce_on_plateau(
             factor=config.drop_factor,
             patience=10,
@@ -72,9 +71,9 @@ def create_optimizer(
 
 
 def plateau_factor(opt_state: optax.OptState) -> ArrayLike:
-    """Returns what the plateau schedule has lowered the learning rate to, 1 under any other.
+    """Returns the plateau schedule's factor of the learning rate, 1 for other schedules.
 
-    It falls by `drop_factor` when the training loss has not fallen for `patience` steps.
+    It is multiplied by `drop_factor` when the training loss has not fallen for `patience` steps.
     """
     kind = contrib.ReduceLROnPlateauState
     states = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kind))
@@ -82,9 +81,10 @@ def plateau_factor(opt_state: optax.OptState) -> ArrayLike:
 
 
 def _matrices(params: optax.Params, output_layers: Set[str]):
-    """Says which parameters Muon takes as matrices: kernels, from all that they read to a channel.
+    """Returns Muon's dimension numbers for kernels, and None for what is left to Adam.
 
-    Kernels of the last layers are left to Adam, as Muon's authors advise.
+    Kernels are matrices with the output channels as one dimension. Those of the output layers are
+    left to Adam, as Muon's authors advise.
     """
 
     def dimensions(path, parameter):

@@ -1,4 +1,4 @@
-"""A profile of some training steps, on request."""
+"""Profiling of some training steps."""
 
 import logging
 import pathlib
@@ -9,13 +9,20 @@ logger = logging.getLogger(__name__)
 
 
 class Profiler:
-    """Profiles `count` of the steps from `first` to `last` into a folder, for TensorBoard.
+    """Profiles training steps, after ten steps of warm-up or fewer in short runs.
 
-    They begin after ten, which warm up, or earlier where not so many are left. Whatever ends the
-    run, what was profiled is written.
+    As a context manager it writes the profile however the run ends.
     """
 
     def __init__(self, folder: pathlib.Path, first: int, last: int, count: int):
+        """Chooses the steps to profile.
+
+        Args:
+          folder: folder to write to, for TensorBoard.
+          first: first step of the run.
+          last: last step of the run.
+          count: number of steps to profile; may be 0.
+        """
         self._folder, self._count = folder, count
         self._start = max(min(first + 10, last - count), first + 1)
         self._running = False
@@ -27,6 +34,7 @@ class Profiler:
         self._stop()
 
     def before(self, step: int) -> None:
+        """Starts or stops profiling; to be called before each step."""
         if self._count and step == self._start:
             jax.profiler.start_trace(str(self._folder))
             self._running = True

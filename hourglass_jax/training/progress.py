@@ -1,4 +1,4 @@
-"""Progress of a long run: a bar on a terminal, plain lines elsewhere; speed and time left."""
+"""Progress of training: a bar in terminals and log lines elsewhere, with speed and time left."""
 
 import contextlib
 import logging
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """Counts steps and seconds; time spent in `paused` does not count as training."""
+    """Counts steps and measures speed, without the time spent in `paused`."""
 
     def __init__(
         self, first: int, total: int, batch_size: int, devices: int = 1, *, silent: bool = False
@@ -42,7 +42,7 @@ class Progress:
             self._bar.stop()
 
     def start(self) -> None:
-        """Counts the first step, and begins to measure speed after it."""
+        """Counts the first step, and starts to measure speed after it."""
         self._step += 1
         self._reset()
 
@@ -50,7 +50,7 @@ class Progress:
         self._since, self._steps, self._waited, self._idle = time.perf_counter(), 0, 0.0, 0.0
 
     def advance(self, waited: float) -> None:
-        """Counts one step, for whose batch training waited so many seconds."""
+        """Counts one step; `waited` is the time spent waiting for its batch, in seconds."""
         self._step += 1
         self._steps += 1
         self._waited += waited
@@ -59,15 +59,15 @@ class Progress:
 
     @contextlib.contextmanager
     def paused(self):
-        """Evaluation is not training: its seconds are left out of the speed."""
+        """Excludes the time within the context from the speed."""
         start = time.perf_counter()
         yield
         self._idle += time.perf_counter() - start
 
     def rates(self) -> dict[str, float]:
-        """Returns images/s in all and a device, and a step's seconds, since the last call.
+        """Returns images/s in total and per device, and seconds per step, since the last call.
 
-        A step's seconds are those waited for data and those left for everything else.
+        Seconds per step are split into waiting for data and everything else.
         """
         seconds = max(time.perf_counter() - self._since - self._idle, 1e-9)
         self._speed = self._steps * self._batch_size / seconds
@@ -83,7 +83,7 @@ class Progress:
         return rates
 
     def show(self, logged: Mapping[str, Any]) -> None:
-        """Shows a logged step: loss, its ratio to the plateau, speed and the time left."""
+        """Shows loss, ratio to the plateau, speed and time left for a logged step."""
         step, ratio = logged["step"], logged["ratio_to_plateau"][-1]
         message = f"loss {logged['loss']:.2e}, {ratio:.3f} of the plateau"
         if self._speed:

@@ -1,7 +1,7 @@
-"""How a run begins: its optimizer, its compiled step, its first state and its stream of batches.
+"""The start of a run: optimizer, compiled step, first state, and stream of batches.
 
-The state comes from the workdir's latest checkpoint, else from a trained network (`init_from`), as
-far as it fits, else from scratch.
+The state comes from the workdir's latest checkpoint; else, as far as it fits, from a trained
+network (`init_from`); else from a random initialisation.
 """
 
 import concurrent.futures
@@ -28,12 +28,17 @@ logger = logging.getLogger(__name__)
 
 
 def latest_checkpoint(checkpoints: Checkpoints, experiment: Experiment) -> int | None:
-    """Returns the latest step whose checkpoint can be read; refuses those of another run."""
-    found = distributed.gather(np.array(checkpoints.latest or 0))
-    if (found != found[0]).any():
+    """Returns the latest step whose checkpoint can be read, and sets damaged ones aside.
+
+    Raises:
+      UserError: the checkpoint belongs to another run, the only checkpoint is damaged, or processes
+        see different checkpoints.
+    """
+    steps = distributed.gather(np.array(checkpoints.latest or 0))
+    if (steps != steps[0]).any():
         raise UserError(
             f"the processes find different checkpoints in {checkpoints.folder}: steps "
-            f"{found.tolist()}; give a --workdir on a file system that all of them share"
+            f"{steps.tolist()}; choose a --workdir on a file system that all of them share"
         )
     while (step := checkpoints.latest) is not None:
         try:
@@ -47,12 +52,18 @@ def latest_checkpoint(checkpoints: Checkpoints, experiment: Experiment) -> int |
 def resolve(
     experiment: Experiment, checkpoints: Checkpoints, latest: int | None
 ) -> tuple[Experiment, Trained | None]:
-    """Returns the experiment with the normalisation of where its state comes from, and that place.
+    """Returns the experiment with its checkpoint's normalisation, and the network to start from.
 
     Args:
-      experiment: of the config.
-      checkpoints: of the workdir.
-      latest: their latest step, from which the run goes on.
+      experiment: experiment that the config describes.
+      checkpoints: checkpoints of the workdir.
+      latest: step from which the run continues; None for a new run.
+
+    Returns:
+      The experiment, and the trained network of `init_from` for a new run that names one.
+
+    Raises:
+      UserError: `init_from` cannot be read.
     """
     if latest is not None:
         return experiment.as_trained(checkpoints.metadata(latest)), None
@@ -65,14 +76,14 @@ def resolve(
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """What the loop begins with.
+    """Everything that the training loop starts with.
 
     Attributes:
-      state: before the first step; consumed by it.
-      step: the updates done.
-      schedule: of the learning rate.
-      train_step: compiled; None where no step is left.
-      batches: from the next step on.
+      state: state before the first step, which consumes it.
+      step: number of updates done.
+      schedule: learning rate schedule.
+      train_step: training step, compiled if any steps are left.
+      batches: batches from the next step on; empty if no steps are left.
     """
 
     state: TrainState
@@ -85,9 +96,14 @@ class Start:
     def of(
         cls, experiment: Experiment, checkpoints: Checkpoints, source: Trained | None
     ) -> "Start":
-        """Restores or begins a run whose records are prepared.
+        """Continues or starts a run.
 
         The step is compiled while the state is read and the first batch is made.
+
+        Args:
+          experiment: experiment with prepared records.
+          checkpoints: checkpoints of the workdir.
+          source: trained network to start from; see `resolve`.
         """
         config, mesh = experiment.config, experiment.mesh
         shapes = nn.variable_shapes(experiment.model)
@@ -115,15 +131,15 @@ class Start:
         step, batches = int(state.step), iter(())
         if step < experiment.num_steps:
             batches = experiment.training_batches(step)
-            batches = itertools.chain([next(batches)], batches)  # while XLA compiles
-            if compiled is None:  # the last checkpoint was damaged
+            batches = itertools.chain([next(batches)], batches)  # while XLA compiles the step
+            if compiled is None:  # the latest checkpoint was damaged
                 compiled = _compile(train_step, like, experiment.batch_shapes())
             train_step = compiled.result()
         return cls(state, step, schedule, train_step, batches)
 
 
 def _compile(step, *shapes) -> concurrent.futures.Future:
-    """Traces a step at once, and compiles it in another thread."""
+    """Traces a step now, and compiles it in another thread."""
     lowered = step.lower(*shapes)
     thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=command_line.EXPENDABLE)
     compiled = thread.submit(lowered.compile)
@@ -138,11 +154,11 @@ def _first_state(
     source: Trained | None,
     checkpoints: Checkpoints,
 ) -> TrainState:
-    """Returns the state to begin with, of the shapes `like`."""
+    """Returns the first state, with the shapes of `like`."""
     while (step := checkpoints.latest) is not None:
         try:
             state = checkpoints.restore(step, like)
-            logger.info("going on from step %d of %s", step, checkpoints.folder)
+            logger.info("continuing from step %d of %s", step, checkpoints.folder)
             return state
         except DamagedError as error:
             checkpoints.set_aside(step, error)
@@ -154,7 +170,7 @@ def _first_state(
 
 
 def _warm_start(experiment: Experiment, variables: dict, source: Trained) -> dict:
-    """Returns the variables with all that a trained network has of them."""
+    """Initialises the variables from a trained network as far as they match."""
     where = experiment.config.init_from
     variables, table = finetune.warm_start(
         variables,
@@ -164,12 +180,12 @@ def _warm_start(experiment: Experiment, variables: dict, source: Trained) -> dic
         experiment.model,
         where,
     )
-    logger.info("beginning with %s\n%s", source.where, table)
+    logger.info("starting from %s\n%s", source.where, table)
     stem = getattr(source.model, "stem", None)
     if stem != getattr(experiment.model, "stem", None):
         logger.warning(
-            "%s has another stem, of which only a part could be loaded; --config.model.stem=%s "
-            "takes it whole",
+            "%s has another stem, of which only parts were loaded; set --config.model.stem=%s to "
+            "load all of it",
             *(where, stem),
         )
     return variables

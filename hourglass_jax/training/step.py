@@ -1,4 +1,4 @@
-"""One training step over a mesh of devices: a pure function, no I/O."""
+"""The training step over a mesh of devices: a pure function without I/O."""
 
 import dataclasses
 import functools
@@ -33,25 +33,25 @@ def make_train_step(
     accumulate: int = 1,
     ema_decay: float = 0.0,
 ) -> Callable[[TrainState, dict[str, Array]], tuple[TrainState, dict[str, Any]]]:
-    """Returns `step(state, batch) -> (state, metrics)`, compiled, which consumes its state.
+    """Makes `step(state, batch) -> (state, metrics)`, a compiled function that consumes its state.
 
     batch = {"image" uint8 [B, H, W, 3], and the task's targets [B, ...]}, split over the mesh.
     metrics: "loss" (the sum over terms and stacks), "loss_per_stack" [S], "terms" (name -> [S]),
-    "plateau" (a stack's loss if it predicted nothing), "gradient_norm", "update_norm",
+    "plateau" (the loss of a stack that predicts nothing), "gradient_norm", "update_norm",
     "parameter_norm" and "learning_rate_factor" (see `optimizer.plateau_factor`).
 
     Args:
       model: the network.
-      task: says what the targets are, and what the loss is.
-      optimizer: of the parameters.
-      mesh: the devices; the state is replicated over them.
-      sync_batch_norm: normalise with the statistics of all devices. By default each device uses
-        its own, as the reference does; the running ones are averaged over devices.
-      freeze_batch_norm: normalise with the running statistics, and leave them as they are.
-      accumulate: split each device's share into so many parts, one after the other, and update
-        once with the mean of their gradients; BatchNorm's statistics are those of each part.
-      ema_decay: of the averages in `state.ema`, less in the first steps, when the network changes
-        most.
+      task: task that defines targets and losses.
+      optimizer: optimizer of the parameters.
+      mesh: mesh of devices, over which the state is replicated.
+      sync_batch_norm: normalise with statistics over all devices. By default each device uses the
+        statistics of its share, as in the reference; running statistics are averaged over devices.
+      freeze_batch_norm: normalise with the running statistics, and do not update them.
+      accumulate: number of parts into which each device's share is split; the parts are computed
+        sequentially, with separate BatchNorm statistics, and their mean gradient is one update.
+      ema_decay: decay of the averages in `state.ema`, lower in the first steps, when the network
+        changes most.
     """
     model = model.clone(axis_name=AXIS if sync_batch_norm else None)
     optimizer = optax.with_extra_args_support(optimizer)
@@ -68,10 +68,10 @@ def make_train_step(
         return loss, (terms, updated.get("batch_stats", batch_stats))
 
     def gradients_of(state: TrainState, parts, totals):
-        """The mean over the parts; BatchNorm's running statistics see one part after the other."""
+        """Returns means over the parts; each part updates BatchNorm's running statistics."""
         total, batch_stats = None, state.batch_stats
         for part in parts:
-            if total is not None:  # or XLA might hold the activations of all parts at once
+            if total is not None:  # else XLA may keep the activations of all parts
                 part, total = lax.optimization_barrier((part, total))
             gradients, (terms, batch_stats) = jax.grad(loss_fn, has_aux=True)(
                 state.params, batch_stats, part, totals
@@ -87,8 +87,8 @@ def make_train_step(
         totals = _mean([task.totals(part) for part in parts])
         totals = _mean_over_devices(totals) if totals else totals
         gradients, batch_stats, terms = gradients_of(state, parts, totals)
-        # All else that devices have to say to each other, in one call. The shares are equal in
-        # size and every loss has the same denominator in each, so the mean of means is the mean.
+        # One exchange for everything else. Shares have equal sizes and every loss has the same
+        # denominator in each of them, so the mean of means is the mean.
         plateau = _mean([task.plateau(part, totals) for part in parts])
         gradients, batch_stats, terms, plateau = _mean_over_devices(
             (gradients, batch_stats, terms, plateau)
@@ -134,20 +134,20 @@ def _mean(trees: list):
 
 
 def _mean_over_devices(tree):
-    """The mean of every array over the devices."""
-    if lax.axis_size(AXIS) == 1:  # on a CPU it would be a copy of every array
+    """Returns the mean of each array over the devices."""
+    if lax.axis_size(AXIS) == 1:  # on CPUs the mean would copy every array
         return tree
     leaves, structure = jax.tree.flatten(tree)
-    # On a CPU joining the arrays would be another thousand kernels to compile.
+    # On CPUs joining the arrays would add a thousand kernels to compile.
     means = by_platform(mean_joined, cpu=lambda x: lax.pmean(x, AXIS))
     return structure.unflatten(means(leaves))
 
 
 def mean_joined(leaves: list[Array]) -> list[Array]:
-    """`lax.pmean` over the devices of many arrays, with fewer exchanges on TPUs.
+    """Returns `lax.pmean` of many arrays over the devices, with fewer exchanges on TPUs.
 
-    They exchange at most 256 arrays at a time. Most of ours are short vectors, one a channel: put
-    end to end, they leave two exchanges of an eight-stack network's nine.
+    TPUs exchange at most 256 arrays at a time. Most arrays are short vectors with one number per
+    channel: concatenating them leaves two of the nine exchanges of an eight-stack network.
     """
     is_short = [x.ndim < 2 and x.dtype == leaves[0].dtype for x in leaves]
     short = [x for x, yes in zip(leaves, is_short, strict=True) if yes]

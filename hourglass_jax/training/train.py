@@ -1,8 +1,8 @@
-"""The loop: train_and_evaluate(config, workdir).
+"""The training loop: train_and_evaluate(config, workdir).
 
-Order of a round: evaluate and save for step i, then take the next batch, then step. The step's
-number is the number of updates done. Everything random derives from (seed, step or record index),
-so that a run that was stopped and one that was not end with the same bits.
+Each iteration evaluates and saves step i, takes the next batch, and updates the state. The number
+of a step is the number of updates done. All random numbers derive from (seed, step or record
+index), so that interrupted and uninterrupted runs end with the same bits.
 """
 
 import contextlib
@@ -36,18 +36,18 @@ logger = logging.getLogger(__name__)
 
 
 def train_and_evaluate(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> dict:
-    """Trains to the end, evaluates the best checkpoint, and returns what evaluation.json holds.
+    """Trains to the end, evaluates the best checkpoint, and returns the content of evaluation.json.
 
-    Started again on the workdir of an unfinished run it goes on; on a finished one it says so.
+    In the workdir of an unfinished run training continues; a finished run is not repeated.
 
     Args:
-      config: as in configs/.
-      workdir: for checkpoints, logs and results.
+      config: a config as in configs/.
+      workdir: folder for checkpoints, logs and results.
 
     Raises:
       UserError: the config, the data or the workdir cannot be used.
-      NonFiniteLossError: names step, losses and the last good checkpoint.
-      RunError: the disk or a file failed.
+      NonFiniteLossError: the loss or the parameters are not finite.
+      RunError: a file could not be written or read.
     """
     experiment = Experiment.from_config(config)
     try:
@@ -63,14 +63,14 @@ def train_and_evaluate(config: Config | Mapping[str, Any], workdir: pathlib.Path
     ):
         latest = latest_checkpoint(checkpoints, experiment)
         if experiment.config.num_epochs:
-            experiment.prepare()  # their number says how many steps there are
+            experiment.prepare()  # the number of records determines the number of steps
         if latest is not None and finished.exists() and latest == experiment.num_steps:
             logger.info("%s is finished: %d steps, see evaluation.json", workdir, latest)
             return json.loads(finished.read_text())
         experiment, source = resolve(experiment, checkpoints, latest)
         experiment.prepare()
         if distributed.is_first():
-            # It is the last file that a run writes: an old one must not pass for this run's.
+            # It is the last file that a run writes: an old one must not be mistaken for this run's.
             finished.unlink(missing_ok=True)
             config_files.save(experiment.config, workdir)
         start = Start.of(experiment, checkpoints, source)
@@ -102,7 +102,7 @@ def _train(
             done = step == num_steps
             evaluates = step > first and (done or step % config.eval.every_steps == 0)
             saves = step > first and (done or step % config.checkpoint.every_steps == 0)
-            stops = stop.requested_by_any(step)  # once a round: it may change at any moment
+            stops = stop.requested_by_any(step)  # read once per step: it may change at any time
             if evaluates or saves or stops:
                 finite.check()
             figure = None
@@ -115,7 +115,8 @@ def _train(
                 break
             if stops:
                 checkpoints.close()
-                logger.info("stopped; start again to go on from step %d", checkpoints.latest or 0)
+                latest = checkpoints.latest or 0
+                logger.info("stopped; start again to continue from step %d", latest)
                 sys.exit(preemption.STOPPED)
 
             profiler.before(step)
@@ -129,7 +130,7 @@ def _train(
             finite.later(metrics, step + 1)
             if step == first:
                 finite.check()
-                progress.start()  # what came before was compilation
+                progress.start()  # after compilation
             else:
                 progress.advance(waited)
             if (step + 1) % config.log_every_steps == 0:
@@ -140,12 +141,12 @@ def _train(
 
 
 def evaluate_only(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> dict:
-    """Evaluates the best checkpoint of a workdir; raises UserError where there is none."""
+    """Evaluates the best checkpoint of a workdir; raises UserError if there is none."""
     return evaluate.evaluate(_trained(config, workdir), workdir)
 
 
 def predict_test(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> pathlib.Path:
-    """Writes the file that the data set's evaluation server takes; see `evaluate.predict_test`."""
+    """Writes the file for the data set's evaluation server; see `evaluate.predict_test`."""
     return evaluate.predict_test(_trained(config, workdir), workdir)
 
 
@@ -155,7 +156,7 @@ def calibrate_batch_norm(config: Config | Mapping[str, Any], workdir: pathlib.Pa
 
 
 def _trained(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> Experiment:
-    """Returns the experiment of a workdir whose run has left checkpoints."""
+    """Returns the experiment of a workdir with checkpoints."""
     experiment = Experiment.from_config(config)
     if not (workdir / "checkpoints").is_dir():
         raise UserError(f"--workdir={workdir} holds no checkpoint; run --mode=train first")
@@ -168,12 +169,12 @@ def _trained(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> Exper
 
 @contextlib.contextmanager
 def _disk_errors(workdir: pathlib.Path):
-    """Turns what a full, read-only or vanished disk makes of a run into one sentence."""
+    """Turns errors of a full, read-only or missing disk into a RunError."""
     try:
         yield
     except OSError as error:
         where = error.filename or workdir
         raise RunError(
-            f"{where}: {error.strerror or error}; with room and rights there, the same command "
-            f"goes on from the last checkpoint in {workdir}"
+            f"{where}: {error.strerror or error}; after making space or granting access, run the "
+            f"same command to continue from the last checkpoint in {workdir}"
         ) from error

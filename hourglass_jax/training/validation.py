@@ -1,4 +1,4 @@
-"""Evaluation during training, and the signs that it gives of how training goes."""
+"""Evaluation during training, and checks for common problems."""
 
 import logging
 
@@ -14,28 +14,28 @@ from hourglass_jax.runtime import distributed
 from hourglass_jax.training.log import Log
 
 logger = logging.getLogger(__name__)
-# With fewer images a device BatchNorm's statistics are mostly noise.
+# With fewer images per device, BatchNorm's statistics are mostly noise.
 FEWEST_PER_DEVICE = 4
-# Records of each split that are compared to see how training goes.
+# Records of each split for comparisons with the training split and between statistics.
 COMPARED = 128
-# How much better the batch's statistics may do than the running ones before a warning.
+# Advantage of the batch's over the running statistics that triggers a warning.
 APART = 0.1
 
 
 def warn_of_small_batches(experiment: Experiment) -> None:
-    """Warns where BatchNorm's statistics are of too few images."""
+    """Warns if BatchNorm's statistics come from too few images."""
     config, devices = experiment.config, experiment.mesh.devices.size
     share = config.batch_size // devices // config.accumulate
     if share < FEWEST_PER_DEVICE and not (config.sync_batch_norm or config.freeze_batch_norm):
         logger.warning(
             "%d images at a time on each of %d devices are few for BatchNorm's statistics; set "
-            "config.sync_batch_norm, or a larger config.batch_size",
+            "config.sync_batch_norm or increase config.batch_size",
             *(share, devices),
         )
 
 
 class Validation:
-    """Evaluates on the split that chooses the best checkpoint, and looks for common faults."""
+    """Evaluates on the split that selects the best checkpoint, and warns of common problems."""
 
     def __init__(self, experiment: Experiment, log: Log):
         self._predict, self._log = Predictor.of(experiment), log
@@ -46,16 +46,17 @@ class Validation:
         self._batch_step = make_eval_step(*parts, flip_test=flip_test, batch_statistics=True)
 
     def __call__(self, state: TrainState) -> tuple[float, Predictions]:
-        """Evaluates, and logs what was found; returns the headline figure and the predictions.
+        """Evaluates a state, and returns the headline figure and the predictions.
 
-        Logs beside it the figure of some records that were trained on, and of some that were not
-        with the batch's statistics in BatchNorm: where the running ones are off, the two differ.
+        Logs the figures, and for the first records of each split: the figure on the training split,
+        and that with the batch's statistics in BatchNorm, which shows whether the running
+        statistics are accurate.
         """
         source, split, step = self._source, self._source.select, int(state.step)
         predictions = self._predict(self._eval_step, state.evaluated, split)
         metrics = self._task.metrics(source, split)
         values = predictions.figures(metrics)
-        # Of these the figure is measured in the same way on either split.
+        # This figure is measured in the same way on both splits.
         (measure, *_) = self._task.metrics(source, source.train)
         name = measure.headline
 
@@ -75,15 +76,16 @@ class Validation:
         logger.info("step %d: %s %.4f on %s", step, headline, values[headline], split)
         if by_batch - running > APART:
             logger.warning(
-                "step %d: with the batch's own statistics in BatchNorm %s of %d records is %.3f, "
-                "with the running ones %.3f: these are off; train with more images a device or "
-                "config.sync_batch_norm, or recompute them with --mode=calibrate_batch_norm",
+                "step %d: %s of %d records is %.3f with the batch's statistics in BatchNorm, but "
+                "%.3f with the running ones, which are inaccurate; train with more images per "
+                "device or config.sync_batch_norm, or recompute them with "
+                "--mode=calibrate_batch_norm",
                 *(step, name, COMPARED, by_batch, running),
             )
         return values[headline], predictions
 
     def _sheet(self, predictions: Predictions, split: str) -> np.ndarray | None:
-        """Returns the first predictions beside the truth, in the process that logs."""
+        """Returns an image of the first predictions beside the truth, in the logging process."""
         if not distributed.is_first():
             return None
         metrics = self._task.metrics(self._source, split)

@@ -45,7 +45,7 @@ def test_files(tmp_path, name, text):
     assert boxes.of("a.jpg") == boxes.of("in/a.jpg")  # of a folder that is the input
     boxes.check(["a.jpg", "c.jpg"])
     assert boxes.of("a.mp4") == []  # another file of the same name
-    with pytest.raises(UserError, match="lists none of the pictures"):
+    with pytest.raises(UserError, match="lists none of the images"):
         boxes.check(["c.jpg"])
 
 
@@ -59,7 +59,7 @@ def test_numbers_of_coco(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("a.json", "[", "no JSON"),
+        ("a.json", "[", "not valid JSON"),
         ("a.json", '{"a.jpg": 3}', "expected a list"),
         ("a.json", '{"a.jpg": [[1, 2]]}', "a box is"),
         ("a.json", '[{"file_name": "a.jpg"}]', 'has no "bbox"'),
@@ -92,7 +92,7 @@ def test_pictures_of_one_name_in_several_folders(tmp_path):
     assert boxes.of("c/img.jpg") == []
     (tmp_path / "a.json").write_text('{"a/img.jpg": [[1, 2, 3, 4]]}')
     boxes = Boxes.from_flags(None, str(tmp_path / "a.json"))
-    with pytest.raises(UserError, match=r"has a/img\.jpg, and not c/img\.jpg"):
+    with pytest.raises(UserError, match=r"has a/img\.jpg, but not c/img\.jpg"):
         boxes.check(["a/img.jpg", "c/img.jpg"])
 
 

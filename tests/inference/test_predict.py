@@ -333,7 +333,7 @@ def test_mistakes_are_one_sentence(finished, folder, tmp_path):
         ({"output": folder / "a.jpg"}, "choose another folder"),
         ({"box": "1,2,3"}, "a box is x,y,width,height"),
         ({"scales": "large"}, "--scales=large"),
-        ({"boxes": tmp_path / "others.json"}, "lists none of the pictures"),
+        ({"boxes": tmp_path / "others.json"}, "lists none of the images"),
         ({"num_stacks": 2}, "this network has 1"),
         ({"num_stacks": "two"}, "num_stacks.*two.*--help"),
         ({"box": "1,2,-3,4"}, "the last two above 0"),

@@ -190,7 +190,7 @@ def test_when_one_process_dies_the_other_ends_and_both_can_go_on(alone, tmp_path
     assert time.monotonic() - died < 60, output[-2000:]
     done = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
     first, _ = end(*start_two(records, tmp_path, num_steps=done + 2))
-    assert f"going on from step {done}" in first
+    assert f"continuing from step {done}" in first
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     with caplog.at_level("INFO"):
         train.train_and_evaluate(small_synthetic(records), workdir)
     assert f"{workdir / 'checkpoints/8'} cannot be read" in caplog.text
-    assert "going on from step 6" in caplog.text and (workdir / "damaged-8").is_dir()
+    assert "continuing from step 6" in caplog.text and (workdir / "damaged-8").is_dir()
     assert_same_run(workdir, finished[0])
 
 

@@ -118,10 +118,10 @@ def test_what_is_frozen_stays_and_the_rest_moves_at_its_rate():
 @pytest.mark.parametrize(
     ("freeze", "multipliers", "says"),
     [
-        (("stemm/*",), (), "'stemm/\\*' fits no parameter"),
-        ((), ("stem/*",), "is not pattern=factor"),
-        ((), ("stem/*=-1",), "is not pattern=factor"),
-        ((), ("stem/*=fast",), "is not pattern=factor"),
+        (("stemm/*",), (), "'stemm/\\*' matches no parameter"),
+        ((), ("stem/*",), "must be pattern=factor"),
+        ((), ("stem/*=-1",), "must be pattern=factor"),
+        ((), ("stem/*=fast",), "must be pattern=factor"),
     ],
 )
 def test_rules_that_are_none(freeze, multipliers, says):

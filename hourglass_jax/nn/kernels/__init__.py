@@ -1,7 +1,7 @@
-"""What differs by platform: a table of the functions that each platform runs fastest.
+"""Operations with a fast implementation for each platform.
 
-Layers and networks call the functions below and know of no platform; the benchmarks tell by how
-much the variants differ.
+Layers and networks call the functions below, and do not depend on the platform otherwise. The
+benchmarks measure how much the variants differ.
 """
 
 import jax
@@ -10,14 +10,14 @@ from jaxtyping import Array, Float
 from hourglass_jax.nn.kernels import convolution, pooling, upsampling, winograd
 from hourglass_jax.nn.kernels.platform import by_platform
 
-# The largest of each 2x2 pixels: height and width are halved.
+# Maximum over each 2x2 pixels: halves height and width.
 pool = by_platform(pooling.by_window, cpu=pooling.by_slices)
-# Each pixel repeated: height and width are doubled.
+# Repeats each pixel: doubles height and width.
 upsample = by_platform(upsampling.by_broadcast, tpu=upsampling.by_convolution)
 _convolve_1x1 = by_platform(convolution.plain, cpu=convolution.by_product)
 _convolve_3x3 = by_platform(convolution.plain, cpu=winograd.convolve)
-# On CPUs an array to be transposed for the kernel's gradient must not be computed there a second
-# time: that and the transposition in one loop take three times as long as one after the other.
+# On CPUs the kernel's gradient transposes its operands. Without a barrier XLA computes them again
+# in the loop that transposes them, which takes three times as long as two separate loops.
 _computed = by_platform(lambda x: x, cpu=jax.lax.optimization_barrier)
 
 
@@ -26,7 +26,7 @@ def convolve(
     kernel: Float[Array, "size size channels features"],
     stride: int = 1,
 ) -> Float[Array, "batch newheight newwidth features"]:
-    """Convolves, padded by half the kernel's size on every side."""
+    """Convolves with padding of half the kernel size."""
     if kernel.shape[0] == stride == 1:
         return _convolve_1x1(x, kernel)
     if winograd.pays(x, kernel, stride):

@@ -1,4 +1,4 @@
-"""BatchNorm with ReLU, whose gradient keeps nothing but its input."""
+"""BatchNorm with ReLU, which keeps only its input for the backward pass."""
 
 import functools
 
@@ -17,19 +17,19 @@ def norm_relu_by(
     mean: Float[Array, " channels"],
     var: Float[Array, " channels"],
 ) -> Float[Array, "batch height width channels"]:
-    """Normalises by given statistics and rectifies."""
+    """Normalises with the given statistics, and applies ReLU."""
     return _rectified(x, *_line(scale, bias, mean, var))
 
 
 def _line(scale, bias, mean, var):
-    """Returns slope and offset, a channel, of scale * (x - mean) / sqrt(var + epsilon) + bias."""
+    """Returns slope and offset per channel of scale * (x - mean) / sqrt(var + epsilon) + bias."""
     slope = scale * jax.lax.rsqrt(var + EPSILON)
     return slope, bias - mean * slope
 
 
 def _rectified(x, slope, offset):
     shape = (1, 1, 1, -1)
-    y = x * slope.reshape(shape) + offset.reshape(shape)  # in the statistics' type
+    y = x * slope.reshape(shape) + offset.reshape(shape)  # in the statistics' dtype
     return nn.relu(y).astype(x.dtype)
 
 
@@ -44,19 +44,20 @@ def norm_relu(
     Float[Array, " channels"],
     Float[Array, " channels"],
 ]:
-    """Normalises by the batch's statistics and rectifies.
+    """Normalises with the batch's statistics, and applies ReLU.
 
-    The gradient is written out (Ioffe and Szegedy 2015, section 3), and needs x alone: it computes
-    the normalised and the rectified values again, where automatic differentiation keeps them.
+    The gradient is written out (Ioffe and Szegedy 2015, section 3) and needs only x: it recomputes
+    the normalised values, which automatic differentiation would keep.
 
     Args:
-      x: any floating-point type.
-      scale: in the type of the statistics.
-      bias: in the type of the statistics.
-      axis_name: of the devices whose batches count as one; None: each its own.
+      x: input of any floating-point dtype.
+      scale: scale, in the dtype of the statistics.
+      bias: bias, in the dtype of the statistics.
+      axis_name: mesh axis over which statistics are shared; None computes them on each device
+        separately.
 
     Returns:
-      y in the type of x, and the batch's mean and variance, which pass no gradient on.
+      y in the dtype of x, and the batch's mean and variance, which have no gradient.
     """
     return _forward(x, scale, bias, axis_name)[0]
 
@@ -81,7 +82,7 @@ def _backward(axis_name, kept, gradients):
     sums = [d_y.sum((0, 1, 2)), (d_y * wide).sum((0, 1, 2))]
     d_bias = sums[0]
     d_scale = inverse * (sums[1] - mean * sums[0])
-    # x moves its own y, and through mean and variance those of its channel on all devices.
+    # x affects its y directly and, through mean and variance, its channel on all devices.
     whole = sums if axis_name is None else jax.lax.pmean(sums, axis_name)
     by_var = -slope * inverse**2 * (whole[1] - mean * whole[0]) / count
     by_mean = -slope * whole[0] / count - by_var * mean

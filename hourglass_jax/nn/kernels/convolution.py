@@ -1,4 +1,4 @@
-"""Convolutions, each written for the platforms that run it fastest."""
+"""Convolutions, in the forms that different platforms run fastest."""
 
 import jax
 from jaxtyping import Array, Float
@@ -9,9 +9,10 @@ def plain(
     kernel: Float[Array, "size size channels features"],
     stride: int = 1,
 ) -> Float[Array, "batch newheight newwidth features"]:
-    """Convolves by XLA's own convolution, padded by half the kernel's size on every side.
+    """Convolves with XLA's convolution, and padding of half the kernel size.
 
-    TPUs fuse it with its neighbours, and move a fifth fewer bytes than with a matrix product.
+    TPUs fuse it with neighbouring operations, and move a fifth fewer bytes than for a matrix
+    product.
     """
     margin = kernel.shape[0] // 2
     return jax.lax.conv_general_dilated(
@@ -26,6 +27,6 @@ def plain(
 def by_product(
     x: Float[Array, "batch height width channels"], kernel: Float[Array, "1 1 channels features"]
 ) -> Float[Array, "batch height width features"]:
-    """Convolves 1x1 by a matrix product: on CPUs twice as fast as XLA's convolution."""
+    """Convolves 1x1 by a matrix product, on CPUs twice as fast as XLA's convolution."""
     flat = x.reshape(-1, x.shape[-1]) @ kernel[0, 0]
     return flat.reshape(*x.shape[:-1], -1)

@@ -1,4 +1,4 @@
-"""The choice of a function by platform, which XLA makes when it compiles."""
+"""Selection of a function by platform, at compile time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,10 +15,9 @@ def by_platform(
     gpu: Function | None = None,
     tpu: Function | None = None,
 ) -> Function:
-    """Returns a function of arrays that runs as each platform runs it fastest.
+    """Returns a function of arrays that calls the function given for its platform.
 
-    All of them compute the same from the same arguments; `default` is for platforms without their
-    own.
+    All functions must compute the same result; `default` serves the platforms without a function.
     """
     functions = {"cpu": cpu, "cuda": gpu, "rocm": gpu, "tpu": tpu}
     given = {platform: function for platform, function in functions.items() if function}

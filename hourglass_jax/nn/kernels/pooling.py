@@ -1,4 +1,4 @@
-"""Pooling of 2x2 pixels, by windows and, for CPUs, by slices."""
+"""Max pooling of 2x2 pixels, by windows and, for CPUs, by slices."""
 
 import flax.linen as nn
 import jax
@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 def by_window(
     x: Float[Array, "batch height width channels"],
 ) -> Float[Array, "batch height/2 width/2 channels"]:
-    """Pools by XLA's reduction over windows."""
+    """Pools with XLA's reduction over windows."""
     return nn.max_pool(x, (2, 2), strides=(2, 2))
 
 
@@ -17,13 +17,13 @@ def by_window(
 def by_slices(
     x: Float[Array, "batch height width channels"],
 ) -> Float[Array, "batch height/2 width/2 channels"]:
-    """Pools by the maximum of slices, with the derivative of `by_window`."""
+    """Pools with the maximum of slices, and the derivative of `by_window`."""
     return jnp.maximum(*_rows(x))
 
 
 @by_slices.defjvp
 def _derivative(primals, tangents):
-    # By the first of equal pixels, as a window's. Derivatives of slices are made of padded arrays.
+    # Of equal pixels the first one counts, as in a window. Derivatives of slices would pad arrays.
     (x,), (d_x,) = primals, tangents
     (left, right), (top, bottom) = _columns(x), _rows(x)
     d_x = _pixels(d_x)
@@ -44,7 +44,7 @@ def _columns(x):
 
 
 def _rows(x):
-    """Returns the larger of each two, upper and lower: [batch, newheight, newwidth, channels]."""
+    """Returns the maxima of upper and lower rows, each [batch, newheight, newwidth, channels]."""
     larger = jnp.maximum(*_columns(x))
     return larger[:, :, 0], larger[:, :, 1]
 

@@ -1,4 +1,4 @@
-"""Upsampling by repeating pixels, by a broadcast and, for TPUs, by a convolution."""
+"""Nearest-neighbour upsampling, by a broadcast and, for TPUs, by a convolution."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 def by_broadcast(
     x: Float[Array, "batch height width channels"],
 ) -> Float[Array, "batch 2*height 2*width channels"]:
-    """Repeats pixels by a broadcast and a reshape."""
+    """Repeats pixels with a broadcast and a reshape."""
     batch, height, width, channels = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
     return x.reshape(batch, 2 * height, 2 * width, channels)
@@ -17,9 +17,9 @@ def by_broadcast(
 def by_convolution(
     x: Float[Array, "batch height width channels"],
 ) -> Float[Array, "batch 2*height 2*width channels"]:
-    """Repeats pixels by a transposed convolution.
+    """Repeats pixels with a transposed convolution.
 
-    TPUs have time to multiply, while moving pixels apart takes them long.
+    On TPUs the products cost little, while interleaving pixels is slow.
     """
     once = jnp.eye(x.shape[-1], dtype=x.dtype)
     return jax.lax.conv_general_dilated(
@@ -29,5 +29,5 @@ def by_convolution(
         padding=[(1, 1)] * 2,
         lhs_dilation=(2, 2),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=jax.lax.Precision.HIGHEST,  # pixels are copied, and not rounded to bfloat16
+        precision=jax.lax.Precision.HIGHEST,  # copies pixels without rounding to bfloat16
     )

@@ -1,8 +1,8 @@
-"""3x3 convolutions by fewer products, for CPUs: Winograd's F(2x2, 3x3).
+"""3x3 convolutions with fewer products, for CPUs: Winograd's F(2x2, 3x3).
 
-A tile of 2x2 px of the result takes 16 products a pair of channels and not 36: the tile's 4x4 px,
-the kernel and the products are moved to and from another basis by sums (Lavin and Gray 2016,
-"Fast Algorithms for Convolutional Neural Networks", 4.1). What is left are 16 matrix products.
+A tile of 2x2 px of the result takes 16 products per pair of channels instead of 36. Sums transform
+the tile's 4x4 px, the kernel and the products to and from another basis (Lavin and Gray 2016, "Fast
+Algorithms for Convolutional Neural Networks", 4.1), which leaves 16 matrix products.
 """
 
 import jax
@@ -10,21 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-# B^T, G and A^T of the paper: for a row of a tile, of the kernel, and of the products.
+# B^T, G and A^T of the paper, for tiles, kernels and products.
 _TO_TILE = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 _TO_KERNEL = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 _FROM_PRODUCT = ((1, 1, 1, 0), (0, 1, -1, -1))
 
-# In smaller images, or with fewer channels, the sums cost what the products save, or compiling them
-# takes longer than they are worth.
+# For smaller images or fewer channels, the sums cost as much as the products save, or compilation
+# takes longer than they save.
 _PIXELS, _CHANNELS = 32 * 32, 128
-# Pixels at a time. The tiles hold four numbers for each pixel of the image: those of more pixels
-# would leave the cache, those of fewer make small products.
+# Pixels per part. Tiles hold four numbers for each pixel of the image: more pixels would not fit
+# the cache, fewer would make the products small.
 _TOGETHER = 64 * 64
 
 
 def pays(x: Array, kernel: Array, stride: int) -> bool:
-    """Returns whether `convolve` can take the place of a plain convolution, and is quicker."""
+    """Returns whether `convolve` can replace a plain convolution, and is faster."""
     height, width = x.shape[1:3]
     return (
         kernel.shape[:2] == (3, 3)
@@ -40,9 +40,10 @@ def pays(x: Array, kernel: Array, stride: int) -> bool:
 def convolve(
     x: Float[Array, "batch height width channels"], kernel: Float[Array, "3 3 channels features"]
 ) -> Float[Array, "batch height width features"]:
-    """Convolves with stride 1 and zeros around; height and width must be even.
+    """Convolves with stride 1 and zero padding; height and width must be even.
 
-    Rounding errors are a few times those of a plain convolution. Has no forward-mode derivative.
+    Rounding errors are a few times those of a plain convolution. There is no forward-mode
+    derivative.
     """
     channels = kernel.shape[2:]
     kernel = (_to_kernel(x.dtype) @ kernel.reshape(9, -1)).reshape(16, *channels)
@@ -72,7 +73,7 @@ def _parts(x):
 
 def _convolve(x, kernel):
     batch, height, width, _ = x.shape
-    # Sixteen products and not a batch of them, for which the tiles would have to be put together.
+    # Sixteen separate products: a batched product would need the tiles in one array.
     products = [tiles @ channels for tiles, channels in zip(_tiles_of(x), kernel, strict=True)]
     products = [y.reshape(batch, height // 2, width // 2, -1) for y in products]
     y = _transform(_FROM_PRODUCT, [products[i : i + 4] for i in range(0, 16, 4)])
@@ -83,7 +84,7 @@ def _convolve(x, kernel):
 def _kernel_gradient(x, d_y):
     def add(totals, part):
         x, d_y = part
-        # A tile's share of each pixel's gradient; its pixels lie 2 apart, as tiles do.
+        # The gradients of a tile's 2x2 px; tiles lie 2 px apart.
         d_tiles = _flat(_transform(tuple(zip(*_FROM_PRODUCT, strict=True)), _grid(d_y, 2)))
         pairs = zip(totals, _tiles_of(x), d_tiles, strict=True)
         return [total + tiles.T @ d_product for total, tiles, d_product in pairs], None
@@ -99,13 +100,13 @@ def _to_kernel(dtype):
 
 
 def _tiles_of(x):
-    """Returns the 16 transformed numbers of each 4x4 tile, 16 arrays [tiles, channels]."""
+    """Returns the transformed 4x4 tiles, as 16 arrays [tiles, channels]."""
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     return _flat(_transform(_TO_TILE, _grid(padded, 4)))
 
 
 def _grid(x, size):
-    """Returns the pixels at each place of the tiles of a size, which begin 2 px apart."""
+    """Returns the pixels at each position within tiles, whose corners lie 2 px apart."""
     batch, height, width, channels = x.shape
     return [
         [

@@ -1,4 +1,4 @@
-"""Skeletons and heatmaps on images. Left limbs are blue, right limbs orange, others green."""
+"""Drawing of skeletons and heatmaps. Left limbs are blue, right limbs orange, others green."""
 
 import cv2
 import numpy as np
@@ -9,9 +9,9 @@ from hourglass_jax.image import draw, geometry
 from hourglass_jax.tasks.single_pose import heatmap
 
 LEFT, RIGHT, MIDDLE = (64, 156, 255), (255, 140, 26), (80, 220, 100)
-# A predicted joint whose heatmap peaks lower is not drawn.
+# Predicted joints with a lower score are not drawn.
 SURE = 0.1
-# OpenCV is given coordinates in sixteenths of a pixel.
+# Fractional bits of coordinates for OpenCV: sixteenths of a pixel.
 _SHIFT = 4
 
 
@@ -21,16 +21,16 @@ def draw_skeleton(
     shown: Bool[np.ndarray, " joints"],
     skeleton: Skeleton,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Returns the picture with the limbs whose two ends are shown, and the joints that are shown.
+    """Returns a copy of the image with joints drawn, and the limbs between them.
 
     Args:
-      image: RGB.
-      joints: x, y in px of the picture.
-      shown: joints to draw.
-      skeleton: gives the limbs and which side they are on.
+      image: RGB image.
+      joints: x, y in px of the image.
+      shown: joints to draw; a limb is drawn if both of its ends are.
+      skeleton: names of the joints, and limbs.
     """
     image = np.array(image, order="C")  # a copy: OpenCV draws in place
-    # OpenCV's line drawing overflows far outside the picture.
+    # OpenCV's line drawing overflows far outside the image.
     limit = 4 * max(image.shape)
     points = np.clip(np.nan_to_num(joints), -limit, limit)
     points = [tuple(p) for p in np.round(points * 2**_SHIFT).astype(int).tolist()]
@@ -54,7 +54,7 @@ def _colour(joint: str) -> tuple[int, int, int]:
 def overlay_heatmaps(
     image: UInt8[np.ndarray, "height width 3"], heatmaps: Float[np.ndarray, "h w joints"]
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Returns the picture, darkened, under the highest of the joints' heatmaps at every place."""
+    """Returns the darkened image overlaid with the maximum over the joints' heatmaps."""
     highest = np.clip(heatmaps.max(-1), 0, 1).astype(np.float32)
     highest = cv2.resize(highest, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     colours = cv2.applyColorMap((255 * highest).astype(np.uint8), cv2.COLORMAP_INFERNO)
@@ -69,9 +69,9 @@ def draw_targets(
     skeleton: Skeleton,
     stride: int,
 ) -> UInt8[np.ndarray, "newheight newwidth 3"]:
-    """Returns the network's input with the joints drawn, and below it with the heatmaps.
+    """Returns the network's input twice: with joints, and below it with heatmaps.
 
-    The joints are read off the heatmaps, so that what is drawn is what is trained.
+    The joints are decoded from the heatmaps, so that the drawing shows the actual targets.
     """
     joints_heatmap, _ = heatmap.decode(heatmaps, "refined")
     joints_input = geometry.heatmap_to_crop(np.asarray(joints_heatmap), stride)

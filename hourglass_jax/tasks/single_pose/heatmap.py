@@ -1,4 +1,4 @@
-"""Heatmaps: what the network learns for a joint, and how a joint is read back from one."""
+"""Heatmaps: encoding of joints as training targets, and decoding of joints from predictions."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,20 +15,21 @@ def encode(
     *,
     zero_target: bool = False,
 ) -> tuple[Float[np.ndarray, "side side joints"], Float[np.ndarray, " joints"]]:
-    """Renders one heatmap a joint: a Gaussian of amplitude 1 at the joint's exact position.
+    """Renders one heatmap per joint: a Gaussian of amplitude 1 at the joint's exact position.
 
-    exp(-((x - jx)^2 + (y - jy)^2) / (2 sigma^2)), as the outer product of two one-dimensional ones.
+    exp(-((x - jx)^2 + (y - jy)^2) / (2 sigma^2)), computed as an outer product of two
+    one-dimensional Gaussians.
 
     Args:
       joints_heatmap: x, y in px of the heatmap.
-      labelled: whether the joint has coordinates.
-      side: of the heatmap, px.
-      sigma: px of the heatmap.
-      zero_target: train a joint that is unlabelled or outside to an empty map, as the original
-        Lua code did, instead of leaving it out of the loss.
+      labelled: whether each joint has coordinates.
+      side: side of the heatmap, px.
+      sigma: standard deviation, px of the heatmap.
+      zero_target: train joints that are unlabelled or outside the heatmap to an empty map, as the
+        original Lua code did, instead of leaving them out of the loss.
 
     Returns:
-      The heatmaps and the joints' weights in the loss, 0 or 1.
+      The heatmaps, and the weight of each joint in the loss, 0 or 1.
     """
     joints_heatmap = np.asarray(joints_heatmap, np.float32)
     inside = labelled & np.all((joints_heatmap >= -0.5) & (joints_heatmap < side - 0.5), axis=-1)
@@ -37,7 +38,7 @@ def encode(
     columns = np.exp(-((pixels - x) ** 2) / (2 * sigma**2)) * inside
     rows = np.exp(-((pixels - y) ** 2) / (2 * sigma**2))
     weights = np.ones_like(inside) if zero_target else inside
-    # rows[:, None] * columns, in a third of the time: NumPy is slow at rows of a dozen joints.
+    # rows[:, None] * columns in a third of the time: NumPy broadcasts slowly over short rows.
     heatmaps = np.tile(rows, (1, side))
     heatmaps *= columns.ravel()
     return heatmaps.reshape(side, side, -1), weights.astype(np.float32)
@@ -46,20 +47,23 @@ def encode(
 def decode(
     heatmaps: Float[Array | np.ndarray, "*batch height width joints"], method: str = "quarter"
 ) -> tuple[Float[Array, "*batch joints 2"], Float[Array, "*batch joints"]]:
-    """Reads each joint off its heatmap: the highest pixel, then a step between pixels.
+    """Decodes each joint from its heatmap: the highest pixel, and an offset below one pixel.
 
     Args:
-      heatmaps: of one or many persons.
-      method: "quarter" steps a quarter pixel toward the higher neighbour (Newell et al. 2016, 3.1);
-        "refined" goes to the top of the parabola through the logarithms of the peak and its two
-        neighbours, exact for a Gaussian (after Zhang et al., "Distribution-Aware Coordinate
-        Representation for Human Pose Estimation", CVPR 2020, without their smoothing).
+      heatmaps: heatmaps of one person or of several.
+      method: "quarter" moves a quarter pixel toward the higher neighbour (Newell et al. 2016, 3.1);
+        "refined" moves to the maximum of the parabola through the logarithms of the peak and its
+        two neighbours, which is exact for a Gaussian (after Zhang et al., "Distribution-Aware
+        Coordinate Representation for Human Pose Estimation", CVPR 2020, without their smoothing).
 
     Returns:
-      x, y in px of the heatmap, and the peak's value, 0 where no pixel is above 0.
+      x, y in px of the heatmap, and the value of the peak, 0 if no pixel is above 0.
+
+    Raises:
+      ValueError: the method is unknown.
     """
     if method not in DECODERS:
-        raise ValueError(f"decoder {method!r} is none of {', '.join(DECODERS)}")
+        raise ValueError(f"unknown decoder {method!r}; it must be one of {', '.join(DECODERS)}")
     *batch, height, width, joints = heatmaps.shape
     flat = heatmaps.reshape(*batch, height * width, joints)
     peak = flat.argmax(axis=-2)
@@ -81,7 +85,7 @@ def _between(
     interior: Bool[Array | np.ndarray, "*batch joints"],
     method: str,
 ) -> Float[Array, "*batch joints"]:
-    """The step from the peak's centre along one axis, whose pixels lie `step` apart in memory."""
+    """Returns the offset from the peak along the axis whose neighbours are `step` apart."""
 
     def value(index):
         index = jnp.clip(index, 0, flat.shape[-2] - 1)
@@ -91,7 +95,7 @@ def _between(
     if method == "quarter":
         shift = 0.25 * jnp.sign(after - before)
     else:
-        # A neighbour at or below 0 has no logarithm: take it for a very small value.
+        # Values at or below 0 have no logarithm: a very small value replaces them.
         low, middle, high = (jnp.log(jnp.maximum(v, 1e-6)) for v in (before, score, after))
         curvature = low - 2 * middle + high
         shift = jnp.where(curvature < 0, 0.5 * (low - high) / jnp.minimum(curvature, -1e-6), 0)
@@ -101,5 +105,5 @@ def _between(
 def flip_heatmaps(
     heatmaps: Float[Array, "*batch height width joints"], flip_order: Int[np.ndarray, " joints"]
 ) -> Float[Array, "*batch height width joints"]:
-    """Turns the heatmaps of a mirrored picture into those of the picture."""
+    """Converts the heatmaps of a mirrored image to those of the image."""
     return jnp.flip(heatmaps, axis=-2)[..., flip_order]

@@ -1,12 +1,12 @@
-"""Checkpoints from before there were tasks: all of them are of this one."""
+"""Checkpoints written before there were tasks: all of them are for this one."""
 
 from typing import Any
 
 
 def upgrade(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Returns the metadata of a checkpoint without a task in today's form.
+    """Converts the metadata of a checkpoint without a task to the current layout.
 
-    The network, and how it is to be read, stood in the config alone.
+    The network and the inference settings were only in the config.
     """
     config = metadata["config"]
     model = {"network": "stacked_hourglass", **config["model"]}

@@ -1,22 +1,22 @@
-"""How much around a person records keep, and which augmentation that allows."""
+"""Limits of the augmentation, which determine how much records keep around a person."""
 
 import dataclasses
 import math
 
 from hourglass_jax.errors import UserError
 
-# Of the square that a record may show: 0.42 bytes a pixel, and borders cut off two thirds.
+# JPEG takes 0.42 bytes per pixel, and image borders cut off two thirds of the square.
 _BYTES_PER_PIXEL = 0.14
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """The augmentation that records leave room for, and the resolution that they keep.
+    """The strongest augmentation that records allow, and their resolution.
 
     Attributes:
-      min_scale: the smallest scale of a person in the crop, 1 being the box as it is.
-      translate: the largest shift, as a share of the crop's side. Rotation may take any angle.
-      resolution: px that the side of a person's box has at most; larger people are reduced.
+      min_scale: smallest scale of a person in the crop; 1 fits the box to the crop.
+      translate: largest shift, as a fraction of the crop's side. Rotation may take any angle.
+      resolution: largest side of a person's box, px; larger people are scaled down.
     """
 
     min_scale: float = 0.7
@@ -25,20 +25,20 @@ class Limits:
 
     @property
     def surroundings(self) -> float:
-        """The side of the square kept around a person, in sides of the person's box."""
+        """Side of the square kept around a person, as a multiple of the box's side."""
         return math.sqrt(2) * (1 + 2 * self.translate) / self.min_scale
 
     @property
     def record_bytes(self) -> float:
-        """What a record takes on the disk, about."""
+        """Approximate size of a record on the disk."""
         return _BYTES_PER_PIXEL * (self.resolution * self.surroundings) ** 2
 
     def check(self, augment, input_size: int) -> None:
-        """Raises UserError where a config asks for more than the records hold.
+        """Raises UserError if a config needs more than the records hold.
 
         Args:
-          augment: the config's section, with `scale` and `translate`.
-          input_size: of the network, px.
+          augment: config section `augment`, with `scale` and `translate`.
+          input_size: side of the network's input, px.
         """
         if 1 - augment.scale < self.min_scale:
             raise UserError(

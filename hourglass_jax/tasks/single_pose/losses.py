@@ -1,4 +1,4 @@
-"""The loss of each stack, and the value that it has while the network predicts nothing."""
+"""The loss of each stack, and its value while the network predicts nothing."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -9,10 +9,10 @@ def heatmap_loss(
     targets: Float[Array, "batch height width joints"],
     weights: Float[Array, "batch joints"],
 ) -> Float[Array, " stacks"]:
-    """Mean squared error of every stack, joints of weight 0 left out.
+    """Returns the mean squared error of each stack, without the joints of weight 0.
 
     sum(weight * (prediction - target)^2) / (B * K * H * W). The denominator does not depend on the
-    weights, so that the means over devices and micro-batches are the mean over all their pictures.
+    weights, so the mean over devices and micro-batches is the mean over all their images.
     """
     errors = weights[:, None, None, None, :] * (heatmaps - targets[:, None]) ** 2
     return errors.mean(axis=(0, 2, 3, 4))
@@ -21,5 +21,5 @@ def heatmap_loss(
 def plateau(
     targets: Float[Array, "batch height width joints"], weights: Float[Array, "batch joints"]
 ) -> Float[Array, ""]:
-    """The loss of a stack that predicts 0 everywhere: where this network gets stuck if it does."""
+    """Returns the loss of a stack that predicts 0 everywhere, where training may get stuck."""
     return jnp.mean(weights[:, None, None, :] * targets**2)

@@ -1,4 +1,4 @@
-"""The share of joints found, as a `tasks.base.Metric`: PCKh on MPII, PCK elsewhere."""
+"""The fraction of correct joints, as a `tasks.base.Metric`: PCKh on MPII, PCK elsewhere."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class People:
-    """Predictions beside the truth, as arrays; px of the source images.
+    """Predictions and the truth as arrays; px of the source images.
 
     Attributes:
-      joints: after each stack.
-      truth: of any value where not labelled.
-      labelled: whether a joint has coordinates.
-      visible: labelled and not occluded.
-      reference: the length that thresholds are a share of.
+      joints: predicted joints after each stack.
+      truth: annotated joints, of any value if not labelled.
+      labelled: whether each joint has coordinates.
+      visible: whether each joint is labelled and not occluded.
+      reference: length of which thresholds are fractions.
     """
 
     joints: Float[np.ndarray, "people stacks joints 2"]
@@ -38,7 +38,7 @@ class People:
 
     @classmethod
     def of(cls, found: Found, truth: Sequence[Record]) -> "People":
-        """Returns the arrays of what was found and of the records."""
+        """Collects predictions and records into arrays."""
         joints = [np.array([person.joints for (person,) in stack]) for stack in found]
         columns = {
             name: np.stack([record[name] for record in truth])
@@ -50,13 +50,13 @@ class People:
 
     @property
     def errors(self) -> Float[np.ndarray, "people joints"]:
-        """Distances after the last stack in reference lengths, NaN where there is no truth."""
+        """Distances after the last stack, in reference lengths; NaN where nothing is labelled."""
         distances = np.linalg.norm(self.joints[:, -1] - self.truth, axis=-1)
         return np.where(self.labelled, distances / self.reference[:, None], np.nan)
 
     @property
     def kinds(self) -> dict[str, Bool[np.ndarray, "people joints"]]:
-        """The labelled joints: all, those that are visible, and those that are occluded."""
+        """Masks of the labelled joints: all, the visible ones, and the occluded ones."""
         return {
             "all": self.labelled,
             "visible": self.labelled & self.visible,
@@ -66,11 +66,11 @@ class People:
 
 @dataclasses.dataclass(frozen=True)
 class JointsFound:
-    """The share of joints that lie within a tolerance of the truth.
+    """The fraction of joints that lie within a tolerance of the truth.
 
     Figures are `headline` itself, `headline/<joint>`, `headline/<joint without its side>`,
-    `headline/visible` and `headline/occluded`, and `headline/stack<i>` from 1. Where the reference
-    is the head size also what other tables print: `headline/unweighted`,
+    `headline/visible` and `headline/occluded`, and `headline/stack<i>` from 1. If the reference is
+    the head size, there are also the figures of other publications: `headline/unweighted`,
     `headline/official_head`, "PCKh@0.1" and "PCKh/AUC".
     """
 
@@ -100,7 +100,7 @@ class JointsFound:
             )
         shares = dict(zip(self.skeleton.joints, overall.per_joint, strict=True))
         figures |= {f"{name}/{joint}": share for joint, share in shares.items()}
-        for left in self.skeleton.joints:  # as papers print them: both sides together
+        for left in self.skeleton.joints:  # as in papers: the mean of both sides
             right = left.replace("left_", "right_", 1)
             if left.startswith("left_") and right in shares:
                 both = float(np.mean([shares[left], shares[right]]))
@@ -129,7 +129,7 @@ class JointsFound:
         return Table(name, [*people.kinds, "labelled"], rows, notes)
 
     def _summary(self, figures: dict[str, float]) -> list[str]:
-        """Returns the figures that are all called PCKh somewhere, and how they differ."""
+        """Returns all figures that are published as PCKh, and how they differ."""
         if not self.tolerance.heads:
             return []
         name = self.headline
@@ -143,9 +143,9 @@ class JointsFound:
         }
         return [
             ", ".join(f"{name} {100 * value:.2f}" for name, value in values.items()),
-            "All leave out pelvis and thorax. The toolkit's Total is found over labelled joints;",
-            "the mean of PyTorch projects gives 14 joints the same weight. The toolkit's Head is",
-            "the mean of upper neck and head top, theirs the head top alone.",
+            "All exclude pelvis and thorax. The toolkit's Total is correct over labelled joints;",
+            "PyTorch projects average the 14 joints with equal weight. The toolkit's Head is the",
+            "mean of upper neck and head top, theirs is the head top only.",
         ]
 
     def errors(self, found: Found, truth: Sequence[Record]) -> Float[np.ndarray, " people"]:
@@ -156,17 +156,18 @@ class JointsFound:
         return mean
 
     def plots(self, found: Found, truth: Sequence[Record]) -> Mapping[str, "Figure"]:
-        from hourglass_jax.tasks.single_pose import plots  # matplotlib, which prediction lacks
+        # Needs matplotlib, which prediction does without.
+        from hourglass_jax.tasks.single_pose import plots
 
         people, share = People.of(found, truth), self.tolerance.share
-        if not people.labelled.any():  # predictions in boxes that a detector found
+        if not people.labelled.any():  # predictions in boxes from a detector
             return {}
-        reference = f"distance, shares of the reference of {self.headline}"
+        reference = f"distance, fractions of the reference of {self.headline}"
         return {
-            "Joints found, by the distance allowed": plots.found_by_distance(
+            "Correct joints by allowed distance": plots.found_by_distance(
                 people.errors, people.kinds, share, reference
             ),
-            "Error by joint: from the 25th to the 75th percentile, and the median": (
+            "Error by joint: 25th to 75th percentile, and median": (
                 plots.error_by_joint(people.errors, self.skeleton.joints, share, reference)
             ),
         }

@@ -1,12 +1,12 @@
-"""PCK and PCKh: the share of joints found, to within a share of the person's own size.
+"""PCK and PCKh: the fraction of joints within a distance that is relative to the person's size.
 
-A joint counts as found where distance / reference <= threshold (the MPII toolkit's `<=`; bearpaw's
-pytorch-pose uses `<`). Labelled joints count, occluded or not; others do not. Persons come in as
-the numbers of found and labelled joints, exact integers, so that any batching gives one result:
+A joint is correct if distance / reference <= threshold (`<=` as in the MPII toolkit; bearpaw's
+pytorch-pose uses `<`). All labelled joints count, whether occluded or not. Results are kept as
+integer counts of correct and labelled joints, so that they do not depend on the batching:
 
     PCK(first.counts + second.counts)
 
-All shares are fractions from 0 to 1, and NaN where nothing is labelled.
+All results are fractions from 0 to 1, and NaN where nothing is labelled.
 """
 
 import dataclasses
@@ -16,17 +16,17 @@ from jaxtyping import Bool, Float, Int
 
 from hourglass_jax.data.skeleton import MPII
 
-# The MPII toolkit leaves these two out: they are hardly ever missed, and raise every mean.
+# The MPII toolkit excludes these two: they are hardly ever missed, and raise every mean.
 _COUNTED = np.array([joint not in ("pelvis", "thorax") for joint in MPII.joints])
 _HEAD_TOP, _UPPER_NECK = MPII.index("head_top"), MPII.index("upper_neck")
 
-# The MPII toolkit's 0:0.01:0.5, each the float64 that is nearest to its decimal.
+# The MPII toolkit's 0:0.01:0.5, each the float64 nearest to its decimal.
 _AUC_THRESHOLDS = np.arange(51) / 100
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Counts:
-    """How many joints were labelled and how many of these were found; `+` joins two batches."""
+    """Numbers of labelled joints and of correct ones among them; `+` adds two batches."""
 
     correct: Int[np.ndarray, " joints"]
     labelled: Int[np.ndarray, " joints"]
@@ -37,40 +37,40 @@ class Counts:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PCK:
-    """Percentage of correct keypoints, as fractions."""
+    """Percentage of correct keypoints, as fractions from 0 to 1."""
 
     counts: Counts
 
     @property
     def total(self) -> float:
-        """All found joints over all labelled ones: a joint weighs as often as it is labelled."""
+        """All correct joints divided by all labelled ones."""
         return float(_share(self.counts.correct.sum(), self.counts.labelled.sum()))
 
     @property
     def per_joint(self) -> Float[np.ndarray, " joints"]:
-        """Of each joint; NaN where no person has it labelled."""
+        """Fraction per joint; NaN for joints that are never labelled."""
         return _share(self.counts.correct, self.counts.labelled)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PCKh(PCK):
-    """PCK in head sizes over MPII's 16 joints, with the summaries that different tables print."""
+    """PCK in head sizes for MPII's 16 joints, with the summaries of different publications."""
 
     @property
     def total(self) -> float:
-        """The MPII toolkit's Total: 14 joints, all found over all labelled."""
+        """The MPII toolkit's Total: correct divided by labelled joints, over 14 joints."""
         return float(
             _share(self.counts.correct[_COUNTED].sum(), self.counts.labelled[_COUNTED].sum())
         )
 
     @property
     def unweighted(self) -> float:
-        """bearpaw/pytorch-pose's Mean: of the shares of the same 14 joints, each weighing alike."""
+        """bearpaw/pytorch-pose's Mean: the mean of the fractions of the same 14 joints."""
         return _mean(self.per_joint[_COUNTED])
 
     @property
     def head_top(self) -> float:
-        """What bearpaw/pytorch-pose and HRNet print as Head: the head top alone."""
+        """Head as reported by bearpaw/pytorch-pose and HRNet: the head top only."""
         return float(self.per_joint[_HEAD_TOP])
 
     @property
@@ -86,17 +86,18 @@ def pck(
     reference: Float[np.ndarray, " persons"],
     threshold: float,
 ) -> PCK:
-    """Measures PCK, e.g. LSP's and FLIC's PCK@0.2 of the torso.
+    """Computes PCK, such as LSP's and FLIC's PCK@0.2 of the torso.
 
     Args:
-      joints: the truth, px of any one frame; of no meaning where not labelled.
-      predicted: px of the same frame; NaN is a miss.
-      labelled: whether the joint has coordinates, visible or not.
-      reference: a length of each person in the same px; LSP's: left shoulder to right hip.
-      threshold: the largest distance that counts, as a share of the reference.
+      joints: true joints, px of any one frame; ignored where not labelled.
+      predicted: predicted joints, px of the same frame; NaN counts as wrong.
+      labelled: whether each joint has coordinates, visible or not.
+      reference: reference length of each person, in the same px; for LSP the distance from left
+        shoulder to right hip.
+      threshold: largest distance of a correct joint, as a fraction of the reference.
 
     Raises:
-      ValueError: shapes that do not belong together, or a person whose reference is no length.
+      ValueError: the shapes do not match, or a reference is not positive and finite.
     """
     errors = _relative_errors(joints, predicted, labelled, reference, "reference")
     return PCK(_count(errors, labelled, threshold))
@@ -109,18 +110,18 @@ def pckh(
     head_size: Float[np.ndarray, " persons"],
     threshold: float = 0.5,
 ) -> PCKh:
-    """Measures PCKh: `pck` of persons in MPII's order of joints, relative to their heads.
+    """Computes PCKh: PCK of MPII's joints, in their order, relative to the head size.
 
     Args:
-      joints: the truth, px; of no meaning where not labelled.
-      predicted: px of the same frame; NaN is a miss.
-      labelled: whether the joint has coordinates, visible or not.
-      head_size: 0.6 of the diagonal of the head's box, in the same px (the toolkit's SC_BIAS).
-      threshold: the largest distance that counts, in head sizes.
+      joints: true joints, px; ignored where not labelled.
+      predicted: predicted joints, px of the same frame; NaN counts as wrong.
+      labelled: whether each joint has coordinates, visible or not.
+      head_size: 0.6 times the diagonal of the head's box, in the same px (the toolkit's SC_BIAS).
+      threshold: largest distance of a correct joint, in head sizes.
 
     Raises:
-      ValueError: shapes that do not belong together or are not of 16 joints, or a person whose
-        head size is no length.
+      ValueError: the shapes do not match or are not those of 16 joints, or a head size is not
+        positive and finite.
     """
     return PCKh(_count(_head_errors(joints, predicted, labelled, head_size), labelled, threshold))
 
@@ -131,10 +132,10 @@ def pckh_auc(
     labelled: Bool[np.ndarray, "persons 16"],
     head_size: Float[np.ndarray, " persons"],
 ) -> float:
-    """Measures the area under PCKh's total over the thresholds 0 to 0.5, where 1 is perfect.
+    """Computes the area under the curve of PCKh's total for thresholds from 0 to 0.5.
 
-    The MPII toolkit's AUC: the trapezoids over 0:0.01:0.5, divided by their width. Arguments and
-    errors are `pckh`'s.
+    This is the MPII toolkit's AUC: the trapezoidal rule over 0:0.01:0.5, divided by its width, so
+    that 1 is perfect. Takes the arguments and raises the errors of `pckh`.
     """
     errors = _head_errors(joints, predicted, labelled, head_size)
     totals = np.array([PCKh(_count(errors, labelled, t)).total for t in _AUC_THRESHOLDS])
@@ -144,7 +145,7 @@ def pckh_auc(
 def _head_errors(joints, predicted, labelled, head_size) -> Float[np.ndarray, "persons 16"]:
     if np.shape(labelled)[1:] != (MPII.num_joints,):
         raise ValueError(
-            f"PCKh is of MPII's {MPII.num_joints} joints: labelled has the shape "
+            f"PCKh needs MPII's {MPII.num_joints} joints: labelled has the shape "
             f"{np.shape(labelled)}"
         )
     return _relative_errors(joints, predicted, labelled, head_size, "head_size")
@@ -153,7 +154,7 @@ def _head_errors(joints, predicted, labelled, head_size) -> Float[np.ndarray, "p
 def _relative_errors(
     joints, predicted, labelled, reference, name: str
 ) -> Float[np.ndarray, "persons joints"]:
-    """Distances in references; float64, as float32 would move joints across the threshold."""
+    """Distances in reference lengths; float64, since rounding may cross the threshold."""
     joints, predicted, reference = (
         np.asarray(array, np.float64) for array in (joints, predicted, reference)
     )
@@ -164,15 +165,15 @@ def _relative_errors(
         or reference.shape != persons_and_joints[:1]
     ):
         raise ValueError(
-            f"shapes do not belong together: joints {joints.shape}, predicted {predicted.shape}, "
+            f"the shapes do not match: joints {joints.shape}, predicted {predicted.shape}, "
             f"labelled {persons_and_joints}, {name} {reference.shape}; "
-            "wanted are [N, K, 2], [N, K, 2], [N, K] and [N]"
+            "they must be [N, K, 2], [N, K, 2], [N, K] and [N]"
         )
     wrong = np.flatnonzero(~(np.isfinite(reference) & (reference > 0)))
     if wrong.size:
         raise ValueError(
-            f"{name} of person {wrong[0]} is {reference[wrong[0]]}, which is no length to measure "
-            "by: leave such persons out"
+            f"{name} of person {wrong[0]} is {reference[wrong[0]]}; it must be positive and "
+            "finite; leave out such persons"
         )
     return np.linalg.norm(predicted - joints, axis=-1) / reference[:, None]
 
@@ -193,6 +194,6 @@ def _share(
 
 
 def _mean(shares: Float[np.ndarray, " joints"]) -> float:
-    """The mean over the joints that have a share, since small data sets lack some."""
+    """Returns the mean over the joints that are labelled; small data sets lack some."""
     known = shares[~np.isnan(shares)]
     return float(known.mean()) if known.size else float("nan")

@@ -16,13 +16,13 @@ def found_by_distance(
     share: float,
     reference: str,
 ) -> Figure:
-    """Plots the share of joints found over the distance that is allowed.
+    """Plots the fraction of correct joints against the allowed distance.
 
     Args:
-      errors: in reference lengths.
-      kinds: of joints: "all", "visible" and "occluded".
-      share: the tolerance that figures are reported for.
-      reference: the label of the axis of distances.
+      errors: distances in reference lengths.
+      kinds: masks of the joints: "all", "visible" and "occluded".
+      share: tolerance of the reported figures, in reference lengths.
+      reference: label of the distance axis.
     """
     at = np.linspace(0, 2 * share, 81)
     figure, axes = _axes()
@@ -31,7 +31,7 @@ def found_by_distance(
             shares = (errors[mask][:, None] <= at).mean(0)
             axes.plot(at, 100 * shares, color=_COLOURS[kind], label=f"{kind} joints")
     axes.axvline(share, color=_GREY, linewidth=0.8, linestyle=":")
-    axes.set(xlabel=reference, ylabel="joints found, %", ylim=(0, 100), xlim=(0, at[-1]))
+    axes.set(xlabel=reference, ylabel="correct joints, %", ylim=(0, 100), xlim=(0, at[-1]))
     axes.legend(frameon=False, loc="lower right")
     return figure
 
@@ -39,13 +39,13 @@ def found_by_distance(
 def error_by_joint(
     errors: Float[np.ndarray, "people joints"], joints: Sequence[str], share: float, reference: str
 ) -> Figure:
-    """Plots each joint's error: from the 25th to the 75th percentile, and the median.
+    """Plots the 25th to 75th percentile and the median of each joint's error.
 
     Args:
-      errors: in reference lengths, NaN where there is no truth.
-      joints: their names.
-      share: the tolerance that figures are reported for.
-      reference: the label of the axis of distances.
+      errors: distances in reference lengths, NaN where nothing is labelled.
+      joints: names of the joints.
+      share: tolerance of the reported figures, in reference lengths.
+      reference: label of the distance axis.
     """
     figure, axes = _axes(0.24 * len(joints) + 0.8)
     for k in range(len(joints)):
@@ -64,7 +64,7 @@ def error_by_joint(
 
 
 def _axes(height: float = 3.4):
-    """One plot, about as wide as a telephone: its letters are legible there and on a desk."""
+    """Returns a figure with one plot, sized to be legible on phones as well as on desktops."""
     figure = Figure(figsize=(4.8, height), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)

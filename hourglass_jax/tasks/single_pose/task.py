@@ -1,7 +1,7 @@
-"""One person's pose from a crop around that person: a heatmap for each joint (Newell et al. 2016).
+"""One person's pose from a crop around the person: a heatmap for each joint (Newell et al. 2016).
 
-Every annotation becomes a record: the surroundings that any allowed augmentation can show, and the
-joints in them. Training never decodes a whole image.
+Every annotation becomes a record: the joints, and the part of the image that any allowed
+augmentation can show. Training therefore never decodes a whole image.
 """
 
 import dataclasses
@@ -22,15 +22,15 @@ from hourglass_jax.tasks.single_pose import drawing, heatmap, losses, views
 from hourglass_jax.tasks.single_pose.limits import Limits
 from hourglass_jax.tasks.single_pose.measure import JointsFound
 
-_LARGEST_BOX = 1e6  # px; larger than any image: annotation files that are damaged hold such boxes
+_LARGEST_BOX = 1e6  # px; larger than any image, but damaged annotation files have such boxes
 
 
 @dataclasses.dataclass(frozen=True)
 class Heatmap:
-    """The config's section `heatmap`.
+    """Config section `heatmap`.
 
     Attributes:
-      sigma: of the Gaussians, px of the heatmap.
+      sigma: standard deviation of the Gaussians, px of the heatmap.
       zero_target: train unlabelled joints to empty maps instead of leaving them out of the loss.
     """
 
@@ -40,15 +40,15 @@ class Heatmap:
 
 @dataclasses.dataclass(frozen=True)
 class SinglePose:
-    """The task of finding one person's joints; see `tasks.base.Task`.
+    """The task of predicting one person's joints; see `tasks.base.Task`.
 
     Attributes:
-      skeleton: the joints to find.
+      skeleton: joints to predict.
       sigma: see `Heatmap`.
       zero_target: see `Heatmap`.
-      decoder: how joints are read off heatmaps, "quarter" or "refined"; see `heatmap.decode`.
-      stride: px of the input to a px of the heatmap: the network's.
-      limits: what records leave room for.
+      decoder: decoding of heatmaps, "quarter" or "refined"; see `heatmap.decode`.
+      stride: input px per heatmap px of the network.
+      limits: limits of the augmentation, and resolution of the records.
     """
 
     skeleton: Skeleton
@@ -69,15 +69,16 @@ class SinglePose:
 
     @classmethod
     def from_config(cls, config, source: Source, stride: int) -> "SinglePose":
-        """Makes the task that a config asks for.
+        """Makes the task that a config describes.
 
         Args:
-          config: a `config.Config`.
-          source: whose joints are to be found.
-          stride: of the network.
+          config: config of the experiment.
+          source: data set to train on.
+          stride: input px per heatmap px of the network.
 
         Raises:
-          UserError: a field has an impossible value, or the augmentation exceeds what records hold.
+          UserError: a field has an invalid value, the data set has no joints, or the augmentation
+            exceeds the limits of the records.
         """
         if not isinstance(source.labels, Skeleton):
             raise UserError(f"data.dataset={source.name!r} has no joints; set another config.task")
@@ -226,8 +227,9 @@ class SinglePose:
         ]
 
     def export(self, name: str, outputs: Float[Array, "batch h w joints"]) -> dict[str, Array]:
-        found, scores = heatmap.decode(outputs)  # "quarter", as ONNX's graph has it
-        return {"joints": geometry.heatmap_to_crop(found, self.stride), "scores": scores}
+        joints_heatmap, scores = heatmap.decode(outputs)  # "quarter", as in the ONNX graph
+        joints = geometry.heatmap_to_crop(joints_heatmap, self.stride)
+        return {"joints": joints, "scores": scores}
 
     def truth(self, record: Record) -> list[Instance]:
         joints = geometry.apply(record["record_to_source"].astype(float), record["joints_record"])

@@ -1,4 +1,4 @@
-"""The flip test and several scales: the mean of the heatmaps of several views of one crop."""
+"""Averaging of heatmaps over several views of one crop: the flip test, and several scales."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -17,12 +17,12 @@ def merge(
     views: Sequence[tuple[Float[Array, "batch h w joints"], Affine]],
     flip_order: Int[np.ndarray, " joints"],
 ) -> Float[Array, "batch h w joints"]:
-    """Returns the mean heatmaps of the plain input.
+    """Returns the mean of the views' heatmaps, in the frame of the plain input.
 
     Args:
-      views: heatmaps, and the map from the plain input to the view that they are of: mirrored,
-        scaled about the middle, or both.
-      flip_order: for each joint the one that takes its place in a mirrored view.
+      views: for each view, the heatmaps and the map from the plain input to the view, which may be
+        mirrored, scaled about the centre, or both.
+      flip_order: for each joint, the joint that takes its place in a mirrored view.
     """
     by_scale: dict[float, list[Array]] = {}
     for heatmaps, affine in views:
@@ -39,7 +39,7 @@ def _mean(arrays: list[Array]) -> Array:
 def _to_scale_one(
     heatmaps: Float[Array, "batch h w joints"], scale: float
 ) -> Float[Array, "batch h w joints"]:
-    """Shrinks heatmaps of people shown `scale` times as large about the middle."""
+    """Scales heatmaps of a view magnified by `scale` back to the plain input, about the centre."""
     if scale == 1.0:
         return heatmaps
     sides = jnp.array(heatmaps.shape[1:3])

@@ -158,7 +158,7 @@ def test_decode_without_jit_is_the_same(method):
 
 
 def test_unknown_decoders_are_refused_by_name():
-    with pytest.raises(ValueError, match="'half' is none of quarter, refined"):
+    with pytest.raises(ValueError, match="'half'; it must be one of quarter, refined"):
         heatmap.decode(jnp.zeros((8, 8, 1)), "half")
 
 

@@ -180,7 +180,7 @@ def test_shapes_that_do_not_belong_together_are_refused(wrong, part):
     # NumPy would broadcast most of them.
     arrays = list(persons())
     arrays[wrong] = arrays[wrong][part]
-    with pytest.raises(ValueError, match="shapes do not belong together"):
+    with pytest.raises(ValueError, match="the shapes do not match"):
         pck(*arrays, threshold=0.5)
 
 
