@@ -105,7 +105,10 @@ Found = Sequence[Sequence[list[Instance]]]
 
 
 class Metric(Protocol):
-    """A comparison of predictions with the truth."""
+    """A comparison of predictions with the truth.
+
+    Subclasses inherit a plain table, and errors and plots that say nothing.
+    """
 
     @property
     def headline(self) -> str:
@@ -121,19 +124,23 @@ class Metric(Protocol):
 
     def table(self, found: Found, truth: Sequence[Record]) -> Table:
         """Returns the figures as a table for logs and reports."""
-        ...
+        rows = [[name, value] for name, value in self(found, truth).items()]
+        return Table(self.headline, ["%"], rows)
 
     def errors(self, found: Found, truth: Sequence[Record]) -> Float[np.ndarray, " records"]:
         """Returns the error of each record, for sorting; NaN where it cannot be measured."""
-        ...
+        return np.full(len(truth), np.nan)
 
     def plots(self, found: Found, truth: Sequence[Record]) -> Mapping[str, "Figure"]:
         """Returns plots for the report, by title."""
-        ...
+        return {}
 
 
 class Task(Protocol):
     """A task. Its methods are pure functions of their arguments and of the task's settings.
+
+    Subclasses inherit defaults for what a simple task does without: sections, exports, joints,
+    counts, arrays, and drawings of targets.
 
     Attributes:
       name: name of the task in configs.
@@ -143,14 +150,14 @@ class Task(Protocol):
     """
 
     name: ClassVar[str]
-    sections: ClassVar[Mapping[str, type]]
-    exports: ClassVar[Sequence[str]]
-    record_version: ClassVar[int]
+    sections: ClassVar[Mapping[str, type]] = {}
+    exports: ClassVar[Sequence[str]] = ()
+    record_version: ClassVar[int] = 1
 
     @property
     def joints(self) -> Sequence[str]:
         """Names of an instance's joints; empty for tasks without joints."""
-        ...
+        return ()
 
     @property
     def heads(self) -> Mapping[str, Head]:
@@ -170,12 +177,12 @@ class Task(Protocol):
     @property
     def record_settings(self) -> Mapping[str, Any]:
         """Settings that `records` depends on, as JSON."""
-        ...
+        return {}
 
     @property
     def record_bytes(self) -> float:
         """Size of a record on the disk, at most."""
-        ...
+        return 100_000
 
     @classmethod
     def from_config(cls, config: "Config", source: Source, stride: int) -> "Task":
@@ -225,7 +232,7 @@ class Task(Protocol):
         accumulated batch). Losses are averaged likewise, so that sums over shares, divided by these
         means, give the batch's sum divided by the batch's count.
         """
-        ...
+        return {}
 
     def losses(
         self,
@@ -273,7 +280,7 @@ class Task(Protocol):
         self, name: str, outputs: Float[Array, "batch h w channels"]
     ) -> dict[str, Float[Array, "batch ..."]]:
         """Returns one of `exports`, computed from the last stack's outputs; px of the input."""
-        ...
+        raise NotImplementedError
 
     def truth(self, record: Record) -> list[Instance]:
         """Returns a record's annotations, px of the source image."""
@@ -281,7 +288,7 @@ class Task(Protocol):
 
     def arrays(self, found: Sequence[list[Instance]]) -> dict[str, np.ndarray]:
         """Returns the arrays of predictions.npz besides `ids`, from the last stack's instances."""
-        ...
+        return {}
 
     def metrics(self, source: Source, split: str) -> Sequence[Metric]:
         """Returns the metrics of a split; the first headline selects the best checkpoint."""
@@ -297,4 +304,4 @@ class Task(Protocol):
         self, image: UInt8[np.ndarray, "height width 3"], targets: Mapping[str, np.ndarray]
     ) -> UInt8[np.ndarray, "newheight width 3"]:
         """Returns an input with its targets drawn, for checking a batch by eye."""
-        ...
+        return image

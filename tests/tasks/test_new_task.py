@@ -18,8 +18,7 @@ from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import geometry
 from hourglass_jax.rules import Number, Whole, field
-from hourglass_jax.tasks.base import Head, Instance, Spec
-from hourglass_jax.tasks.table import Table
+from hourglass_jax.tasks.base import Head, Instance, Metric, Spec, Task
 from hourglass_jax.training import train
 
 SIDE = 64
@@ -71,7 +70,7 @@ class Mass:
 
 
 @dataclasses.dataclass(frozen=True)
-class Within:
+class Within(Metric):
     """The share of middles that are found to within some px."""
 
     px: float = 8.0
@@ -92,9 +91,6 @@ class Within:
         known = known[~np.isnan(known)]
         return {"found": float((known <= self.px).mean()), "distance": float(known.mean())}
 
-    def table(self, found, truth):
-        return Table("blobs", ["found"], [["all", self(found, truth)["found"]]])
-
     def errors(self, found, truth):
         return self._distances(found, truth)
 
@@ -105,7 +101,7 @@ class Within:
 
 
 @dataclasses.dataclass(frozen=True)
-class MiddleOfMass:
+class MiddleOfMass(Task):
     """Where a blob is; its records have no middle, or one."""
 
     sharpness: float
@@ -114,12 +110,8 @@ class MiddleOfMass:
     name = "middle_of_mass"
     sections = {"mass": Mass}
     joints = ("middle",)
-    exports = ()
     heads = {"mass": Head(("middle",), start=0.0)}
     schema = {"middles": Spec((None, 2), np.float32)}
-    record_version = 1
-    record_settings = {}
-    record_bytes = 4000.0
 
     @classmethod
     def from_config(cls, config, source, stride):
@@ -186,9 +178,6 @@ class MiddleOfMass:
         joints = geometry.apply(to_frame, middle[None])
         return [Instance(score=float(peak), joints=joints, joint_scores=peak[None])]
 
-    def export(self, name, outputs):
-        raise NotImplementedError
-
     def truth(self, record):
         return [
             Instance(score=1.0, joints=middle[None], joint_scores=np.ones(1))
@@ -206,9 +195,6 @@ class MiddleOfMass:
         for one in found:
             x, y = np.clip(np.round(one.joints[0]), 0, np.array(image.shape[1::-1]) - 1).astype(int)
             image[y, x] = (255, 0, 0)
-        return image
-
-    def draw_targets(self, image, targets):
         return image
 
 
