@@ -1,4 +1,4 @@
-"""What predict.py and train_step.py share: programs measured in turn, each in its own process.
+"""What benchmarks share: programs measured in turn, each in its own process, and their input.
 
 A worker makes its network and then waits to be asked for a measurement, while the others are
 measured. So whatever slows the machine down falls on all alike, and each has its own allocator.
@@ -19,6 +19,8 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 # What glibc is told so that memory freed stays with the process, instead of being handed back to
 # the system and cleared, page by page, for the next step.
 KEEP_MEMORY = {
@@ -27,6 +29,16 @@ KEEP_MEMORY = {
     "MALLOC_TOP_PAD_": "268435456",
 }
 JOINTS, FEATURES, SIDE = 16, 256, 256
+
+
+def random_batch(count: int, side: int) -> dict[str, np.ndarray]:
+    """Returns a training batch: noise for images and for heatmaps, all joints labelled."""
+    draw, small = np.random.default_rng(0), side // 4
+    return {
+        "image": draw.integers(0, 256, (count, side, side, 3), np.uint8),
+        "heatmaps": draw.random((count, small, small, JOINTS), np.float32),
+        "weights": np.ones((count, JOINTS), np.float32),
+    }
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
     python benchmarks/evaluate.py [--rounds=5]
 
 The 500 drawn validation people of configs/synthetic.py with the flip test, from their records to
-the figures (reading, decoding of pictures and heatmaps, and metrics included, compilation left
+the figures (reading, decoding of images and heatmaps, and metrics included, compilation left
 out), against two forward passes a person of the bare jitted network at the same batch size.
 Alternates both; prints seconds, their ratio round by round, and a JSON line.
 """
@@ -29,12 +29,11 @@ def main():
     import jax.numpy as jnp
     from alternate import spread
 
-    from hourglass_jax import config_files
-    from hourglass_jax.evaluation.evaluate import all_figures
-    from hourglass_jax.evaluation.predictions import make_eval_step, predict_split
+    from hourglass_jax import config_files, nn
+    from hourglass_jax.evaluation.predictions import Predictor
+    from hourglass_jax.evaluation.step import make_eval_step
     from hourglass_jax.experiment import Experiment
     from hourglass_jax.runtime import sharding, startup
-    from hourglass_jax.training import step as steps
 
     startup.enable_compilation_cache()
     startup.keep_freed_memory()
@@ -45,19 +44,19 @@ def main():
         experiment = Experiment.from_config(config)
         experiment.prepare()
         size, people = config.eval.batch_size, config.data.num_validation
-        variables = steps.init_variables(experiment.model, config.seed)
-        variables = sharding.replicate(variables, experiment.mesh)
-        eval_step = make_eval_step(experiment)
-        options = sharding.compiler_options(experiment.mesh)
-        network = jax.jit(experiment.model.apply, compiler_options=options)
-        pictures = jnp.zeros((size, config.model.input_size, config.model.input_size, 3))
+        model, task, mesh = experiment.model, experiment.task, experiment.mesh
+        variables = sharding.replicate(nn.init_variables(model, config.seed), mesh)
+        predict, eval_step = Predictor.of(experiment), make_eval_step(model, task, mesh)
+        metrics = task.metrics(experiment.source, "validation")
+        network = jax.jit(model.apply, compiler_options=sharding.compiler_options(mesh))
+        images = jnp.zeros((size, *experiment.size, 3))
 
         def evaluate():
-            all_figures(experiment, predict_split(experiment, eval_step, variables, "validation"))
+            predict(eval_step, variables, "validation").figures(metrics)
 
         def forward():
             for _ in range(2 * -(-people // size)):
-                network(variables, pictures).block_until_ready()
+                network(variables, images).block_until_ready()
 
         times = {evaluate: [], forward: []}
         for i in range(rounds + 1):

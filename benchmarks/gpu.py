@@ -13,13 +13,11 @@ that a process took at most, and a JSON line.
 import argparse
 import json
 import os
-import pathlib
 import statistics
 import sys
 import time
 
-from alternate import FEATURES, JOINTS, Worker, spread
-from train_step import batch_of
+from alternate import FEATURES, SIDE, Worker, random_batch, spread
 
 WAYS = ("ours", "PyTorch eager", "PyTorch compiled")
 PASSES = ("training step", "forward pass")
@@ -27,37 +25,29 @@ PASSES = ("training step", "forward pass")
 
 def ours(flags):
     """Returns what queues a step, what waits for all of them, and what tells the memory taken."""
-    root = pathlib.Path(__file__).parent.parent
-    sys.path.insert(0, str(root))
     import jax
+    from recipe import Recipe
 
-    from hourglass_jax import config_files
-    from hourglass_jax.nn.stacked_hourglass import make_model
     from hourglass_jax.runtime import sharding, startup
-    from hourglass_jax.training import optimizer
-    from hourglass_jax.training import step as steps
 
     if jax.default_backend() == "cpu":
         sys.exit("JAX finds no GPU: install the extra cuda; CPUs have train_step.py and predict.py")
     startup.enable_compilation_cache()
-    config, mesh = config_files.load("mpii"), sharding.make_mesh(jax.devices()[:1])
-    config.model.update(num_stacks=flags.stacks, features=FEATURES, dtype=flags.dtype)
-    network = make_model(config.model.to_dict(), JOINTS)
-    variables = steps.init_variables(network, config.seed)
-    batch = sharding.shard_batch(batch_of(flags), mesh)
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    recipe = Recipe(mesh, num_stacks=flags.stacks, features=FEATURES, dtype=flags.dtype)
+    model = recipe.model
+    batch = sharding.shard_batch(random_batch(flags.batch, SIDE), mesh)
     last = None
 
     if flags.passed == "forward pass":
-        apply = jax.jit(lambda v, images: network.apply(v, images / 255.0, train=False))
-        variables = sharding.replicate(variables, mesh)
+        apply = jax.jit(lambda v, images: model.apply(v, model.normalisation(images)))
+        variables = sharding.replicate(recipe.variables(), mesh)
 
         def run():
             nonlocal last
             last = apply(variables, batch["image"])
     else:
-        rmsprop, _ = optimizer.create_optimizer(config.optimizer, config.num_steps)
-        train_step = steps.make_train_step(network, rmsprop, mesh)
-        state = sharding.replicate(steps.create_train_state(variables, rmsprop), mesh)
+        train_step, state = recipe.step(), recipe.first_state()
 
         def run():
             nonlocal state, last
@@ -79,7 +69,8 @@ def pytorch(flags, compiled=False):
     network = StackedHourglass(flags.stacks, features=FEATURES).train(train).cuda()
     network = network.to(memory_format=torch.channels_last)
     rmsprop = torch.optim.RMSprop(network.parameters(), lr=2.5e-4, alpha=0.99, eps=1e-8)
-    batch = {name: torch.from_numpy(array).cuda() for name, array in batch_of(flags).items()}
+    arrays = random_batch(flags.batch, SIDE)
+    batch = {name: torch.from_numpy(array).cuda() for name, array in arrays.items()}
     targets = batch["heatmaps"].permute(0, 3, 1, 2)[:, None]
     call = torch.compile(network, dynamic=False) if compiled else network
     narrow = torch.autocast("cuda", torch.bfloat16, enabled=flags.dtype == "bfloat16")

@@ -1,12 +1,13 @@
-"""How fast is the way from pictures to training batches, a core?
+"""How fast is the way from images to training batches, a core?
 
-    python benchmarks/pipeline.py [--rounds=5] [--pictures=DIR]
+    python benchmarks/pipeline.py [--rounds=5] [--images=DIR]
 
-People of MPII's sizes in JPEGs of MPII's size, 1280x720, augmented alike and with the same 16
-heatmaps at 256 px: by this project's stream from its records, and by what a data set for PyTorch
-does to each picture (OpenCV decodes all of it, warps, flips and colours it; NumPy draws the
-heatmaps). One thread against one, and two against one. First both make the same examples from the
-same draws, and have to agree. Prints images/s, ratios round by round, and a JSON line.
+People of MPII's sizes in JPEGs of MPII's size, 1280x720, augmented as configs/mpii_modern.py does
+and with the same 16 heatmaps at 256 px: by this project's stream from its records, and by what a
+data set for PyTorch does to each image (OpenCV decodes all of it, warps, flips and colours it;
+NumPy draws the heatmaps). One thread against one, and two against one. First both make the same
+examples from the same draws, and have to agree. Prints images/s, ratios round by round, and a JSON
+line.
 
 A round is short turns: each core by itself, whose mean is "1 core", and both. So what else the
 processor is busy with for seconds, or on one core alone, falls on all alike. Beside them is a
@@ -14,6 +15,7 @@ process on each core at once, which share nothing but the machine: what its two 
 """
 
 import argparse
+import collections
 import json
 import os
 import pathlib
@@ -21,34 +23,35 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+
+from hourglass_jax import config_files
+from hourglass_jax.data import images
+from hourglass_jax.data.augment import Augmentation
+from hourglass_jax.data.base import AnnotatedImage, Annotation, Source
 from hourglass_jax.data.skeleton import MPII
 from hourglass_jax.image import geometry
 from hourglass_jax.runtime import startup
 from hourglass_jax.tasks.single_pose import heatmap
+from hourglass_jax.tasks.single_pose.task import SinglePose
 
 SIDE, SIGMA, BATCH = 256, 1.0, 16
-PICTURES, PEOPLE = 60, 600  # epochs of a few pictures would be mostly beginnings and ends
-LIMITS = {  # those of configs/mpii.py
-    "scale": 0.25,
-    "rotation": 30.0,
-    "rotation_probability": 0.6,
-    "translate": 0.0,
-    "flip": 0.5,
-    "colour": 0.2,
-}
+IMAGES, PEOPLE = 60, 600  # epochs of a few people would be mostly beginnings and ends
+AUGMENTATION = Augmentation(**config_files.load("mpii_modern").augment)
 
 
 def write_people(folder: pathlib.Path, real: pathlib.Path | None) -> list[dict]:
-    """Writes pictures of the weight of MPII's, about 100 kB, and returns the people in them."""
+    """Writes images of the weight of MPII's, about 100 kB, and returns the people in them."""
     import cv2
 
     rng = np.random.default_rng(0)
     found = sorted(real.glob("*.jpg")) if real else []
-    pictures, people = [], []
-    for i in range(PICTURES):
+    written, people = [], []
+    for i in range(IMAGES):
         path = folder / f"{i}.jpg"
         if i < len(found):
             path.write_bytes(found[i].read_bytes())
@@ -58,9 +61,9 @@ def write_people(folder: pathlib.Path, real: pathlib.Path | None) -> list[dict]:
                 for h, share in ((9, 0.7), (45, 0.22), (240, 0.08))
             )
             cv2.imwrite(str(path), image.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 85])
-        pictures.append((path, cv2.imread(str(path)).shape[:2]))
+        written.append((path, cv2.imread(str(path)).shape[:2]))
     for i in range(PEOPLE):
-        path, (height, width) = pictures[i % PICTURES]
+        path, (height, width) = written[i % IMAGES]
         size = 250 * np.clip(rng.lognormal(1.05, 0.4), 1, 7)  # MPII's scale is 3 in the middle
         center = rng.uniform(0.3, 0.7, 2) * (width, height)
         joints = center + rng.uniform(-0.4, 0.4, (16, 2)) * size
@@ -71,32 +74,30 @@ def write_people(folder: pathlib.Path, real: pathlib.Path | None) -> list[dict]:
     return people
 
 
-def as_pytorch_does(person: dict, draws: np.ndarray) -> dict:
-    """What `augment.training_examples` makes of a record, made of the whole picture."""
+def as_pytorch_does(person: dict, uniform: np.ndarray) -> dict:
+    """Makes the example that the stream makes of a record, but of the whole image."""
     import cv2
 
-    spread = 2 * draws - 1
-    rotated = draws[2] < LIMITS["rotation_probability"]
-    flip = draws[5] < LIMITS["flip"]
+    draws = AUGMENTATION.draw(uniform)
     to_crop = geometry.crop_map(
         person["center"],
         person["size"],
         SIDE,
-        scale=1 + spread[0] * LIMITS["scale"],
-        rotation=np.radians(LIMITS["rotation"]) * spread[1] * rotated,
-        translate=tuple(spread[3:5] * LIMITS["translate"]),
+        scale=draws.scale,
+        rotation=draws.rotation,
+        translate=draws.translate,
     )
     content = np.frombuffer(person["path"].read_bytes(), np.uint8)
     image = cv2.cvtColor(cv2.imdecode(content, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     image = cv2.warpAffine(image, to_crop, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
     joints, labelled = geometry.apply(to_crop, person["joints"]), person["labelled"]
-    if flip:
+    if draws.flip:
         image = np.ascontiguousarray(image[:, ::-1])
         joints = np.stack([SIDE - 1 - joints[:, 0], joints[:, 1]], axis=1)[MPII.flip_order]
         labelled = labelled[MPII.flip_order]
-    gain = (1 + spread[6:9] * LIMITS["colour"]).astype(np.float32)
-    image = np.clip(image * gain, 0, 255).round().astype(np.uint8)
-    joints_heatmap = geometry.crop_to_heatmap(joints, 4).astype(np.float32)
+    gains = AUGMENTATION.gains(uniform[None])[0].astype(np.float32)
+    image = np.clip(image * gains, 0, 255).round().astype(np.uint8)
+    joints_heatmap = geometry.crop_to_heatmap(joints, 4)
     heatmaps, weights = heatmap.encode(joints_heatmap, labelled, SIDE // 4, SIGMA)
     return {"image": image, "heatmaps": heatmaps, "weights": weights}
 
@@ -109,79 +110,78 @@ def baseline(people: list[dict]):
         yield {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def builder_of(people: list[dict], folder: pathlib.Path):
-    """Returns the project's builder of these people's records, prepared."""
-    import tensorflow_datasets as tfds
+class People(Source):
+    """The people that `write_people` returns, all to train on."""
 
-    from hourglass_jax.data import images as photographs
-    from hourglass_jax.data import pipeline, records
+    name, labels, select, report = "benchmark_people", MPII, "train", "train"
 
-    class BenchmarkPose(records.PoseBuilder, skip_registration=True):
-        VERSION, pkg_dir_path = tfds.core.Version("1.0.0"), folder  # TFDS asks where it is from
-        SKELETON = MPII
+    def __init__(self, people: list[dict]):
+        self._people = people
 
-        def _split_generators(self, dl_manager):
-            return {"train": self._generate_examples()}
+    def images(self, split: str) -> Iterator[AnnotatedImage]:
+        found = collections.defaultdict(list)
+        for i, person in enumerate(self._people):
+            joints, labelled = person["joints"], person["labelled"]
+            annotation = Annotation(
+                str(i), person["center"], person["size"],
+                joints=joints, labelled=labelled, visible=labelled, key=i,
+            )  # fmt: skip
+            found[person["path"]].append(annotation)
+        for path, annotations in found.items():
+            yield images.image_file(path, annotations, id=path.name)
 
-        def _generate_examples(self):
-            for i, person in enumerate(people):
-                image = photographs.read_image(person["path"].read_bytes(), str(person["path"]))
-                yield i, self.record(
-                    image=image, joints_source=person["joints"], labelled=person["labelled"],
-                    visible=person["labelled"], center=person["center"], size=person["size"],
-                    reference=1.0, id=str(i),
-                )  # fmt: skip
-
-    builder = BenchmarkPose(data_dir=folder)
-    pipeline.prepare(builder, str(folder))
-    return builder
+    def count(self, split: str) -> int:
+        return len(self._people)
 
 
-def stream(people, folder):
-    from hourglass_jax.data import augment, pipeline
+def records_of(people: list[dict], folder: pathlib.Path):
+    """Returns these people's records, prepared."""
+    from hourglass_jax.data.records import Records
+
+    records = Records(People(people), SinglePose(MPII, SIGMA), str(folder))
+    records.prepare()
+    return records
+
+
+def stream(people: list[dict], folder: pathlib.Path):
+    from hourglass_jax.data import pipeline
 
     return pipeline.training_batches(
-        builder_of(people, folder),
-        augment.Crop(SIDE, SIGMA, tuple(MPII.flip_order.tolist())),
-        augment.Augmentation(**LIMITS),
+        records_of(people, folder),
+        (SIDE, SIDE),
+        AUGMENTATION,
         pipeline.Rows(BATCH),
         seed=0,
         shuffle_buffer=1000,
     )
 
 
-def check(people, folder):
+def check(people: list[dict], folder: pathlib.Path) -> None:
     """Both ways make the same of the same draws, but for a record's sides being whole pixels."""
     import tensorflow as tf
-    import tensorflow_datasets as tfds
 
-    from hourglass_jax.data import augment
+    from hourglass_jax.data import augment, examples
 
-    builder = builder_of(people, folder)
-    crop = augment.Crop(SIDE, SIGMA, tuple(MPII.flip_order.tolist()))
-    raw = builder.as_dataset(split="train", decoders={"image": tfds.decode.SkipDecoding()})
-    picture, maps = [], []
-    for record in raw:
-        person = people[int(record["id"].numpy())]
-        seed = tf.constant([0, int(record["id"].numpy())])
-        draws = tf.random.stateless_uniform([9], seed, dtype=tf.float64).numpy()
-        ours = augment.training_examples(
-            {name: value[None] for name, value in record.items()},
-            draws[None],
-            crop,
-            augment.Augmentation(**LIMITS),
-        )
-        theirs = as_pytorch_does(person, draws)
-        same = ours["weights"][0].numpy() == theirs["weights"]
-        drawn = ours["heatmaps"][0].numpy(), theirs["heatmaps"]
+    records = records_of(people, folder)
+    make = examples.training_function(records, (SIDE, SIDE), AUGMENTATION)
+    files = [str(path) for path in records.info.splits["train"].filepaths]
+    image, maps = [], []
+    for record in tf.data.TFRecordDataset(files):
+        fields = tf.io.parse_single_example(record, {"id": tf.io.FixedLenFeature([], tf.string)})
+        i = int(fields["id"].numpy())
+        uniform = tf.random.stateless_uniform([augment.DRAWS], [0, i], dtype=tf.float64)
+        ours = {name: rows[0].numpy() for name, rows in make(record[None], uniform[None]).items()}
+        theirs = as_pytorch_does(people[i], uniform.numpy())
+        same = ours["weights"] == theirs["weights"]
+        drawn = ours["heatmaps"], theirs["heatmaps"]
         check_borders(*(heatmaps[..., ~same] for heatmaps in drawn))
         maps.append(np.abs(drawn[0] - drawn[1])[..., same].max())
-        picture.append(np.abs(ours["image"][0].numpy() - theirs["image"].astype(float)).mean())
+        image.append(np.abs(ours["image"] - theirs["image"].astype(float)).mean())
     print(
-        f"the same examples: heatmaps differ by {max(maps):.0e} at most, pictures by "
-        f"{statistics.median(picture):.1f} of 255 a pixel, as records hold smaller ones"
+        f"the same examples: heatmaps differ by {max(maps):.0e} at most, images by "
+        f"{statistics.median(image):.1f} of 255 a pixel, as records hold smaller ones"
     )
-    assert max(maps) < 0.1 and statistics.median(picture) < 8
+    assert len(maps) == len(people) and max(maps) < 0.1 and statistics.median(image) < 8
 
 
 def check_borders(ours, theirs):
@@ -216,7 +216,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--turns", type=int, default=8, help="of a round")
     parser.add_argument("--seconds", type=float, default=0.5, help="of a turn")
-    parser.add_argument("--pictures", type=pathlib.Path, help="real ones to use as well")
+    parser.add_argument("--images", type=pathlib.Path, help="real ones to use as well")
     for hidden in ("--worker", "--folder", "--cores"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     flags = parser.parse_args()
@@ -236,7 +236,7 @@ def main():
     cores = [str(core) for core in sorted(os.sched_getaffinity(0))[:2]]
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        people = write_people(folder, flags.pictures)
+        people = write_people(folder, flags.images)
         np.save(folder / "people.npy", people, allow_pickle=True)
         check(people, folder)
         command = [sys.executable, __file__, f"--folder={folder}", f"--seconds={flags.seconds}"]

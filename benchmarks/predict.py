@@ -3,49 +3,44 @@
     python benchmarks/predict.py [--torch-python=PYTHON] [--stacks=1,2,8] [--batch=1,8]
 
 256 px, 256 features, random weights: the bare model by `forward`, and by `apply` as one batch;
-`PoseEstimator` from picture to joints with a single forward pass; the same network in PyTorch,
+`PoseEstimator` from image to joints with a single forward pass; the same network in PyTorch,
 channels_last, eager and by `torch.compile` with frozen weights. Each with glibc as it is and told
 to keep memory, on two threads. Prints medians, spreads, ratios to PyTorch's better eager figure,
 and a JSON line.
 """
-
-import pathlib
-import sys
 
 import alternate
 import numpy as np
 from alternate import FEATURES, SIDE, Variant
 
 
-def _network(flags):
-    sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
-    from hourglass_jax.nn.stacked_hourglass import StackedHourglass
-    from hourglass_jax.runtime import startup
-    from hourglass_jax.training import step as steps
+def _recipe(flags):
+    from recipe import Recipe
+
+    from hourglass_jax.runtime import sharding, startup
 
     startup.enable_compilation_cache()
     if flags.kept:
         startup.keep_freed_memory()
-    model = StackedHourglass(num_stacks=flags.stacks, features=FEATURES)
-    return model, steps.init_variables(model, seed=0)
+    return Recipe(sharding.make_mesh(), num_stacks=flags.stacks, features=FEATURES)
 
 
 def model(flags, together=False):
-    network, variables = _network(flags)
+    recipe = _recipe(flags)
     import jax
 
     from hourglass_jax import forward
     from hourglass_jax.runtime import sharding
 
-    def heatmaps(variables, pictures):
+    def heatmaps(variables, images):
         if together:
-            return network.apply(variables, pictures, train=False)
-        return forward(network, variables, pictures)
+            return recipe.model.apply(variables, images)
+        return forward(recipe.model, variables, images)
 
-    options = sharding.compiler_options(sharding.make_mesh())
+    options = sharding.compiler_options(recipe.mesh)
     predict = jax.jit(heatmaps, compiler_options=options)
-    variables, pictures = jax.device_put((variables, _pictures(flags)))
-    return lambda: predict(variables, pictures).block_until_ready()
+    variables, images = jax.device_put((recipe.variables(), _images(flags)))
+    return lambda: predict(variables, images).block_until_ready()
 
 
 def batch(flags):
@@ -53,19 +48,23 @@ def batch(flags):
 
 
 def estimator(flags):
-    network, variables = _network(flags)
+    recipe = _recipe(flags)
     from hourglass_jax import PoseEstimator
-    from hourglass_jax.data.skeleton import MPII
 
     estimate = PoseEstimator(
-        network, variables, MPII, flip_test=False, batch_size=flags.batch, input_size=SIDE
+        recipe.model,
+        recipe.variables(),
+        recipe.task,
+        flip_test=False,
+        batch_size=flags.batch,
+        input_size=SIDE,
     ).estimate
     photo = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), np.uint8)
     people = [(photo, np.array([100.0 * i, 100, 200, 500])) for i in range(flags.batch)]
     return lambda: estimate(people)
 
 
-def _pictures(flags):
+def _images(flags):
     shape = (flags.batch, SIDE, SIDE, 3)
     return np.random.default_rng(0).random(shape, np.float32)
 
@@ -83,11 +82,11 @@ def eager(flags, compiled=False):
         torch._inductor.config.freezing = True
         network = torch.compile(network, dynamic=False)
     # [B, 3, H, W] whose channels lie innermost, as the array's do.
-    pictures = torch.from_numpy(_pictures(flags)).permute(0, 3, 1, 2)
+    images = torch.from_numpy(_images(flags)).permute(0, 3, 1, 2)
 
     @torch.inference_mode()
     def run():
-        return network(pictures)
+        return network(images)
 
     return run
 

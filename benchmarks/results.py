@@ -3,7 +3,7 @@
     python benchmarks/results.py runs/lsp_small [runs/...] [--rounds=5]
 
 For each workdir's evaluation.json: parameters, input, people a second through `PoseEstimator` from
-picture to joints with the flip test (measured here, batches of 8, alternating), and the share of
+image to joints with the flip test (measured here, batches of 8, alternating), and the share of
 joints found. Prints Markdown and a JSON line.
 """
 
@@ -28,16 +28,16 @@ def main():
     import jax
 
     from hourglass_jax import PoseEstimator
-    from hourglass_jax.checkpoint import store as checkpoint
+    from hourglass_jax.checkpoint import trained
     from hourglass_jax.runtime import startup
 
     startup.enable_compilation_cache()
     startup.keep_freed_memory()
     results = [json.loads((workdir / "evaluation.json").read_text()) for workdir in flags.workdirs]
-    networks = [checkpoint.load(workdir).variables["params"] for workdir in flags.workdirs]
+    networks = [trained.load(workdir).variables["params"] for workdir in flags.workdirs]
     estimators = [PoseEstimator.from_checkpoint(workdir) for workdir in flags.workdirs]
-    picture = np.random.default_rng(0).integers(0, 256, (160, 120, 3), np.uint8)
-    people = [(picture, np.array([10.0, 10, 100, 140]))] * 8
+    image = np.random.default_rng(0).integers(0, 256, (160, 120, 3), np.uint8)
+    people = [(image, np.array([10.0, 10, 100, 140]))] * 8
     rates = [[] for _ in estimators]
     for i in range(flags.rounds + 1):
         for estimator, rate in zip(estimators, rates, strict=True):

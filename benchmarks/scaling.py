@@ -10,43 +10,24 @@ without recomputing each stack's activations (`remat`). Prints medians, spreads 
 import argparse
 import functools
 import json
-import pathlib
 import statistics
-import sys
 import time
 
+import jax
 import numpy as np
+from alternate import random_batch
+from recipe import Recipe
 
-ROOT = pathlib.Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-import jax  # noqa: E402
-
-from hourglass_jax import config_files  # noqa: E402
-from hourglass_jax.nn.stacked_hourglass import make_model  # noqa: E402
-from hourglass_jax.runtime import sharding, startup  # noqa: E402
-from hourglass_jax.training import optimizer  # noqa: E402
-from hourglass_jax.training import step as steps  # noqa: E402
-
-JOINTS = 16
+from hourglass_jax.runtime import sharding, startup
 
 
 @functools.cache
 def _compiled_step(stacks: int, features: int, side: int, batch: int, remat: bool = False):
-    """Returns the compiled step of configs/mpii.py, its first state's maker, and the model."""
-    config, mesh = config_files.load("mpii"), sharding.make_mesh(jax.devices()[:1])
-    config.model.update({"num_stacks": stacks, "features": features, "remat": remat})
-    model = make_model(config.model.to_dict(), JOINTS)
-    rmsprop, _ = optimizer.create_optimizer(config.optimizer, config.num_steps)
-    step = steps.make_train_step(model, rmsprop, mesh)
-    state = steps.state_shapes(steps.variable_shapes(model), rmsprop, mesh)
-    compiled = step.lower(state, steps.batch_shapes(batch, side, JOINTS, mesh)).compile()
-
-    def first_state():
-        variables = steps.init_variables(model, config.seed)
-        return sharding.replicate(steps.create_train_state(variables, rmsprop), mesh)
-
-    return compiled, first_state, model, mesh
+    """Returns the compiled step of configs/mpii.py, and the recipe that it is a part of."""
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    fields = {"num_stacks": stacks, "features": features, "input_size": side, "remat": remat}
+    recipe = Recipe(mesh, **fields)
+    return recipe.step().lower(*recipe.shapes(batch)).compile(), recipe
 
 
 def _seconds(run, rounds: int) -> list[float]:
@@ -61,15 +42,9 @@ def _seconds(run, rounds: int) -> list[float]:
 
 def measure(point: dict[str, int], rounds: int) -> tuple[list[float], list[float]]:
     """Returns the seconds of each training step and of each forward pass."""
-    step, first_state, model, mesh = _compiled_step(**point)
-    state, side, batch = first_state(), point["side"], point["batch"]
-    draw = np.random.default_rng(0)
-    rows = {
-        "image": draw.integers(0, 256, (batch, side, side, 3), np.uint8),
-        "heatmaps": draw.random((batch, side // 4, side // 4, JOINTS), np.float32),
-        "weights": np.ones((batch, JOINTS), np.float32),
-    }
-    rows = sharding.shard_batch(rows, mesh)
+    step, recipe = _compiled_step(**point)
+    state, side, batch = recipe.first_state(), point["side"], point["batch"]
+    rows = sharding.shard_batch(random_batch(batch, side), recipe.mesh)
 
     def train():
         nonlocal state
@@ -77,10 +52,11 @@ def measure(point: dict[str, int], rounds: int) -> tuple[list[float], list[float
         return state, metrics
 
     training = _seconds(train, rounds)
-    options = sharding.compiler_options(mesh)
-    forward = jax.jit(lambda v, x: model.apply(v, x, train=False), compiler_options=options)
-    pictures = jax.device_put(draw.random((batch, side, side, 3), np.float32))
-    return training, _seconds(lambda: forward(steps.evaluated(state), pictures), rounds)
+    options = sharding.compiler_options(recipe.mesh)
+    forward = jax.jit(recipe.model.apply, compiler_options=options)
+    images = np.random.default_rng(0).random((batch, side, side, 3), np.float32)
+    images = jax.device_put(images)
+    return training, _seconds(lambda: forward(state.evaluated, images), rounds)
 
 
 def _cost(seconds: list[float], batch: int) -> str:

@@ -18,53 +18,40 @@ import time
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the TPU is compiled for, not looked for
 os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-ROOT = pathlib.Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+# Also where a test loads this file.
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-import flax.linen as nn  # noqa: E402
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-from jax.experimental import topologies  # noqa: E402
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import topologies
+from recipe import Recipe
 
-from hourglass_jax import config_files  # noqa: E402
-from hourglass_jax.nn.layers import Conv  # noqa: E402
-from hourglass_jax.nn.stacked_hourglass import StackedHourglass, make_model  # noqa: E402
-from hourglass_jax.runtime import sharding  # noqa: E402
-from hourglass_jax.training import optimizer  # noqa: E402
-from hourglass_jax.training import step as steps  # noqa: E402
+from hourglass_jax.nn import Network
+from hourglass_jax.nn.layers import Conv
+from hourglass_jax.runtime import sharding
 
 # Of a chip, from Google's documentation of v5e, v4 and v5p: bfloat16 FLOP/s and bytes/s.
 CHIPS = {"v5e": (197e12, 819e9), "v4": (275e12, 1228e9), "v5p": (459e12, 2765e9)}
-JOINTS = 16
 
 
-def compile_step(topology: str, batch_per_chip: int, config):
-    """Returns the compiled train step, the number of chips and the model."""
+def recipe_for(topology: str, **fields) -> Recipe:
+    """Returns the recipe on a topology's chips; `fields` are those of `model` that differ."""
     # Two cores of a v4 chip are one device, as Cloud TPU hands them out.
     options = {"chip_config_name": "megacore"} if topology.startswith("v4") else {}
     devices = topologies.get_topology_desc(topology, "tpu", **options).devices
-    mesh = sharding.make_mesh(list(devices))
-    model, side = make_model(config.model, JOINTS), config.model.input_size
-    optax_optimizer, _ = optimizer.create_optimizer(config.optimizer, config.num_steps)
-
-    step = steps.make_train_step(
-        model, optax_optimizer, mesh, sync_batch_norm=config.sync_batch_norm
-    )
-    state = steps.state_shapes(steps.variable_shapes(model), optax_optimizer, mesh)
-    batch = steps.batch_shapes(batch_per_chip * len(devices), side, JOINTS, mesh)
-    lowered = step.lower(state, batch)
-    return lowered.compile(), len(devices), model
+    return Recipe(sharding.make_mesh(list(devices)), **fields)
 
 
-def least(model: StackedHourglass, side: int) -> tuple[float, float]:
+def least(model: Network, side: int) -> tuple[float, float]:
     """Returns the FLOPs and bytes an image that the convolutions cannot do without.
 
     A convolution from x [h, w, c] to y [h', w', k] with kernels of size s multiplies and adds
     h' w' s^2 c k times, and twice as often backward, for the gradients of x and of the kernels:
     6 h' w' s^2 c k FLOPs. Each of the three reads two operands once and writes its result once:
     forward x and the kernels to y, backward y and the kernels to x, and x and y to the kernels.
-    That is three times x and y; the kernels are shared by the batch and left out. The picture needs
+    That is three times x and y; the kernels are shared by the batch and left out. The image needs
     no gradient.
     """
     flops = moved = 0
@@ -82,8 +69,8 @@ def least(model: StackedHourglass, side: int) -> tuple[float, float]:
         return y
 
     with nn.intercept_methods(count):
-        picture = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-        jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), picture)
+        image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+        jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
     return float(flops), float(moved)
 
 
@@ -115,18 +102,19 @@ def main():
     parser.add_argument("--sync_batch_norm", action="store_true")
     parser.add_argument("--hlo", help="file to write the compiled program to")
     flags = parser.parse_args()
-    config = config_files.load("mpii")
-    config.model.update({"num_stacks": flags.stacks, "dtype": flags.dtype, "remat": flags.remat})
-    config.sync_batch_norm = flags.sync_batch_norm
+    fields = {"num_stacks": flags.stacks, "dtype": flags.dtype, "remat": flags.remat}
+    recipe = recipe_for(flags.topology, **fields)
+    chips = recipe.mesh.devices.size
 
     start = time.perf_counter()
-    compiled, chips, model = compile_step(flags.topology, flags.batch_per_chip, config)
+    step = recipe.step(sync_batch_norm=flags.sync_batch_norm)
+    compiled = step.lower(*recipe.shapes(flags.batch_per_chip * chips)).compile()
     seconds = time.perf_counter() - start
     text = compiled.as_text()
     if flags.hlo:
         pathlib.Path(flags.hlo).write_text(text)
     cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
-    least_flops, least_bytes = least(model, config.model.input_size)
+    least_flops, least_bytes = least(recipe.model, recipe.config.model.input_size)
     peak, bandwidth = CHIPS[flags.topology.partition(":")[0]]
     flops, moved = (cost[key] / flags.batch_per_chip for key in ("flops", "bytes accessed"))
     calls, call_bytes = collectives(text)

@@ -19,13 +19,13 @@ def benchmark():
 
 @pytest.mark.parametrize(("stacks", "billions"), [(1, 5.15), (2, 8.33)])
 def test_the_least_operations_are_those_of_the_convolutions(benchmark, stacks, billions):
-    """The published networks' multiplications and additions for a picture, forward."""
+    """The published networks' multiplications and additions for an image, forward."""
     model = StackedHourglass(**PRESETS[f"paper_{stacks}"])
     flops, moved = benchmark.least(model, 256)
-    # Forward and two gradients, 2 FLOPs each; the picture itself has none.
-    picture = 128 * 128 * 7 * 7 * 3 * 64
-    assert flops == pytest.approx(6e9 * billions - 2 * picture, rel=2e-3)
-    # Float32: the first convolution alone reads a picture and writes 64 channels, twice.
+    # Forward and two gradients, 2 FLOPs each; the image itself has none.
+    image = 128 * 128 * 7 * 7 * 3 * 64
+    assert flops == pytest.approx(6e9 * billions - 2 * image, rel=2e-3)
+    # Float32: the first convolution alone reads an image and writes 64 channels, twice.
     assert moved > 2 * 4 * (256 * 256 * 3 + 128 * 128 * 64)
 
 
