@@ -103,7 +103,7 @@ def test_tasks_heads_and_records_must_be_the_same(saved):
     for change, says in (
         ({"task": {"name": "detection"}}, "task='single_pose'"),
         ({"heads": {"heatmaps": ["nose"]}}, r"heads=.*right_ankle.*\['nose'\]"),
-        ({"records": "xyz"}, "records abc, and the data set's files have changed.*xyz"),
+        ({"records": "xyz"}, "records abc, but the data set's files have changed.*xyz"),
     ):
         for evaluate_only in (False, True):
             with pytest.raises(UserError, match=says):

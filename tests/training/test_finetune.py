@@ -39,7 +39,7 @@ def test_the_same_network_is_loaded_whole():
     new, old = make(0, num_stacks=2), make(1, num_stacks=2)
     found, table = warm_start(new, MPII, old, MPII)
     jax.tree.map(np.testing.assert_array_equal, found, old)
-    assert "new" not in table and "16 of 16 keep" in table
+    assert "new" not in table and "16 of 16 loaded" in table
 
 
 def test_joints_of_the_same_name_keep_their_weights():
