@@ -265,9 +265,3 @@ class StackedHourglass(nn.Module):
             predictions.append(heatmaps)
         heatmaps = jnp.stack(predictions, axis=1)
         return heatmaps.astype(jnp.promote_types(heatmaps.dtype, jnp.float32))
-
-
-def make_model(fields: Mapping[str, Any], num_joints: int) -> StackedHourglass:
-    """Deprecated: use `hourglass_jax.nn.make_network`."""
-    kept = {name: value for name, value in fields.items() if name != "input_size"}
-    return StackedHourglass(num_joints=num_joints, **{**kept, "dtype": jnp.dtype(kept["dtype"])})

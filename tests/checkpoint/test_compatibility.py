@@ -84,7 +84,7 @@ def test_what_does_not_make_another_run_may_change(saved, name, value):
 )
 def test_what_makes_another_run_may_not(saved, name, value, concerns_evaluation):
     other = changed(saved, name, value)
-    with pytest.raises(UserError, match=rf"config\.{name}=.*and this run has {value!r}"):
+    with pytest.raises(UserError, match=rf"config\.{name}=.*but this run has {value!r}"):
         check(saved, other)
     if concerns_evaluation:
         with pytest.raises(UserError, match=rf"config\.{name}="):
@@ -103,7 +103,7 @@ def test_tasks_heads_and_records_must_be_the_same(saved):
     for change, says in (
         ({"task": {"name": "detection"}}, "task='single_pose'"),
         ({"heads": {"heatmaps": ["nose"]}}, r"heads=.*right_ankle.*\['nose'\]"),
-        ({"records": "xyz"}, "records abc, and the data set's files have changed.*xyz"),
+        ({"records": "xyz"}, "records abc, but the data set's files have changed.*xyz"),
     ):
         for evaluate_only in (False, True):
             with pytest.raises(UserError, match=says):
@@ -136,7 +136,7 @@ def test_a_field_left_out_is_one_at_its_default(saved):
     other = metadata_of(left_out, **explicit)
     assert one == other
     check(one, other)
-    with pytest.raises(UserError, match=r"data\.drawing_seed=0, and this run has 2"):
+    with pytest.raises(UserError, match=r"data\.drawing_seed=0, but this run has 2"):
         check(one, metadata_of(left_out, **{"data.drawing_seed": 2}))
 
 
@@ -146,7 +146,7 @@ def test_a_field_that_a_former_version_lacked_had_its_default(saved):
     before["records"] = experiment.metadata()["records"]
     del before["config"]["data"]["drawing_seed"], before["config"]["model"]["stem"]
     del before["config"]["heatmap"]
-    with pytest.raises(UserError, match=r"heatmap\.sigma=1\.0, and this run has 1\.25"):
+    with pytest.raises(UserError, match=r"heatmap\.sigma=1\.0, but this run has 1\.25"):
         experiment.check(FOLDER, before)
     before["config"]["heatmap"] = {"sigma": 1.25}
     experiment.check(FOLDER, before)
@@ -190,7 +190,7 @@ def test_a_published_network_of_a_former_version(saved):
 
 def test_other_formats_are_refused():
     for form in (2, None):
-        with pytest.raises(UserError, match=f"has format {form}, and this version reads format 1"):
+        with pytest.raises(UserError, match=f"has format {form}, but this version reads format 1"):
             compatibility.upgrade({"format": form}, FOLDER)
 
 

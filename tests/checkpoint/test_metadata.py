@@ -60,7 +60,7 @@ def test_network_and_task_are_rebuilt_from_them():
 @pytest.mark.parametrize(
     ("part", "name", "message"),
     [
-        ("task", "fly", "task='fly' is unknown; there are"),
+        ("task", "fly", "task='fly'; it must be one of"),
         ("network", "unet", "unknown network .*'unet'"),
     ],
 )

@@ -39,7 +39,7 @@ def test_the_same_network_is_loaded_whole():
     new, old = make(0, num_stacks=2), make(1, num_stacks=2)
     found, table = warm_start(new, MPII, old, MPII)
     jax.tree.map(np.testing.assert_array_equal, found, old)
-    assert "new" not in table and "16 of 16 keep" in table
+    assert "new" not in table and "16 of 16 loaded" in table
 
 
 def test_joints_of_the_same_name_keep_their_weights():
@@ -73,7 +73,7 @@ def test_joints_of_the_same_name_keep_their_weights():
 def test_of_other_widths_no_joint_is_said_to_keep_its_weights():
     new, old = make(0, features=10, num_stacks=2), make(1, num_stacks=2)
     found, table = warm_start(new, LSP, old, MPII)
-    assert "keep the weights" not in table
+    assert "loaded by name" not in table
     # Nor do biases come alone.
     for part in ("kernel", "bias"):
         heatmaps = (tree["params"]["stack0"]["heatmaps"][part] for tree in (found, new))
@@ -91,7 +91,7 @@ def test_channels_are_matched_by_their_head_as_well():
     )
     np.testing.assert_array_equal(found[..., 0], fresh[..., 0])
     np.testing.assert_array_equal(found[..., 1], source[..., 2])
-    assert "1 of 2 keep the weights of their name; new: head" in table
+    assert "1 of 2 loaded by name; new: head" in table
 
 
 def test_nothing_in_common_is_an_error():

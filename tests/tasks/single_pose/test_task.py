@@ -96,7 +96,7 @@ def test_a_data_set_without_joints_is_refused(monkeypatch):
 
 
 def test_unknown_tasks_are_named():
-    with pytest.raises(UserError, match=r"task='singel_pose' is unknown; there are single_pose"):
+    with pytest.raises(UserError, match=r"task='singel_pose'; it must be one of single_pose"):
         tasks.task_class("singel_pose")
 
 
@@ -312,7 +312,7 @@ def test_imported_networks_of_former_versions_say_little(former):
 
 
 def test_formats_of_later_versions_are_refused(former):
-    with pytest.raises(UserError, match=r"has format 2, and this version reads format 1"):
+    with pytest.raises(UserError, match=r"has format 2, but this version reads format 1"):
         compatibility.upgrade({**former, "format": 2}, ROOT)
 
 
