@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py [--torch-python=PYTHON] [--stacks=2,8] [--batch=16] [--dtype=bfloat16]
 
-256 px, 256 features, random pictures that are on the GPU already: a training step with the loss and
+256 px, 256 features, random images that are on the GPU already: a training step with the loss and
 RMSprop of configs/mpii.py, and a forward pass, against the same network in PyTorch, channels_last,
 eager and by `torch.compile`. "float32" is what both make of it, products of TF32 on recent GPUs.
 Programs take turns, each in its own process, and queue steps as training does, waiting once a
