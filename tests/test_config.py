@@ -108,7 +108,9 @@ def test_sections_of_the_task():
         if fields == {"heatmap": {}}:
             values["heatmap"] = {}
         with pytest.raises(UserError) as error:
-            Config.from_dict(values).task_sections(kinds)
+            config = Config.from_dict(values)
+            config.check_sections(kinds)
+            config.task_sections(kinds)
         assert str(error.value) == message
 
 

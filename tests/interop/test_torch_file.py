@@ -14,7 +14,7 @@ from conftest import ROOT, small_synthetic
 from test_torch_weights import BEARPAW_MEAN, bearpaw, fill
 
 from hourglass_jax import PoseEstimator
-from hourglass_jax.checkpoint import store as checkpoint
+from hourglass_jax.checkpoint import trained as checkpoint
 from hourglass_jax.errors import UserError
 from hourglass_jax.interop import torch_file
 from hourglass_jax.interop.torch_weights import convert, from_state_dict
@@ -116,8 +116,8 @@ def test_joints_get_names(tmp_path):
     names = ["nose", "left_ear", "right_ear", "left_eye", "right_eye"]
     assert "num_stacks=1, " in convert(path, tmp_path / "a", names)
     trained = checkpoint.load(tmp_path / "a")
-    assert trained.skeleton.pairs == (("left_ear", "right_ear"), ("left_eye", "right_eye"))
-    assert trained.normalisation.mean == BEARPAW_MEAN
+    assert trained.task.skeleton.pairs == (("left_ear", "right_ear"), ("left_eye", "right_eye"))
+    assert trained.model.normalisation.mean == BEARPAW_MEAN
     with pytest.raises(UserError, match="holds a checkpoint already"):
         convert(path, tmp_path / "a", names)
 
@@ -144,7 +144,8 @@ def test_a_converted_network_predicts(published):
     workdir, tensors = published
     model, variables, normalisation = from_state_dict(tensors)
     trained = checkpoint.load(workdir)
-    assert trained.model.clone(dtype=None) == model and trained.normalisation == normalisation
+    assert trained.model.clone(dtype=None, starts=model.starts) == model
+    assert trained.model.normalisation == normalisation
     jax.tree.map(np.testing.assert_array_equal, trained.variables, variables)
     picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
     poses = PoseEstimator.from_checkpoint(workdir)(picture)
@@ -157,7 +158,7 @@ def test_a_converted_network_is_evaluated(published, records):
     # Its stacks and stem are its own, whatever the config says.
     result = train.evaluate_only(config, workdir)
     assert result["persons"] == 11 and "PCKh@0.5/stack2" in result["metrics"]
-    assert result["config"]["model"]["stem"] == "bearpaw"
+    assert checkpoint.load(workdir).model.stem == "bearpaw" != config.model.stem
     with pytest.raises(UserError, match=r"published network.*--config\.init_from="):
         train.train_and_evaluate(config, workdir)
 
@@ -169,6 +170,6 @@ def test_a_converted_network_is_fine_tuned(published, records, tmp_path):
     config.init_from, config.num_steps = str(workdir), 2
     train.train_and_evaluate(config, tmp_path / "run")
     # What is taken from a picture came along, and stays for whoever goes on from here.
-    assert checkpoint.load(tmp_path / "run").normalisation.mean == BEARPAW_MEAN
+    assert checkpoint.load(tmp_path / "run").model.normalisation.mean == BEARPAW_MEAN
     config.num_steps = 3
     train.train_and_evaluate(config, tmp_path / "run")
