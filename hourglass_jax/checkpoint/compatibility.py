@@ -82,7 +82,7 @@ def check(
         matters = not evaluate_only or key.partition(".")[0] in ("model", "data")
         if matters and before.get(key) != now.get(key):
             raise _another_run(folder, f"config.{key}", before.get(key), now.get(key))
-    if saved["records"] != current["records"]:
+    if saved["records"] not in (current["records"], legacy.UNKNOWN_RECORDS):
         raise UserError(
             f"{folder} was trained on records {saved['records']}, but the data set's files have "
             f"changed and now give records {current['records']}; restore the files, or choose "

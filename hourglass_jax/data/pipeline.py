@@ -5,6 +5,7 @@ order does not depend on the number of processes. A run that resumes at step i t
 stream at record i * batch_size, and sees the same batches as an uninterrupted one.
 """
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -96,7 +97,10 @@ def training_batches(
 def target_shapes(records: Records, size: tuple[int, int]) -> dict[str, tuple[tuple, Any]]:
     """Returns shape, without the batch axis, and dtype of each array of a training batch."""
     _training_count(records)
-    return {"image": ((*size, 3), np.dtype(np.uint8)), **examples.target_specs(records, size)}
+    _check_files(records, records.source.train)
+    with _naming_damage(records, records.source.train):
+        specs = examples.target_specs(records, size)
+    return {"image": ((*size, 3), np.dtype(np.uint8)), **specs}
 
 
 def _training_count(records: Records) -> int:
@@ -181,30 +185,48 @@ def _joined(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 def _read(stream: tf.data.Dataset, records: Records, split: str) -> Iterator[dict[str, np.ndarray]]:
     """Yields the stream's batches; raises RunError if records are damaged or cut short."""
-    advice = f"delete {records.data_path}, and the next start makes them again"
+    _check_files(records, split)
+
+    def batches():
+        with _naming_damage(records, split):
+            yield from stream.with_options(_options()).as_numpy_iterator()
+
+    return batches()  # pyright: ignore[reportReturnType]  # the stubs know no dicts
+
+
+def _check_files(records: Records, split: str) -> None:
+    """Raises RunError if a file of records is missing or has another size than when written."""
     info = records.info.splits[split]
     missing = [path for path in info.filepaths if not pathlib.Path(path).is_file()]
     if missing:
-        raise RunError(f"the records {missing[0]} are missing; {advice}")
+        raise RunError(f"the records {missing[0]} are missing; {_advice(records)}")
     # A file that ends between two records reads without an error. TFDS notes the records' bytes,
     # to which the format adds 16 each.
     expected = info.num_bytes + 16 * info.num_examples
     size = sum(pathlib.Path(path).stat().st_size for path in info.filepaths)
     if size != expected:
-        raise RunError(f"the records of {split!r} have {size} bytes, not {expected}; {advice}")
+        raise RunError(
+            f"the records of {split!r} have {size} bytes, not {expected}; {_advice(records)}"
+        )
 
+
+@contextlib.contextmanager
+def _naming_damage(records: Records, split: str) -> Iterator[None]:
+    """Turns TensorFlow's errors about damaged records into RunError."""
     failure = tf.errors.OpError  # a local name: at exit, modules may be cleared before this runs
+    try:
+        yield
+    except failure as error:
+        # TensorFlow's message holds the traceback of the error that Python raised.
+        raised = re.search(r"ValueError: (.*)", error.message)
+        message = raised[1] if raised else " ".join(error.message.split())[:300]
+        raise RunError(
+            f"the records of {split!r} are damaged ({message}); {_advice(records)}"
+        ) from None
 
-    def batches():
-        try:
-            yield from stream.with_options(_options()).as_numpy_iterator()
-        except failure as error:
-            # TensorFlow's message holds the traceback of the error that Python raised.
-            raised = re.search(r"ValueError: (.*)", error.message)
-            message = raised[1] if raised else " ".join(error.message.split())[:300]
-            raise RunError(f"the records of {split!r} are damaged ({message}); {advice}") from None
 
-    return batches()  # pyright: ignore[reportReturnType]  # the stubs know no dicts
+def _advice(records: Records) -> str:
+    return f"delete {records.data_path}, and the next start makes them again"
 
 
 def _options() -> tf.data.Options:

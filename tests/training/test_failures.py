@@ -126,12 +126,13 @@ def first_record(path):
     return 16 + int.from_bytes(path.read_bytes()[:8], "little")
 
 
-def test_a_record_that_changed_on_disk_is_told(finished, records, tmp_path):
+@pytest.mark.parametrize("share", [0.5, 0.001], ids=["a later one", "the first"])
+def test_a_record_that_changed_on_disk_is_told(finished, records, tmp_path, share):
     copy = tmp_path / "records"
     shutil.copytree(records, copy)
     (path,) = copy.rglob("*train.tfrecord*")
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
+    content[int(share * len(content))] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(RunError, match=f"damaged.*delete {copy}"):
         train.train_and_evaluate(small_synthetic(copy), tmp_path / "run")

@@ -67,7 +67,7 @@ def test_muon_moves_kernels_by_matrices_without_direction_of_choice():
     the longer side, which gives the update's elements the size that Adam's have.
     """
     config = make_config(name="muon", learning_rate=1e-2)
-    transformation, _ = optimizer.create_optimizer(config, 100)
+    transformation, _ = optimizer.create_optimizer(config, 100, frozenset({"heatmaps"}))
     rng = np.random.default_rng(0)
     params = {
         "conv": {"kernel": jnp.zeros((3, 3, 4, 8)), "bias": jnp.zeros(8)},
@@ -137,7 +137,7 @@ def test_other_schedules_have_no_plateau():
 def test_muons_state_goes_through_a_checkpoint_bit_by_bit(tmp_path):
     """The runs that the tests resume use Adam, whose state has another structure."""
     config = make_config(name="muon", learning_rate=1e-2)
-    transformation, _ = optimizer.create_optimizer(config, 100)
+    transformation, _ = optimizer.create_optimizer(config, 100, frozenset({"heatmaps"}))
     rng = np.random.default_rng(0)
     kernel = jnp.asarray(rng.normal(size=(3, 3, 4, 8)), jnp.float32)
     params = {"conv": {"kernel": kernel, "bias": jnp.zeros(8)}}

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+# In place of a fingerprint that was made in another way, and cannot be compared with today's.
+UNKNOWN_RECORDS = "of a former version"
+
 
 def upgrade(metadata: dict[str, Any]) -> dict[str, Any]:
     """Converts the metadata of a checkpoint without a task to the current layout.
@@ -20,7 +23,8 @@ def upgrade(metadata: dict[str, Any]) -> dict[str, Any]:
     }
     generic = ("network", "input_size", "dtype", "remat")
     return {
-        **{key: metadata[key] for key in ("format", "step", "normalisation", "records")},
+        **{key: metadata[key] for key in ("format", "step", "normalisation")},
+        "records": None if metadata["records"] is None else UNKNOWN_RECORDS,
         "config": {"task": "single_pose", **config, "model": model},
         "task": {"name": "single_pose", "settings": settings},
         "heads": {"heatmaps": metadata["skeleton"]["joints"]},
