@@ -7,9 +7,9 @@ import optax
 import pytest
 from conftest import load_config
 
+from hourglass_jax.checkpoint.state import create_train_state
 from hourglass_jax.checkpoint.store import Checkpoints
 from hourglass_jax.training import optimizer
-from hourglass_jax.training import step as steps
 
 
 def make_config(**fields):
@@ -148,7 +148,7 @@ def test_muons_state_goes_through_a_checkpoint_bit_by_bit(tmp_path):
         params = optax.apply_updates(state.params, updates)
         return state.replace(step=state.step + 1, params=params, opt_state=opt_state)
 
-    first = steps.create_train_state({"params": params, "batch_stats": {}}, transformation)
+    first = create_train_state({"params": params, "batch_stats": {}}, transformation)
     state = update(first)
     with Checkpoints(tmp_path, "PCKh@0.5") as checkpoints:
         checkpoints.save(state, {}, None)
