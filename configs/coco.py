@@ -1,8 +1,8 @@
-"""The paper's network with 4 stacks on COCO, people with keypoints.
+"""The paper's network with 4 stacks on COCO's people with keypoints.
 
     python -m hourglass_jax.main --config=configs/coco.py --config.data.manual_dir=DIR
 
-DIR holds annotations/, train2017/ and val2017/ as COCO's archives unpack. Training on about
+DIR holds annotations/, train2017/ and val2017/, as unpacked from COCO's archives. Training on about
 150,000 people takes 8.5e17 operations, 8 to 12 hours on an A100 at 20 to 30 TFLOP/s (not run yet).
 Published: 72.6 AP on val2017 with a detector's boxes, for another, heavier hourglass at 256 px
 (MMPose's "hourglass52").

@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config.freeze = ()  # patterns of parameters that are not trained, such as ("stem/*",)
     config.sync_batch_norm = False  # False: statistics of each device, as in the reference
     config.freeze_batch_norm = False  # True: train with the running statistics, unchanged
-    config.accumulate = 1  # number of parts of a batch, computed one after the other
+    config.accumulate = 1  # number of parts of a batch, computed one after another
     config.ema_decay = 0.0  # decay of averaged parameters, which are then evaluated; 0: no averages
     config.profile_steps = 0  # steps to profile for TensorBoard, after the first ten
     config.log_every_steps = 50
@@ -32,12 +32,12 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict()
     config.model.network = "stacked_hourglass"
     config.model.num_stacks = 8
-    config.model.order = 4  # how often a stack halves its input: 64, 32, 16, 8, 4 px
+    config.model.order = 4  # how many times a stack halves its input: 64, 32, 16, 8, 4 px
     config.model.features = 256
     config.model.stem_features = 64  # of the first convolution
     config.model.num_residuals = 1  # at each place of a stack
     config.model.input_size = 256  # px
-    config.model.stem = "paper"  # or "wide", as in some published networks
+    config.model.stem = "paper"  # or "bearpaw", the wider stem of some published networks
     config.model.dtype = "float32"  # of the computation: float32, bfloat16 or float64
     config.model.remat = False  # True: recompute stacks in the backward pass, to save memory
 

@@ -2,10 +2,10 @@
 
     python -m hourglass_jax.main --config=configs/mpii.py --config.data.manual_dir=DIR
 
-DIR holds mpii_human_pose_v1_u12_1.mat and images/ or mpii_human_pose_v1.tar.gz, as the site ships
-them; making records takes some minutes. 6.6e17 operations: 6 to 9 hours on an A100 at 20 to 30
-TFLOP/s (not run yet; the authors needed 3 days on a Titan X). Published: 88.1 % PCKh@0.5 on the
-validation split (the authors' repository), 90.9 % on test.
+DIR holds mpii_human_pose_v1_u12_1.mat and images/ or mpii_human_pose_v1.tar.gz, as the site
+distributes them; making records takes a few minutes. Training takes 6.6e17 operations, 6 to 9 hours
+on an A100 at 20 to 30 TFLOP/s (not run yet; the authors needed 3 days on a Titan X). Published:
+88.1 % PCKh@0.5 on the validation split (the authors' repository), 90.9 % on test.
 """
 
 

@@ -1,10 +1,11 @@
-"""The paper's recipe with 2 stacks: a quarter of the cost, a point and a half less.
+"""The paper's recipe with 2 stacks: a quarter of the cost, and a point and a half less.
 
     python -m hourglass_jax.main --config=configs/mpii_2stack.py --config.data.manual_dir=DIR
 
-DIR holds mpii_human_pose_v1_u12_1.mat and images/ or mpii_human_pose_v1.tar.gz. 2.0e17
-operations: 2 to 3 hours on an A100 at 20 to 30 TFLOP/s (not run yet). Published: 87.3 % PCKh@0.5 on
-the validation split (bearpaw's "hg_s2_b1", counted by this project's evaluation).
+DIR holds mpii_human_pose_v1_u12_1.mat and images/ or mpii_human_pose_v1.tar.gz. Training
+takes 2.0e17 operations, 2 to 3 hours on an A100 at 20 to 30 TFLOP/s (not run yet). Published:
+87.3 % PCKh@0.5 on the validation split (bearpaw's "hg_s2_b1", counted by this project's
+evaluation).
 """
 
 

@@ -2,10 +2,10 @@
 
     python -m hourglass_jax.main --config=configs/mpii_modern.py --config.data.manual_dir=DIR
 
-DIR holds mpii_human_pose_v1_u12_1.mat and images/ or mpii_human_pose_v1.tar.gz. 5.3e17 operations:
-2 to 4 hours on an A100 at 40 to 60 TFLOP/s (not run yet). Published for such a recipe: 90.5 %
-PCKh@0.5 on the validation split (Zhang et al., "Fast Human Pose Estimation", CVPR 2019, the 8-stack
-teacher).
+DIR holds mpii_human_pose_v1_u12_1.mat and images/ or mpii_human_pose_v1.tar.gz. Training
+takes 5.3e17 operations, 2 to 4 hours on an A100 at 40 to 60 TFLOP/s (not run yet). Published for
+such a recipe: 90.5 % PCKh@0.5 on the validation split (Zhang et al., "Fast Human Pose
+Estimation", CVPR 2019, the 8-stack teacher).
 
 Where each choice comes from:
 - Adam at 2.5e-4, dropped tenfold twice late in the run, Gaussians of sigma 2, no loss for joints

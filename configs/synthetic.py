@@ -2,7 +2,8 @@
 
     python -m hourglass_jax.main --config=configs/synthetic.py --workdir=runs/synthetic
 
-Two CPU cores: one minute to draw the people, 4 to 9 to train. Expected: PCKh@0.5 of about 0.91.
+Two CPU cores: one minute to draw the people, 4 to 9 minutes to train. Expected:
+PCKh@0.5 of about 0.91.
 """
 
 

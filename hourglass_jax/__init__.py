@@ -1,4 +1,4 @@
-"""Stacked Hourglass Networks in JAX. The public names, loaded lazily."""
+"""Stacked Hourglass Networks in JAX: the public names, which are loaded lazily."""
 
 import importlib
 from typing import TYPE_CHECKING
@@ -47,7 +47,7 @@ _PUBLIC = {
     "training.train": ("train_and_evaluate",),
 }
 _MODULES = {name: module for module, names in _PUBLIC.items() for name in names}
-# Shorter in their modules, where the context says what they decode and encode.
+# These have shorter names in their modules, where the context is clear.
 _SHORT_NAMES = {"decode_heatmaps": "decode", "encode_heatmaps": "encode"}
 __all__ = sorted(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]  # listed above
 

@@ -1,4 +1,4 @@
-"""The `hourglass` command: every command of the package under one name. `hourglass --help`."""
+"""The `hourglass` command, which runs every command of the package; see `hourglass --help`."""
 
 import importlib
 import sys
@@ -8,7 +8,7 @@ from hourglass_jax import rules
 from hourglass_jax.errors import UserError
 from hourglass_jax.runtime import command_line
 
-# By name: the module with the command's `run`, its first flags, and what it does.
+# For each command: the module with its `run`, the flags to put first, and what it does.
 COMMANDS: dict[str, tuple[str, list[str], str]] = {
     "train": ("main", ["--mode=train"], "train a network, then evaluate it"),
     "evaluate": ("main", ["--mode=evaluate"], "evaluate the best checkpoint of a run"),

@@ -1,7 +1,7 @@
-"""The config of a run: what it may hold, checked before anything is built.
+"""The config of a run: what it may contain, checked before anything is built.
 
-A mistake then costs a second. Fields that belong to a single data set, network or task are
-declared there. Here they are collected in `options` and `sections`, and are checked by
+A mistake is thus reported within a second. Fields that belong to a single data set, network or task
+are declared there. Here they are collected in `options` and `sections`, and are checked by
 `rules.section` where they are declared.
 """
 

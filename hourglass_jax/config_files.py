@@ -21,7 +21,7 @@ from ml_collections import ConfigDict, config_flags
 from hourglass_jax import rules
 from hourglass_jax.errors import UserError
 
-if TYPE_CHECKING:  # it brings JAX, which --help does without
+if TYPE_CHECKING:  # it imports JAX, which --help does not need
     from hourglass_jax.config import Config
 
 _PACKAGE = pathlib.Path(__file__).parent
@@ -85,8 +85,8 @@ def save(config: "Config", workdir: pathlib.Path) -> None:
 def change(config: ConfigDict, arguments: Sequence[str]) -> list[str]:
     """Changes fields of a config by arguments such as --config.seed=1; returns the other arguments.
 
-    Fields that the config lacks are added: they may belong to the data set or the network, and are
-    checked there.
+    Fields that are missing from the config are added: they may belong to the data set or the
+    network, and are checked there.
 
     Raises:
       UserError: an argument cannot be understood, or its value is not of the field's type.

@@ -1,4 +1,4 @@
-"""Trains and evaluates: flags and devices, then a call.
+"""The command that trains and evaluates networks.
 
 python -m hourglass_jax.main --config=NAME [--workdir=DIR] [--mode=MODE] [--config.FIELD=VALUE ...]
 """
@@ -57,7 +57,7 @@ def _parse(argv: list[str]) -> list[str]:
     flags.FLAGS.set_gnu_getopt()  # in any order
     try:
         return flags.FLAGS(argv, known_only=True)
-    except SystemExit:  # absl has shown further help, and would end with 1
+    except SystemExit:  # absl has shown further help, and would exit with 1
         sys.exit(0)
     except flags.Error as error:
         raise UserError(f"flags: {' '.join(str(error).split())}") from None
@@ -102,7 +102,7 @@ def main(argv: list[str]) -> None:
     if _MODE.value == "train":  # until there is something to save
         signal.signal(signal.SIGTERM, lambda *unused: sys.exit(75))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # less on stderr
-    # Imported late: they import JAX and TensorFlow, which --help does not need.
+    # Imported late, because they import JAX and TensorFlow, which --help does not need.
     from hourglass_jax.runtime import distributed, startup
     from hourglass_jax.training import train
 

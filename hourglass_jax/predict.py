@@ -1,4 +1,4 @@
-"""The command that finds poses in images and videos. `python -m hourglass_jax.predict --help`."""
+"""The command that finds poses in images and videos."""
 
 import argparse
 import logging

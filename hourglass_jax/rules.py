@@ -1,4 +1,4 @@
-"""What a config field may hold, and dataclasses that check their values by such rules.
+"""Rules for the values of config fields, and dataclasses that check their values by them.
 
 A section of a config is a frozen dataclass whose fields carry a rule:
 
@@ -125,7 +125,10 @@ SWITCH = OneOf((False, True))
 
 
 def field(rule: Rule, **options) -> Any:
-    """Returns a dataclass field for values that `rule` accepts; options as `dataclasses.field`."""
+    """Returns a dataclass field for values that `rule` accepts.
+
+    Options are those of `dataclasses.field`.
+    """
     return dataclasses.field(metadata={"rule": rule}, **options)
 
 
@@ -191,7 +194,7 @@ def section(
 
 
 def defaults(kind: type) -> dict[str, Any]:
-    """Returns the values that a section's fields have when they are left out, where they may be."""
+    """Returns the default values of a section's fields, without the fields that are required."""
     return {
         name: f.default for name, f in _fields(kind).items() if f.default is not dataclasses.MISSING
     }

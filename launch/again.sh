@@ -1,5 +1,6 @@
-# Sourced by the launchers: `again COMMAND...` runs a command, and again whenever it ends with 75,
-# which means stopped by SIGTERM and saved. A signal to the launcher is passed on, and ends both.
+# Sourced by the launchers: `again COMMAND...` runs a command, and restarts it whenever it exits with
+# 75, which means that it was stopped by SIGTERM and has saved its state. A signal to the launcher is
+# passed on to the command, and ends both.
 again() {
   local child status stopped=
   trap 'stopped=1; kill -TERM "$child" 2>/dev/null || true' TERM INT

@@ -4,7 +4,7 @@
 #
 #   launch/gpus.sh --config=configs/mpii.py --config.data.manual_dir=DIR
 #
-# CUDA_VISIBLE_DEVICES=0,1 uses only these; DRY_RUN=1 prints the command.
+# CUDA_VISIBLE_DEVICES=0,1 uses only these GPUs; DRY_RUN=1 prints the command.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=launch/again.sh

@@ -9,7 +9,8 @@
 #SBATCH --requeue
 #SBATCH --output=slurm-%j.log
 # SLURM: one process per GPU. For more GPUs on a node raise --gpus-per-node and --ntasks-per-node
-# alike, and do not bind GPUs to tasks, since JAX gives each task the GPU of its number on the node.
+# to the same number, and do not bind GPUs to tasks: JAX gives each task the GPU with the task's index
+# on the node.
 #
 #   sbatch launch/slurm.sh --config=configs/mpii.py --workdir=SHARED/mpii --config.data.manual_dir=DIR
 #
@@ -18,11 +19,11 @@
 #
 #   EXTRAS=cuda bash -c 'source launch/environment.sh'
 #
-# Two minutes before its time limit, and when it is preempted, the job gets SIGTERM, saves, ends with
-# 75 and is queued again. DRY_RUN=1 prints the command.
+# Two minutes before its time limit, and when it is preempted, the job gets SIGTERM, saves its state,
+# exits with 75 and is queued again. DRY_RUN=1 prints the command.
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-$(dirname "$0")/..}"
-# Without --kill-on-bad-exit: it would kill those that are still saving when the first ends with 75.
+# Without --kill-on-bad-exit: it would kill tasks that are still saving when the first exits with 75.
 command=(srun --kill-on-bad-exit=0 .venv/bin/python -m hourglass_jax.main "$@")
 if [ -n "${DRY_RUN:-}" ]; then
   echo "${command[*]}"

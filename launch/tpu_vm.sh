@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Cloud TPU VMs: creates a queued resource of one or several slices, copies the repository to every
-# host, installs, and runs the command on all of them. JAX finds the other hosts by itself.
+# host, installs it, and runs the command on all of them. JAX finds the other hosts by itself.
 #
 #   export NAME=hourglass ZONE=us-west4-a TYPE=v5litepod-16
 #   export SETUP='sudo mkdir -p /shared && sudo mount SERVER:/share /shared'
@@ -10,12 +10,12 @@
 # SETUP runs first on every host: workdir and records must lie on a file system that all hosts share,
 # for instance Filestore, mounted there.
 # SLICES=2 takes two slices (multi-slice). SPOT=1 asks for spot capacity; a preempted run saves before
-# its machines are deleted, and the same command creates new ones and resumes from the workdir. On a
-# resource that exists the command only copies and runs. Needs gcloud, logged in, with a project set.
+# its machines are deleted, and the same command creates new ones and resumes from the workdir. If the
+# resource exists, the command only copies, installs and runs. Needs gcloud, logged in, with a project set.
 # DRY_RUN=1 prints what it would do. To delete: gcloud compute tpus queued-resources delete NAME.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-: "${NAME:?set NAME, of the queued resource}" "${ZONE:?set ZONE, e.g. us-west4-a}"
+: "${NAME:?set NAME, the name of the queued resource}" "${ZONE:?set ZONE, e.g. us-west4-a}"
 : "${TYPE:?set TYPE, e.g. v5litepod-16}"
 SLICES=${SLICES:-1}
 RUNTIME=${RUNTIME:-v2-alpha-tpuv5-lite}
@@ -39,7 +39,7 @@ until [ -n "${DRY_RUN:-}" ] ||
   sleep 30
 done
 
-on_all() { # what to do with each node: a gcloud command, its name left out
+on_all() { # runs a gcloud command for each node; NODE in its arguments becomes the node's name
   local verb=$1 node status=0 pids=()
   shift
   for ((slice = 0; slice < SLICES; slice++)); do
