@@ -1,4 +1,4 @@
-"""The paper's recipe with 2 stacks: a quarter of the cost, and a point and a half less.
+"""The paper's recipe with 2 stacks: a quarter of the cost, and about a point less.
 
     python -m hourglass_jax.main --config=configs/mpii_2stack.py --config.data.manual_dir=DIR
 

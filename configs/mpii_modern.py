@@ -1,4 +1,4 @@
-"""8 stacks on MPII with choices published since the paper: three more points at less cost.
+"""8 stacks on MPII with choices published since the paper: two more points at less cost.
 
     python -m hourglass_jax.main --config=configs/mpii_modern.py --config.data.manual_dir=DIR
 

@@ -1,0 +1,1 @@
+"""Checkpoints: the state, what it means, and how both are stored."""

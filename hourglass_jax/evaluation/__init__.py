@@ -1,0 +1,1 @@
+"""Evaluation of whole splits: predictions, figures, images, the report."""

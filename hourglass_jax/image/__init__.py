@@ -1,0 +1,1 @@
+"""Images: the pixel convention, reading, cropping, drawing."""

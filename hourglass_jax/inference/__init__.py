@@ -1,0 +1,1 @@
+"""Prediction: images, boxes and videos in, poses out."""

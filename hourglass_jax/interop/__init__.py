@@ -1,0 +1,1 @@
+"""Other programs' formats: published weights in; StableHLO and ONNX out."""

@@ -1,0 +1,1 @@
+"""What surrounds a computation: devices, processes, signals, start-up, the command line."""
