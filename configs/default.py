@@ -37,7 +37,7 @@ def get_config() -> ConfigDict:
     config.model.stem_features = 64  # of the first convolution
     config.model.num_residuals = 1  # at each place of a stack
     config.model.input_size = 256  # px
-    config.model.stem = "paper"  # or "wide", as in some published networks
+    config.model.stem = "paper"  # or "bearpaw", wider, as in some published networks
     config.model.dtype = "float32"  # of the computation: float32, bfloat16 or float64
     config.model.remat = False  # True: recompute stacks in the backward pass, to save memory
 
