@@ -98,6 +98,16 @@ class CountDots:
         return {"sums": sums, "inside": (dots > 0).all(-1).sum()[None], "place": dots.sum(0)}
 
 
+@pytest.mark.parametrize(
+    "spec", [Spec((2,), np.float64), Spec((), np.str_), Spec((), np.uint64), Spec((2, None), "i4")]
+)
+def test_a_field_that_records_cannot_hold_is_named(folder, spec):
+    task = CountDots()
+    task.__dict__["schema"] = {**CountDots.schema, "wrong": spec}
+    with pytest.raises(ValueError, match="records cannot hold wrong"):
+        Records(Dots(), task, str(folder))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("records")
