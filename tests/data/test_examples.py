@@ -230,3 +230,19 @@ def test_without_augmentation_training_and_evaluation_see_the_same(dots, folder)
         targets = task.targets(record, evaluation["record_to_input"][i].numpy(), (64, 64))
         for name, array in targets.items():
             np.testing.assert_array_equal(training[name][i], array)
+
+
+class ForgetsTargets(CountDots):
+    def targets(self, record, to_input, size):
+        targets = super().targets(record, to_input, size)
+        if len(record["dots"]) == 5:
+            del targets["inside"]
+        return targets
+
+
+def test_an_error_of_the_task_is_not_taken_for_damaged_records(folder):
+    records, _, _ = made(ForgetsTargets(), folder)
+    rows = pipeline.Rows(len(COUNTS))
+    batches = pipeline.training_batches(records, SIZE, NONE, rows, seed=0, shuffle_buffer=8)
+    with pytest.raises(tf.errors.OpError, match="KeyError: 'inside'"):
+        next(batches)
