@@ -148,10 +148,10 @@ class Config:
         }
 
     def check_sections(self, known: Collection[str]) -> None:
-        """Raises UserError for a section that none of the tasks declares.
+        """Raises UserError for a section that the task does not declare.
 
         Args:
-          known: the names of all tasks' sections.
+          known: names of the task's sections.
         """
         for name in self.sections:
             if name not in known:

@@ -66,15 +66,20 @@ def load(name: str | pathlib.Path) -> ConfigDict:
       UserError: there is no such file, or it cannot be read as a config.
     """
     path = find(name)
-    default = _get_config(FOLDER / "default.py")
+    values = default()
     if path.suffix == ".json":
         try:
             config = ConfigDict(_tuples(json.loads(path.read_text())))
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{path} cannot be read as a config ({error})") from None
     else:
-        config = _get_config(path, default.copy_and_resolve_references())
-    return ConfigDict(_merged(default.to_dict(), config.to_dict()))
+        config = _get_config(path, values.copy_and_resolve_references())
+    return ConfigDict(_merged(values.to_dict(), config.to_dict()))
+
+
+def default() -> ConfigDict:
+    """Returns the config of the package's configs/default.py."""
+    return _get_config(FOLDER / "default.py")
 
 
 def save(config: "Config", workdir: pathlib.Path) -> None:

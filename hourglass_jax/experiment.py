@@ -5,14 +5,14 @@ Training and evaluation start from an `Experiment`, and pass to each part only w
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from hourglass_jax import data, nn, rules, tasks
+from hourglass_jax import config_files, data, nn, rules, tasks
 from hourglass_jax.checkpoint import compatibility
 from hourglass_jax.checkpoint import metadata as metadata_lib
 from hourglass_jax.checkpoint.compatibility import trained_elsewhere
@@ -56,10 +56,11 @@ class Experiment:
         """
         config = Config.from_dict(config)
         config.check(jax.device_count())
-        config.check_sections(tasks.sections())
-        source = make_source(config)
         network = nn.network_class(config.model.network)
         task_class = tasks.task_class(config.task)
+        config = _without_unused_defaults(config, rules.names(network.Options), task_class.sections)
+        config.check_sections(task_class.sections)
+        source = make_source(config)
         config = Config.from_dict(_merged(defaults(config), config.to_dict()))
         task = task_class.from_config(config, source, network.stride)
         model = nn.make_network(
@@ -198,6 +199,36 @@ def defaults(config: Config) -> dict[str, Any]:
     for name, (common, specific) in parts.items():
         sections[name] = {**rules.defaults(common), **rules.defaults(specific)}
     return {**rules.defaults(Config), **sections}
+
+
+def _without_unused_defaults(
+    config: Config, options: Collection[str], sections: Collection[str]
+) -> Config:
+    """Removes fields of configs/default.py that another network or task than its own lacks.
+
+    Fields with other values than there were set by somebody, and stay, to be reported as unknown.
+
+    Args:
+      config: config of the run.
+      options: names of the network's options.
+      sections: names of the task's sections.
+    """
+    if config.model.options.keys() <= set(options) and config.sections.keys() <= set(sections):
+        return config
+    default = Config.from_dict(config_files.default())
+
+    def used(values: Mapping[str, Any], known: Collection[str], by_default: Mapping[str, Any]):
+        return {
+            name: value
+            for name, value in values.items()
+            if name in known or name not in by_default or value != by_default[name]
+        }
+
+    model = dataclasses.replace(
+        config.model, options=used(config.model.options, options, default.model.options)
+    )
+    kept = used(config.sections, sections, default.sections)
+    return dataclasses.replace(config, model=model, sections=kept)
 
 
 def _merged(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def test_sections_of_the_task():
         assert str(error.value) == message
 
 
-def test_sections_that_no_task_declares():
+def test_sections_that_the_task_does_not_declare():
     config = Config.from_dict(synthetic())
     config.check_sections({"heatmap", "mass"})
     for name, meant in (("heatmpa", "heatmap"), ("modle", "model")):

@@ -32,8 +32,9 @@ def training_function(
             for i, record in enumerate(rows):
                 drawn = augmentation.draw(draws[i])
                 to_input[i] = records.task.view(record, drawn, size)
-                for name, array in records.task.targets(record, to_input[i], size).items():
-                    arrays[name][i] = array
+                targets = records.task.targets(record, to_input[i], size)
+                for name, array in arrays.items():
+                    array[i] = targets[name]
             gains = augmentation.gains(draws)
             return (augment.sample(jpegs, to_input, size, gains), *arrays.values())
 

@@ -212,13 +212,18 @@ def _check_files(records: Records, split: str) -> None:
 
 @contextlib.contextmanager
 def _naming_damage(records: Records, split: str) -> Iterator[None]:
-    """Turns TensorFlow's errors about damaged records into RunError."""
+    """Turns TensorFlow's errors about damaged records into RunError.
+
+    Other errors in Python, such as those of a task, pass with their traceback.
+    """
     failure = tf.errors.OpError  # a local name: at exit, modules may be cleared before this runs
     try:
         yield
     except failure as error:
         # TensorFlow's message holds the traceback of the error that Python raised.
         raised = re.search(r"ValueError: (.*)", error.message)
+        if raised is None and "Traceback" in error.message:
+            raise
         message = raised[1] if raised else " ".join(error.message.split())[:300]
         raise RunError(
             f"the records of {split!r} are damaged ({message}); {_advice(records)}"

@@ -55,7 +55,10 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
         Raises:
           UserError: a file of the source is missing.
+          ValueError: records cannot hold a field of the task's schema.
         """
+        for name, spec in task.schema.items():
+            _check(name, spec)
         self.source, self.task = source, task
         # TFDS reads it from the instance, although it is declared for the class.
         self.name = f"{source.name}_{task.name}"  # pyright: ignore[reportAttributeAccessIssue]
@@ -155,6 +158,16 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 f"making records of {count} annotations takes {2 * size:.1f} GB, and {folder} has "
                 f"{free:.1f} GB left; set config.data.data_dir to a folder with more room"
             )
+
+
+def _check(name: str, spec: Spec) -> None:
+    """Raises ValueError for a field that would be read with other values than were written."""
+    stored = (np.int64, np.float32)
+    if not any(np.can_cast(spec.dtype, kind) for kind in stored) or None in spec.shape[1:]:
+        raise ValueError(
+            f"records cannot hold {name}, {spec}; its dtype must be bool, an integer that fits "
+            f"int64, or a float of at most 32 bits, and only its first side may have any length"
+        )
 
 
 def _remove_unfinished(folder: pathlib.Path) -> None:

@@ -3,7 +3,7 @@
 import json
 import logging
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from hourglass_jax.evaluation.predictions import Predictions, Predictor
 from hourglass_jax.evaluation.step import make_eval_step
 from hourglass_jax.experiment import Experiment
 from hourglass_jax.runtime import distributed, json_lines, sharding
+from hourglass_jax.tasks.base import Metric
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ def evaluate(
         "\n".join(tables),
     )
     if distributed.is_first():
-        _write(experiment, workdir, result, predictions)
+        _write(experiment, workdir, result, predictions, metrics)
     return result
 
 
@@ -139,6 +140,7 @@ def _write(
     workdir: pathlib.Path,
     result: Mapping[str, Any],
     predictions: Predictions,
+    metrics: Sequence[Metric],
 ) -> None:
     task, split = experiment.task, result["split"]
     arrays: dict[str, Any] = {
@@ -146,7 +148,6 @@ def _write(
         "ids": np.array(predictions.ids),
     }
     np.savez_compressed(workdir / "predictions.npz", **arrays)
-    metrics = task.metrics(experiment.source, split)
     figures.save_best_to_worst(
         experiment.records, experiment.size, predictions, metrics, split, workdir / "pictures"
     )

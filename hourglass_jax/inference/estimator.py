@@ -86,11 +86,11 @@ class PoseEstimator:
         Raises:
           UserError: an option has an invalid value.
         """
-        stacks = model.num_stacks if num_stacks is None else num_stacks
-        if not 1 <= stacks <= model.num_stacks:
+        all_stacks = getattr(model, "num_stacks", 1)  # not every network has a choice
+        stacks = all_stacks if num_stacks is None else num_stacks
+        if not 1 <= stacks <= all_stacks:
             raise UserError(
-                f"num_stacks={num_stacks}: this network has {model.num_stacks}; choose 1 to "
-                f"{model.num_stacks}"
+                f"num_stacks={num_stacks}: this network has {all_stacks}; choose 1 to {all_stacks}"
             )
         if not scales or not all(0 < s < math.inf for s in scales):
             raise UserError(f"scales={scales!r} must be numbers above 0, such as (0.8, 1.0, 1.2)")
@@ -106,7 +106,8 @@ class PoseEstimator:
         self._side, self._scales, self._batch_size = input_size, tuple(scales), batch_size
         self._margin = box_margin
         self._variables = jax.device_put(variables)
-        model = model.clone(num_stacks=stacks)
+        if stacks != all_stacks:
+            model = model.clone(num_stacks=stacks)
         size = (input_size, input_size)
         view_outputs = views.flip_test if flip_test else views.plain
 

@@ -23,7 +23,9 @@ from hourglass_jax.checkpoint import trained as checkpoint
 from hourglass_jax.checkpoint.trained import Trained
 from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.interop import onnx_graph
+from hourglass_jax.nn.stacked_hourglass import StackedHourglass
 from hourglass_jax.runtime import command_line as command
+from hourglass_jax.tasks.single_pose.task import SinglePose
 
 logger = logging.getLogger("hourglass_jax.interop.export")  # also if run as __main__
 MAPS = "maps"
@@ -69,7 +71,19 @@ def run_stablehlo(path: pathlib.Path, images: np.ndarray) -> list[np.ndarray]:
 
 
 def write_onnx(trained: Trained, outputs: str, path: pathlib.Path) -> None:
-    """Writes an ONNX model; raises UserError if the package onnx is not installed."""
+    """Writes an ONNX model.
+
+    Raises:
+      UserError: the package onnx is not installed, or there is no graph of this network or task.
+    """
+    # The graph is written module by module, and decodes joints without the task.
+    if not isinstance(trained.model, StackedHourglass):
+        raise UserError(f"{path}: only stacked hourglasses can be ONNX files; write .stablehlo")
+    if outputs != MAPS and not isinstance(trained.task, SinglePose):
+        raise UserError(
+            f"{path}: an ONNX file of the task {trained.task.name!r} can only return {MAPS}; write "
+            f".stablehlo for {outputs}"
+        )
     try:
         path.write_bytes(onnx_graph.serialize(trained, outputs))
     except ImportError:

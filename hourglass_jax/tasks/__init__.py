@@ -23,11 +23,6 @@ def task_class(name: str) -> type:
     return getattr(importlib.import_module(module), attribute)
 
 
-def sections() -> set[str]:
-    """Returns the names of all config sections that belong to tasks."""
-    return {name for task in TASKS for name in task_class(task).sections}
-
-
 def from_settings(name: str, settings: dict) -> Task:
     """Rebuilds the task that a checkpoint was trained for.
 

@@ -45,7 +45,10 @@ class Head(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """Shape and NumPy dtype of a record's field; None as first side stands for any length."""
+    """Shape and NumPy dtype of a record's field; None as first side stands for any length.
+
+    The dtype is bool, an integer that fits int64, or a float of at most 32 bits.
+    """
 
     shape: tuple[int | None, ...]
     dtype: Any

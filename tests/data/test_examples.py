@@ -98,6 +98,16 @@ class CountDots:
         return {"sums": sums, "inside": (dots > 0).all(-1).sum()[None], "place": dots.sum(0)}
 
 
+@pytest.mark.parametrize(
+    "spec", [Spec((2,), np.float64), Spec((), np.str_), Spec((), np.uint64), Spec((2, None), "i4")]
+)
+def test_a_field_that_records_cannot_hold_is_named(folder, spec):
+    task = CountDots()
+    task.__dict__["schema"] = {**CountDots.schema, "wrong": spec}
+    with pytest.raises(ValueError, match="records cannot hold wrong"):
+        Records(Dots(), task, str(folder))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("records")
@@ -220,3 +230,19 @@ def test_without_augmentation_training_and_evaluation_see_the_same(dots, folder)
         targets = task.targets(record, evaluation["record_to_input"][i].numpy(), (64, 64))
         for name, array in targets.items():
             np.testing.assert_array_equal(training[name][i], array)
+
+
+class ForgetsTargets(CountDots):
+    def targets(self, record, to_input, size):
+        targets = super().targets(record, to_input, size)
+        if len(record["dots"]) == 5:
+            del targets["inside"]
+        return targets
+
+
+def test_an_error_of_the_task_is_not_taken_for_damaged_records(folder):
+    records, _, _ = made(ForgetsTargets(), folder)
+    rows = pipeline.Rows(len(COUNTS))
+    batches = pipeline.training_batches(records, SIZE, NONE, rows, seed=0, shuffle_buffer=8)
+    with pytest.raises(tf.errors.OpError, match="KeyError: 'inside'"):
+        next(batches)

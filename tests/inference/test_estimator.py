@@ -145,6 +145,19 @@ def test_scales_are_brought_back_to_one(network, picture):
     assert estimator(picture, BOXES).joints.shape == (5, 3, 2)
 
 
+def test_a_network_without_a_number_of_stacks():
+    class Single(Dot):
+        def __getattribute__(self, name):
+            if name == "num_stacks":
+                raise AttributeError(name)
+            return super().__getattribute__(name)
+
+    PoseEstimator(Single(), {}, TASK, input_size=32)
+    PoseEstimator(Single(), {}, TASK, input_size=32, num_stacks=1)
+    with pytest.raises(UserError, match="num_stacks=2: this network has 1"):
+        PoseEstimator(Single(), {}, TASK, input_size=32, num_stacks=2)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -117,3 +118,12 @@ def test_the_command(finished, tmp_path, capsys):
         export.main([f"--checkpoint={finished[0]}", f"--output={path}", "--outputs=heatmaps"])
     with pytest.raises(UserError, match="must end in one of"):
         export.main([f"--checkpoint={finished[0]}", f"--output={tmp_path}/pose"])
+
+
+def test_onnx_files_of_other_networks_and_tasks_are_refused(tmp_path):
+    trained = Trained(object(), {}, SinglePose(LSP), 64, Inference(), tmp_path)
+    with pytest.raises(UserError, match="only stacked hourglasses can be ONNX"):
+        export.write_onnx(trained, "maps", tmp_path / "x.onnx")
+    trained = Trained(StackedHourglass(), {}, SimpleNamespace(name="x"), 64, Inference(), tmp_path)
+    with pytest.raises(UserError, match="'x' can only return maps"):
+        export.write_onnx(trained, "joints", tmp_path / "x.onnx")
