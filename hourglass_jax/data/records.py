@@ -65,6 +65,7 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         identity = {
             "source": [source.name, source.version, source.settings],
             "task": [task.name, task.record_version, task.record_settings],
+            "schema": {n: [s.shape, np.dtype(s.dtype).name] for n, s in task.schema.items()},
         }
         self.training_fingerprint = name = fingerprint.digest(
             json.dumps(identity, sort_keys=True, default=list),

@@ -73,8 +73,8 @@ def predict_test(experiment: Experiment, workdir: pathlib.Path) -> pathlib.Path:
     source = experiment.source
     if source.submit is None or not experiment.records.count(source.submit):
         raise UserError(
-            f"config.data.dataset={source.name!r} has no evaluation server; --mode=predict_test "
-            f"needs mpii"
+            f"config.data.dataset={source.name!r} has no evaluation server, which "
+            f"--mode=predict_test writes for"
         )
     with open_checkpoints(experiment, workdir) as checkpoints:
         step, _ = best(experiment, checkpoints)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from hourglass_jax.image import geometry
@@ -23,6 +23,18 @@ def enlarge(
     size = (image.shape[1] * factor, image.shape[0] * factor)
     enlarged = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
     return enlarged, geometry.enlargement(factor)
+
+
+def overlay_heatmaps(
+    image: UInt8[np.ndarray, "height width 3"], heatmaps: Float[np.ndarray, "h w joints"]
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Returns the darkened image overlaid with the maximum over the joints' heatmaps."""
+    highest = np.clip(heatmaps.max(-1), 0, 1).astype(np.float32)
+    highest = cv2.resize(highest, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    colours = cv2.applyColorMap((255 * highest).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    share = highest[..., None]
+    mixed = 0.5 * image * (1 - share) + colours[..., ::-1] * share
+    return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
 
 
 def caption(image: UInt8[np.ndarray, "height width 3"], text: str) -> np.ndarray:

@@ -124,7 +124,10 @@ class PoseEstimator:
                 inputs = model.normalisation(crops[i])
                 outputs += view_outputs(network, inputs, scale=geometry.scaling(scale, size))
             merged = views.merge(task, outputs)
-            return views.decode(task, merged), merged[0][0][:, 0]
+            maps, view = merged[0][0][:, 0], merged[0][1]
+            if geometry.scale_of(view) != 1:  # a single view: its maps are of another scale
+                maps = task.merge([(maps, view)])
+            return views.decode(task, merged), maps
 
         self._predict = predict
         self._views = [

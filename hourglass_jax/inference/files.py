@@ -15,12 +15,12 @@ from PIL import Image
 
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import geometry, io
+from hourglass_jax.image.draw import overlay_heatmaps
 from hourglass_jax.inference.boxes import Boxes
 from hourglass_jax.inference.estimator import PoseEstimator, Poses
 from hourglass_jax.inference.results import Results
 from hourglass_jax.runtime.waiting import Waiting
 from hourglass_jax.tasks.base import Instance
-from hourglass_jax.tasks.single_pose.drawing import overlay_heatmaps
 
 logger = logging.getLogger(__name__)
 VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")

@@ -45,8 +45,8 @@ def flip_test(
 
 
 def merge(task: Task, views: Sequence[tuple[Outputs, Affine]]) -> list[tuple[Outputs, Affine]]:
-    """Returns the views merged into one, or unchanged if the task combines them in `finish`."""
-    if len(views) == 1 and np.array_equal(views[0][1], _PLAIN):
+    """Returns several views merged into one, or unchanged if the task combines them in `finish`."""
+    if len(views) == 1:
         return list(views)
     batch, stacks = views[0][0].shape[:2]
     flat = [(x.reshape(batch * stacks, *x.shape[2:]), affine) for x, affine in views]
@@ -84,7 +84,13 @@ def finish(
       views: maps from the plain input to each view.
       to_frame: map from the plain input to the target frame.
     """
-    if len(candidates) == 1:  # merged, or there is only one view
-        return task.finish([(candidates[0], to_frame)])
-    to_frames = [geometry.compose(to_frame, geometry.invert(view)) for view in views]
-    return task.finish(list(zip(candidates, to_frames, strict=True)))
+    left = views if len(candidates) == len(views) else [_PLAIN]  # the latter: merged
+    return task.finish(
+        [(found, _from_view(view, to_frame)) for found, view in zip(candidates, left, strict=True)]
+    )
+
+
+def _from_view(view: Affine, to_frame: Affine) -> Affine:
+    if np.array_equal(view, _PLAIN):
+        return to_frame
+    return geometry.compose(to_frame, geometry.invert(view))

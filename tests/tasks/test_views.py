@@ -108,10 +108,15 @@ def test_one_plain_view_needs_no_merging():
     assert views.merge(Refuses(), looked) == looked
 
 
-def test_a_single_view_that_is_not_the_plain_input_is_merged():
-    looked = views.plain(predict, inputs(), scale=geometry.scaling(0.75, SIZE))
-    ((_, affine),) = views.merge(Mean(), looked)
-    np.testing.assert_array_equal(affine, PLAIN)
+def test_a_single_scaled_view_is_mapped_back():
+    task, scale = Brightest(), geometry.scaling(0.75, SIZE)
+    looked = views.plain(predict, inputs(), scale=scale)
+    candidates = jax.device_get(views.decode(task, views.merge(task, looked)))
+    first = jax.tree.map(lambda x: x[0, 0], candidates)
+    ((plain,), (scaled,)) = (views.finish(task, first, [v], PLAIN) for v in (PLAIN, scale))
+    expected = geometry.apply(geometry.invert(scale), plain.joints)
+    np.testing.assert_allclose(scaled.joints, expected)
+    assert abs(scaled.joints - plain.joints).max() > 1
 
 
 def test_merged_views_of_every_stack():

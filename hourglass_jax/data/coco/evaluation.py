@@ -42,8 +42,15 @@ class KeypointPrecision:
         """
         self._annotations = annotations
         self._detections = detections
+        self._last: tuple[Found, dict[str, float]] | None = None
 
     def __call__(self, found: Found, truth: Sequence[Record]) -> dict[str, float]:
+        # The figures, the log's table and the report's are of one evaluation, which takes minutes.
+        if self._last is None or self._last[0] is not found:
+            self._last = found, self._evaluate(found, truth)
+        return self._last[1]
+
+    def _evaluate(self, found: Found, truth: Sequence[Record]) -> dict[str, float]:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
             results = self._truth.loadRes(
                 self._results(found, truth)  # pyright: ignore[reportArgumentType]  # not only files

@@ -99,12 +99,14 @@ class CocoSource(Source):
         return [pathlib.Path(detections).absolute()] if detections else []
 
     def metrics(self, split: str) -> Sequence[Metric]:
-        if split != "validation":
-            return []
+        return [self._precision] if split == "validation" else []
+
+    @functools.cached_property
+    def _precision(self) -> KeypointPrecision:  # which reads its file once
         scores = None
         if self.options.detections:
             scores = {id: box.score for id, box in self._detections.items()}
-        return [KeypointPrecision(self._path("validation_json"), scores)]
+        return KeypointPrecision(self._path("validation_json"), scores)
 
     def _path(self, name: str) -> pathlib.Path:
         defaults = {

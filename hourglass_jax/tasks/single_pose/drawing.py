@@ -51,18 +51,6 @@ def _colour(joint: str) -> tuple[int, int, int]:
     return LEFT if joint.startswith("left") else RIGHT if joint.startswith("right") else MIDDLE
 
 
-def overlay_heatmaps(
-    image: UInt8[np.ndarray, "height width 3"], heatmaps: Float[np.ndarray, "h w joints"]
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Returns the darkened image overlaid with the maximum over the joints' heatmaps."""
-    highest = np.clip(heatmaps.max(-1), 0, 1).astype(np.float32)
-    highest = cv2.resize(highest, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    colours = cv2.applyColorMap((255 * highest).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    share = highest[..., None]
-    mixed = 0.5 * image * (1 - share) + colours[..., ::-1] * share
-    return np.clip(np.round(mixed), 0, 255).astype(np.uint8)
-
-
 def draw_targets(
     image: UInt8[np.ndarray, "height width 3"],
     heatmaps: Float[np.ndarray, "h w joints"],
@@ -78,4 +66,4 @@ def draw_targets(
     image, enlarged = draw.enlarge(image)
     shown = heatmaps.max((0, 1)) > 0
     above = draw_skeleton(image, geometry.apply(enlarged, joints_input), shown, skeleton)
-    return np.concatenate([above, overlay_heatmaps(image, heatmaps)])
+    return np.concatenate([above, draw.overlay_heatmaps(image, heatmaps)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hourglass_jax.data.skeleton import MPII
-from hourglass_jax.image import geometry
+from hourglass_jax.image import draw, geometry
 from hourglass_jax.tasks.single_pose import drawing, heatmap
 
 pytestmark = pytest.mark.core
@@ -55,7 +55,7 @@ def test_the_callers_image_is_left_alone():
 def test_heatmaps_shine_where_they_peak():
     heatmaps = np.zeros((50, 50, 3), np.float32)
     heatmaps[10, 40, 1] = 1
-    image = drawing.overlay_heatmaps(np.full((200, 200, 3), 100, np.uint8), heatmaps)
+    image = draw.overlay_heatmaps(np.full((200, 200, 3), 100, np.uint8), heatmaps)
     brightness = image.astype(int).sum(-1)
     y, x = np.unravel_index(brightness.argmax(), brightness.shape)
     assert abs(y - 41.5) <= 2 and abs(x - 161.5) <= 2
@@ -72,5 +72,5 @@ def test_targets_are_drawn_where_they_are_trained():
     skeleton = drawing.draw_skeleton(np.zeros((256, 256, 3), np.uint8), expected, labelled, MPII)
     # Read off a heatmap, a joint is a few hundredths of a pixel off.
     assert (np.abs(drawn[:256].astype(int) - skeleton) > 40).mean() < 0.002
-    overlay = drawing.overlay_heatmaps(np.zeros((256, 256, 3), np.uint8), maps)
+    overlay = draw.overlay_heatmaps(np.zeros((256, 256, 3), np.uint8), maps)
     np.testing.assert_array_equal(drawn[256:], overlay)
