@@ -97,7 +97,7 @@ def _table(table: Table) -> str:
     titles = "".join(f"<th>{html.escape(cell)}</th>" for cell in ["", *table.head])
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in table.cells()
+        for row in table.cells(digits=1)
     )
     notes = f'<p class="small">{html.escape(" ".join(table.notes))}</p>' if table.notes else ""
     return f'<div class="wide"><table><tr>{titles}</tr>{body}</table></div>{notes}'

@@ -22,9 +22,9 @@ class Table:
     rows: Sequence[Sequence[str | int | float]]
     notes: Sequence[str] = ()
 
-    def cells(self) -> list[list[str]]:
-        """Returns the rows as texts."""
-        return [[_text(cell) for cell in row] for row in self.rows]
+    def cells(self, digits: int = 2) -> list[list[str]]:
+        """Returns the rows as texts, percentages with so many digits behind the point."""
+        return [[_text(cell, digits) for cell in row] for row in self.rows]
 
     def __str__(self):
         rows = [[self.title, *self.head], *self.cells()]
@@ -33,7 +33,7 @@ class Table:
         return "\n".join([*lines, *self.notes])
 
 
-def _text(cell: str | int | float) -> str:
+def _text(cell: str | int | float, digits: int) -> str:
     if isinstance(cell, (str, int)):
         return str(cell)
-    return "-" if math.isnan(cell) else f"{100 * cell:.2f}"
+    return "-" if math.isnan(cell) else f"{100 * cell:.{digits}f}"

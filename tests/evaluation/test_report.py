@@ -83,7 +83,7 @@ def test_a_report(tmp_path, predictions, trained):
     shares = [found[mask[:, 2]].mean() for mask in people.kinds.values()]
     row = re.search(r"<td>right_hip</td>(.*?)</tr>", text).group(1)
     assert re.findall("<td>(.*?)</td>", row) == [
-        *(f"{100 * share:.2f}" for share in shares),
+        *(f"{100 * share:.1f}" for share in shares),
         str(people.labelled[:, 2].sum()),
     ]
     assert re.search(r"<td>left_hip</td><td>-</td><td>-</td><td>-</td><td>0</td>", text)
