@@ -99,7 +99,8 @@ def _table(table: Table) -> str:
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
         for row in table.cells(digits=1)
     )
-    notes = f'<p class="small">{html.escape(" ".join(table.notes))}</p>' if table.notes else ""
+    notes = "<br>".join(map(html.escape, table.notes))
+    notes = f'<p class="small">{notes}</p>' if notes else ""
     return f'<div class="wide"><table><tr>{titles}</tr>{body}</table></div>{notes}'
 
 
