@@ -4,6 +4,7 @@ TensorFlow parses the records; the rest is one call into NumPy and OpenCV, in wh
 computes each record's view and targets.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 
@@ -13,7 +14,7 @@ import tensorflow as tf
 from hourglass_jax.data import augment
 from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.data.records import Records
-from hourglass_jax.tasks.base import Record, Spec
+from hourglass_jax.tasks.base import Record, Spec, Task
 
 
 def training_function(
@@ -21,6 +22,7 @@ def training_function(
 ) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
     """Returns f(serialized [B], draws [B, DRAWS]) = {"image" [B, H, W, 3], targets [B, ...]}."""
     specs = target_specs(records, size)
+    write = getattr(records.task, "write_targets", functools.partial(_copy_targets, records.task))
 
     def make(serialized, draws):
         fields = _parse(records, serialized)
@@ -29,12 +31,10 @@ def training_function(
             jpegs, rows = _unpack(records, values)
             to_input = np.empty((len(jpegs), 2, 3))
             arrays = {n: augment.aligned((len(jpegs), *s), d) for n, (s, d) in specs.items()}
+            rows = list(rows)
             for i, record in enumerate(rows):
-                drawn = augmentation.draw(draws[i])
-                to_input[i] = records.task.view(record, drawn, size)
-                targets = records.task.targets(record, to_input[i], size)
-                for name, array in arrays.items():
-                    array[i] = targets[name]
+                to_input[i] = records.task.view(record, augmentation.draw(draws[i]), size)
+            write(rows, to_input, size, arrays)
             gains = augmentation.gains(draws)
             return (augment.sample(jpegs, to_input, size, gains), *arrays.values())
 
@@ -47,6 +47,13 @@ def training_function(
         }
 
     return make
+
+
+def _copy_targets(task: Task, rows: list[Record], to_input, size, out) -> None:
+    for i, record in enumerate(rows):
+        targets = task.targets(record, to_input[i], size)
+        for name, array in out.items():
+            array[i] = targets[name]
 
 
 def evaluation_function(

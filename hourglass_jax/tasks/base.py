@@ -142,8 +142,8 @@ class Metric(Protocol):
 class Task(Protocol):
     """A task. Its methods are pure functions of their arguments and of the task's settings.
 
-    Subclasses inherit defaults for what a simple task does without: sections, exports, joints,
-    counts, arrays, and drawings of targets.
+    Subclasses inherit what a simple task does without. A task may add `write_targets(records,
+    to_input, size, out)`, which writes the targets of several records into arrays at once.
 
     Attributes:
       name: name of the task in configs.

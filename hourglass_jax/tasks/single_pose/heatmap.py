@@ -1,5 +1,7 @@
 """Heatmaps: encoding of joints as training targets, and decoding of joints from predictions."""
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -8,40 +10,47 @@ DECODERS = ("quarter", "refined")
 
 
 def encode(
-    joints_heatmap: Float[np.ndarray, "joints 2"],
-    labelled: Bool[np.ndarray, " joints"],
+    joints_heatmap: Float[np.ndarray, "*batch joints 2"],
+    labelled: Bool[np.ndarray, "*batch joints"],
     side: int,
     sigma: float,
     *,
     zero_target: bool = False,
-) -> tuple[Float[np.ndarray, "side side joints"], Float[np.ndarray, " joints"]]:
+    out: Float[np.ndarray, "*batch side side joints"] | None = None,
+) -> tuple[Float[np.ndarray, "*batch side side joints"], Float[np.ndarray, "*batch joints"]]:
     """Renders one heatmap per joint: a Gaussian of amplitude 1 at the joint's exact position.
 
     exp(-((x - jx)^2 + (y - jy)^2) / (2 sigma^2)), computed as an outer product of two
     one-dimensional Gaussians.
 
     Args:
-      joints_heatmap: x, y in px of the heatmap.
+      joints_heatmap: x, y in px of the heatmap, of one person or of several.
       labelled: whether each joint has coordinates.
       side: side of the heatmap, px.
       sigma: standard deviation, px of the heatmap.
       zero_target: train joints that are unlabelled or outside the heatmap to an empty map, as the
         original Lua code did, instead of leaving them out of the loss.
+      out: array to write the heatmaps to, float32; None makes a new one.
 
     Returns:
       The heatmaps, and the weight of each joint in the loss, 0 or 1.
     """
     joints_heatmap = np.asarray(joints_heatmap, np.float32)
     inside = labelled & np.all((joints_heatmap >= -0.5) & (joints_heatmap < side - 0.5), axis=-1)
-    x, y = np.where(inside[:, None], joints_heatmap, 0).T
+    positions = np.where(inside[..., None], joints_heatmap, 0)[..., None, :, :]
     pixels = np.arange(side, dtype=np.float32)[:, None]
-    columns = np.exp(-((pixels - x) ** 2) / (2 * sigma**2)) * inside
-    rows = np.exp(-((pixels - y) ** 2) / (2 * sigma**2))
+    columns = np.exp(-((pixels - positions[..., 0]) ** 2) / (2 * sigma**2)) * inside[..., None, :]
+    rows = np.exp(-((pixels - positions[..., 1]) ** 2) / (2 * sigma**2))
     weights = np.ones_like(inside) if zero_target else inside
-    # rows[:, None] * columns in a third of the time: NumPy broadcasts slowly over short rows.
-    heatmaps = np.tile(rows, (1, side))
-    heatmaps *= columns.ravel()
-    return heatmaps.reshape(side, side, -1), weights.astype(np.float32)
+    *batch, joints = inside.shape
+    heatmaps = np.empty((*batch, side, side, joints), np.float32) if out is None else out
+    # rows * columns in a third of the time: NumPy is slow at axes as short as that of the joints,
+    # so that several columns are multiplied at once.
+    together = math.gcd(side, 8)
+    several = columns.reshape(*batch, 1, side // together, together * joints)
+    product = heatmaps.reshape(*batch, side, side // together, together * joints)
+    np.multiply(np.tile(rows, together)[..., None, :], several, out=product)
+    return heatmaps, weights.astype(np.float32)
 
 
 def decode(

@@ -183,18 +183,37 @@ class SinglePose:
     def targets(
         self, record: Record, to_input: Affine, size: tuple[int, int]
     ) -> dict[str, np.ndarray]:
-        joints, labelled = geometry.apply(to_input, record["joints_record"]), record["labelled"]
-        if geometry.mirrors(to_input):
-            order = self.skeleton.flip_order
-            joints, labelled = joints[order], labelled[order]
-        heatmaps, weights = heatmap.encode(
+        side, joints = size[1] // self.stride, self.skeleton.num_joints
+        out = {
+            "heatmaps": np.empty((side, side, joints), np.float32),
+            "weights": np.empty(joints, np.float32),
+        }
+        batch = {name: array[None] for name, array in out.items()}
+        self.write_targets([record], to_input[None], size, batch)
+        return out
+
+    def write_targets(
+        self,
+        records: Sequence[Record],
+        to_input: Float[np.ndarray, "batch 2 3"],
+        size: tuple[int, int],
+        out: Mapping[str, np.ndarray],
+    ) -> None:
+        """Writes the targets of several records into arrays [batch, ...]."""
+        joints = np.stack([record["joints_record"] for record in records])
+        joints = geometry.apply(to_input, joints)
+        labelled = np.stack([record["labelled"] for record in records])
+        mirrored = np.linalg.det(to_input[..., :2]) < 0
+        joints[mirrored] = joints[mirrored][:, self.skeleton.flip_order]
+        labelled[mirrored] = labelled[mirrored][:, self.skeleton.flip_order]
+        _, out["weights"][:] = heatmap.encode(
             geometry.crop_to_heatmap(joints, self.stride),
             labelled,
             size[1] // self.stride,
             self.sigma,
             zero_target=self.zero_target,
+            out=out["heatmaps"],
         )
-        return {"heatmaps": heatmaps, "weights": weights}
 
     def totals(self, targets: Mapping[str, Array]) -> dict[str, Float[Array, ""]]:
         return {}  # the loss has a constant denominator
