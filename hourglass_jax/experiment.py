@@ -115,6 +115,8 @@ class Experiment:
         if not self.config.num_epochs:
             return self.config.num_steps
         count = self.records.count(self.source.train)
+        if not count:
+            raise RuntimeError("an epoch has no length before `prepare` has made the records")
         return max(round(self.config.num_epochs * count / self.config.batch_size), 1)
 
     def prepare(self) -> None:

@@ -18,7 +18,16 @@ from hourglass_jax.training import train
 def test_epochs_may_be_given_instead_of_steps(records, tmp_path):
     config = small_synthetic(records)
     config.update({"num_steps": 0, "num_epochs": 0.7})
-    assert Experiment.from_config(config).num_steps == 2  # of 8 people each, of 24
+    experiment = Experiment.from_config(config)
+    experiment.prepare()
+    assert experiment.num_steps == 2  # of 8 people each, of 24
+
+
+def test_epochs_need_records_to_count(tmp_path):
+    config = small_synthetic(tmp_path)
+    config.update({"num_steps": 0, "num_epochs": 0.7})
+    with pytest.raises(RuntimeError, match="prepare"):
+        _ = Experiment.from_config(config).num_steps
 
 
 def test_batches_have_the_shapes_that_the_step_is_compiled_for(records):
