@@ -114,9 +114,9 @@ class Experiment:
         """Total number of updates; needs the records if the config counts epochs."""
         if not self.config.num_epochs:
             return self.config.num_steps
-        count = self.records.count(self.source.train)
-        if not count:
+        if not self.records.info.splits:
             raise RuntimeError("an epoch has no length before `prepare` has made the records")
+        count = pipeline.training_count(self.records)
         return max(round(self.config.num_epochs * count / self.config.batch_size), 1)
 
     def prepare(self) -> None:

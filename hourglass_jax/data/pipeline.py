@@ -69,7 +69,7 @@ def training_batches(
       {"image": uint8 [B, H, W, 3], and the task's targets [B, ...]}.
     """
     split = records.source.train
-    count, first = _training_count(records), first_step * rows.batch_size
+    count, first = training_count(records), first_step * rows.batch_size
     files = sorted(records.info.splits[split].filepaths)
     make = examples.training_function(records, size, augmentation)
 
@@ -96,14 +96,15 @@ def training_batches(
 
 def target_shapes(records: Records, size: tuple[int, int]) -> dict[str, tuple[tuple, Any]]:
     """Returns shape, without the batch axis, and dtype of each array of a training batch."""
-    _training_count(records)
+    training_count(records)
     _check_files(records, records.source.train)
     with _naming_damage(records, records.source.train):
         specs = examples.target_specs(records, size)
     return {"image": ((*size, 3), np.dtype(np.uint8)), **specs}
 
 
-def _training_count(records: Records) -> int:
+def training_count(records: Records) -> int:
+    """Returns the number of records to train on; raises UserError if there are none."""
     count = records.count(records.source.train)
     if not count:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What a checkpoint says about its state, and that a network is rebuilt from it alone."""
+"""The metadata of a checkpoint, and the network that is rebuilt from it alone."""
 
 import json
 

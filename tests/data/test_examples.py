@@ -222,7 +222,7 @@ def test_without_augmentation_training_and_evaluation_see_the_same(dots, folder)
         training = examples.training_function(records, (64, 64), NONE)(content, draws)
         evaluation = examples.evaluation_function(records, (64, 64))(content)
         np.testing.assert_array_equal(training["image"], evaluation["image"])
-    # And what is trained is what evaluation takes for the truth.
+    # Training and evaluation use the same truth.
     assert training["heatmaps"].shape == (len(COUNTS), 16, 16, 2)
     task = records.task
     for i in range(len(COUNTS)):

@@ -1,4 +1,4 @@
-"""What records hold: everybody once, the joints and the pixels where the map to the source says."""
+"""Records hold everybody once, with joints and pixels where the map to the source puts them."""
 
 import mpii_files
 import numpy as np
