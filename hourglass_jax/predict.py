@@ -10,7 +10,8 @@ import cv2
 from hourglass_jax.errors import UserError
 from hourglass_jax.inference.boxes import Boxes
 from hourglass_jax.inference.estimator import PoseEstimator
-from hourglass_jax.inference.files import Files, inputs
+from hourglass_jax.inference.files import Files
+from hourglass_jax.inference.inputs import inputs
 from hourglass_jax.inference.results import Results
 from hourglass_jax.runtime import command_line, startup
 from hourglass_jax.runtime.waiting import Waiting

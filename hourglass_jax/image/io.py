@@ -10,11 +10,6 @@ from PIL import Image, ImageOps
 
 from hourglass_jax.errors import UserError
 
-# Files of a folder with these endings are treated as images, readable or not.
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
-    *(".ppm", ".pgm", ".avif", ".heic", ".heif"),
-)
 MAX_PIXELS = 250_000_000  # beyond any camera's: damaged, or an attack
 _LOCK = threading.Lock()
 

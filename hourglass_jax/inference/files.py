@@ -1,12 +1,9 @@
 """Prediction for image and video files, with drawings of the results."""
 
 import contextlib
-import glob
 import itertools
 import logging
-import os
 import pathlib
-from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -16,6 +13,7 @@ from PIL import Image
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import geometry, io
 from hourglass_jax.image.draw import overlay_heatmaps
+from hourglass_jax.image.frames import Frames, open_frames
 from hourglass_jax.inference.boxes import Boxes
 from hourglass_jax.inference.estimator import PoseEstimator, Poses
 from hourglass_jax.inference.results import Results
@@ -23,46 +21,8 @@ from hourglass_jax.runtime.waiting import Waiting
 from hourglass_jax.tasks.base import Instance
 
 logger = logging.getLogger(__name__)
-VIDEOS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v")
 # Largest side of heatmap overlays, px: larger ones show little more for much more memory.
 _LARGEST = 1600
-
-
-def inputs(pattern: str, output: pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
-    """Yields each input file with the name of its results, without drawings from former runs.
-
-    Args:
-      pattern: a file, a folder, or a pattern such as "*.jpg".
-      output: folder of results.
-
-    Raises:
-      UserError: there is no image or video.
-    """
-    path = pathlib.Path(pattern)
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file())
-        paths = [p for p in files if p.suffix.lower() in (*io.SUFFIXES, *VIDEOS)]
-        others = len(files) - len(paths)
-        if others:
-            logger.info("skipped %d files of %s without an image's or video's suffix", others, path)
-        names = [str(p.relative_to(path)) for p in paths]
-    elif path.is_file():
-        paths, names = [path], [path.name]
-    else:
-        paths = [pathlib.Path(p) for p in sorted(glob.glob(pattern, recursive=True))]
-        paths = [p for p in paths if p.is_file()]
-        root = pathlib.Path(os.path.commonpath([p.parent for p in paths])) if paths else path
-        names = [str(p.relative_to(root)) for p in paths]
-    # Drawings of a former run are not inputs, if the output is inside the input.
-    drawn = {(output / folder).resolve() for folder in ("overlays", "heatmaps")}
-    pairs = [
-        (path, name)
-        for path, name in zip(paths, names, strict=True)
-        if not drawn & set(path.resolve().parents)
-    ]
-    if not pairs:
-        raise UserError(f"--input={pattern}: there is no image or video of that name")
-    yield from pairs
 
 
 class Files:
@@ -98,10 +58,12 @@ class Files:
         Raises:
           UserError: the file cannot be read, or an overlay cannot be written.
         """
-        if path.suffix.lower() in VIDEOS:
-            self._video(path, name)
-        else:
+        frames = open_frames(path)
+        if frames is None:
             self._image(path, name)
+        else:
+            with frames:
+                self._video(frames, name)
 
     def _image(self, path: pathlib.Path, name: str) -> None:
         image = io.as_rgb(path)
@@ -138,28 +100,22 @@ class Files:
             highest = np.maximum(highest, cv2.warpAffine(peaks, to_heatmap, shape, flags=flags))
         return overlay_heatmaps(image, highest[..., None])
 
-    def _video(self, path: pathlib.Path, name: str) -> None:
+    def _video(self, frames: Frames, name: str) -> None:
+        pairs = iter(frames)
+        first, _ = pair = next(pairs)
+        people = self.estimator.check_boxes(self.boxes.of(name), first.shape)
         with contextlib.ExitStack() as stack:
-            capture = cv2.VideoCapture(str(path))
-            stack.callback(capture.release)
-            total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-            frames = _frames(capture)
-            first = next(frames, None)
-            if first is None:
-                raise UserError(f"{path} is not a video that can be read")
-            people = self.estimator.check_boxes(self.boxes.of(name), first.shape)
             target = self.results.place("overlays", name, ".mp4")
-            code, rate = cv2.VideoWriter.fourcc(*"mp4v"), capture.get(cv2.CAP_PROP_FPS)
-            rate = rate if rate > 0 else 25.0
-            writer = cv2.VideoWriter(str(target), code, rate, first.shape[1::-1])
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            writer = cv2.VideoWriter(str(target), code, frames.rate, first.shape[1::-1])
             stack.callback(writer.release)
             if not writer.isOpened():
                 raise UserError(f"{target} cannot be written")
-            waiting = Waiting(total, unit="frames")
-            number, frames = 0, itertools.chain([first], frames)
+            waiting = Waiting(frames.announced, unit="frames")
+            number, pairs = 0, itertools.chain([pair], pairs)
             per_batch = max(self.batch_size // max(len(people), 1), 1)
             # One batch of frames at a time, so that memory does not grow with the video.
-            while batch := list(itertools.islice(frames, per_batch)):
+            while batch := [frame for frame, _ in itertools.islice(pairs, per_batch)]:
                 every = self.estimator.estimate([(f, box) for f in batch for box in people])
                 for i, frame in enumerate(batch):
                     part = slice(i * len(people), (i + 1) * len(people))
@@ -171,14 +127,8 @@ class Files:
                     writer.write(np.ascontiguousarray(drawn[..., ::-1]))
                     number += 1
                     waiting.advance()
-        if number < total:  # files often announce too many, so this may not be damage
-            logger.warning("%s announces %d frames, but only %d could be read", path, total, number)
-
-
-def _frames(capture) -> Iterator[np.ndarray]:
-    """Yields the frames of a video in RGB."""
-    while (read := capture.read())[0]:
-        yield np.ascontiguousarray(read[1][..., ::-1])
+        if frames.problem:
+            logger.warning(frames.problem)
 
 
 def draw(image: np.ndarray, poses: Poses, estimator: PoseEstimator) -> np.ndarray:
