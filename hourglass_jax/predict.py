@@ -48,6 +48,9 @@ def main(argv: list[str]) -> int:
     files = list(inputs(flags.input, output))
     boxes = Boxes.from_flags(flags.box, flags.boxes)
     boxes.check([name for _, name in files])
+    boxes.check_sizes(files)
+    for problem in boxes.problems:
+        print(f"error: {problem}", file=sys.stderr)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -79,7 +82,7 @@ def main(argv: list[str]) -> int:
     logger.info(
         "%d people in %d of %d files: %s", results.people, len(files) - failed, len(files), output
     )
-    return 1 if failed else 0
+    return 1 if failed or boxes.problems else 0
 
 
 def _scales(text: str | None) -> tuple[float, ...] | None:

@@ -47,14 +47,14 @@ def as_rgb(image: Any) -> UInt8[np.ndarray, "h w 3"]:
         try:
             return frame_of(image)
         except Exception as error:  # it may not have been decoded yet
-            raise UserError(f"the image given cannot be read ({_reason(error)})") from None
+            raise UserError(f"the image given cannot be read ({reason(error)})") from None
     if hasattr(image, "__array__"):
         try:
             array = arrays.to_bytes(np.asarray(image))
         except UserError:
             raise
         except Exception as error:  # such as those of another accelerator
-            raise UserError(f"{_type(image)} is not an array ({_reason(error)})") from None
+            raise UserError(f"{_type(image)} is not an array ({reason(error)})") from None
         if array.ndim == 2:
             return _grey(array)
         return array if array.shape[2] == 3 else _to_rgb(Image.fromarray(array))
@@ -85,7 +85,7 @@ def decode(file: Any, where: str, *, upright: bool = True) -> UInt8[np.ndarray, 
         if whole is not None:
             logger.warning("the image %s lacks its end, but every pixel is there", where)
             return whole
-        raise UserError(f"the image {where} cannot be read ({_reason(error)})") from None
+        raise UserError(f"the image {where} cannot be read ({reason(error)})") from None
 
 
 def open_image(file: Any) -> Image.Image:
@@ -105,6 +105,16 @@ def open_image(file: Any) -> Image.Image:
             raise UserError(_unknown(_content(file, 12))) from None
         finally:
             Image.MAX_IMAGE_PIXELS = before
+
+
+def size_of(file: Any) -> tuple[int, int] | None:
+    """Returns width and height of an image file as `decode` returns it, or None if it is none."""
+    try:
+        with open_image(file) as image:
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            return (image.height, image.width) if turned else image.size
+    except Exception:  # Pillow's decoders raise many kinds on damaged files
+        return None
 
 
 def frame_of(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
@@ -165,7 +175,7 @@ def _check_memory(image: Image.Image) -> None:
 
 def _top(image: Image.Image) -> float:
     """Returns the value that is white, for grey of 16 bits and more, or floats."""
-    _, largest = map(float, image.getextrema())  # of one band
+    largest = float(np.max(image.getextrema()))
     if image.mode.startswith("I;16") or largest > 255:
         return 65535
     return 1 if image.mode == "F" and largest <= 1 else 255
@@ -208,7 +218,8 @@ def _is_cut(error: Exception) -> bool:
     return isinstance(error, OSError) and "truncated" in str(error)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Returns an error of a decoder in few words."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if _is_cut(error):

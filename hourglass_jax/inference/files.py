@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import logging
 import pathlib
 
 import cv2
@@ -20,7 +19,6 @@ from hourglass_jax.inference.results import Results
 from hourglass_jax.runtime.waiting import Waiting
 from hourglass_jax.tasks.base import Instance
 
-logger = logging.getLogger(__name__)
 # Largest side of heatmap overlays, px: larger ones show little more for much more memory.
 _LARGEST = 1600
 
@@ -67,7 +65,8 @@ class Files:
 
     def _image(self, path: pathlib.Path, name: str) -> None:
         image = io.as_rgb(path)
-        people = self.estimator.check_boxes(self.boxes.of(name), image.shape)
+        listed, problems = self.boxes.on(name, image.shape)
+        people = self.estimator.check_boxes(listed, image.shape)
         poses = self.estimator.estimate([(image, b) for b in people], heatmaps=self.heatmaps)
         self.results.add(name, poses)
         # JPEG is limited to 65,535 px.
@@ -80,6 +79,8 @@ class Files:
             target = self.results.place("heatmaps", name, ".jpg")
             overlay = self._with_heatmaps(image, poses.boxes, poses.heatmaps)
             Image.fromarray(overlay).save(target, quality=90)
+        if problems:
+            raise UserError("; ".join(problems[:3]))
 
     def _with_heatmaps(
         self,
@@ -103,7 +104,8 @@ class Files:
     def _video(self, frames: Frames, name: str) -> None:
         pairs = iter(frames)
         first, _ = pair = next(pairs)
-        people = self.estimator.check_boxes(self.boxes.of(name), first.shape)
+        listed, problems = self.boxes.on(name, first.shape)
+        people = self.estimator.check_boxes(listed, first.shape)
         with contextlib.ExitStack() as stack:
             target = self.results.place("overlays", name, ".mp4")
             code = cv2.VideoWriter.fourcc(*"mp4v")
@@ -127,8 +129,9 @@ class Files:
                     writer.write(np.ascontiguousarray(drawn[..., ::-1]))
                     number += 1
                     waiting.advance()
-        if frames.problem:
-            logger.warning(frames.problem)
+        problems += [frames.problem] if frames.problem else []
+        if problems:
+            raise UserError("; ".join(problems[:3]))
 
 
 def draw(image: np.ndarray, poses: Poses, estimator: PoseEstimator) -> np.ndarray:

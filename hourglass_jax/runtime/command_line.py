@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -28,6 +29,8 @@ def reporting_errors():
 
     Exit status 2 for a user's mistake, 1 for a run that failed.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
+        sys.stdout.reconfigure(errors="backslashreplace")
     output = logging.StreamHandler(sys.stdout)
     output.setFormatter(logging.Formatter("%(message)s"))
     # Only this package's log: others would bury it, and errors in libraries are raised.
