@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 
 import absl.logging
 
@@ -31,6 +32,7 @@ def reporting_errors():
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files need not be text
         sys.stdout.reconfigure(errors="backslashreplace")
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # they name no file
     output = logging.StreamHandler(sys.stdout)
     output.setFormatter(logging.Formatter("%(message)s"))
     # Only this package's log: others would bury it, and errors in libraries are raised.
