@@ -27,14 +27,14 @@ class Writer:
     Frames are scaled to the size of the first one, which is at most `LARGEST` px.
     """
 
-    def __init__(self, path: pathlib.Path, rate: float):
+    def __init__(self, encoded: pathlib.Path, rate: float):
         """Makes a writer.
 
         Args:
-          path: file to write; a file of the same name that ends in .ivf lies beside it until then.
+          encoded: file for the encoded frames until they are saved; its name ends in .ivf.
           rate: frames per second: for frames without a time, and for how long the last one is seen.
         """
-        self._path, self._encoded = path, path.with_suffix(".ivf")
+        self._encoded = encoded
         self._period = 1 / rate if 0 < rate < float("inf") else 0.04
         self._times: list[float] = []
         self._size = self._full = (0, 0)
@@ -80,28 +80,25 @@ class Writer:
         if not self._encoder.isOpened():
             raise OSError("OpenCV is installed without the video format VP8")
 
-    def close(self) -> None:
-        """Writes the file, if there are frames.
+    def save(self, path: pathlib.Path) -> None:
+        """Writes the video, after its last frame.
 
         Raises:
           OSError: the file cannot be written.
         """
-        if self._encoder is None:
-            return
-        self._encoder.release()
+        self.close()
         frames = list(_frames(self._encoded))
         if len(frames) != len(self._times):  # OpenCV does not tell
             raise OSError("not every frame could be written; the disk may be full")
-        with self._encoded.open("rb") as encoded, self._path.open("wb") as file:
+        with self._encoded.open("rb") as encoded, path.open("wb") as file:
             times = np.array(self._times) - self._times[0]
             for part in _webm(encoded, frames, times, self._period, self._full):
                 file.write(part)
 
-    def discard(self) -> None:
-        """Deletes what was encoded."""
+    def close(self) -> None:
+        """Ends encoding."""
         if self._encoder is not None:
             self._encoder.release()
-        self._encoded.unlink(missing_ok=True)
 
 
 def _frames(path: pathlib.Path) -> Iterator[tuple[int, int, bool]]:

@@ -1,10 +1,8 @@
 """Ctrl-C, SIGTERM and SIGHUP end a command where nothing is lost, and a second one at once."""
 
-import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
 
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -24,10 +22,10 @@ class StoppedError(Exception):
 
 
 class Stopping:
-    """Context in which a signal ends the process at once, and between files in the loop."""
+    """Context in which a signal ends the process: at once, or where `check` is called."""
 
     def __init__(self):
-        self._number, self._in_loop = 0, False
+        self._number, self._only_note = 0, False
         self._before = {}
 
     def __enter__(self) -> "Stopping":
@@ -43,7 +41,7 @@ class Stopping:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame) -> None:
-        if self._in_loop and not self._number:
+        if self._only_note and not self._number:
             self._number = number
             return
         # Not by an exception, which would arise anywhere, such as in the middle of an import.
@@ -51,14 +49,9 @@ class Stopping:
         os.write(2, f"error: {error}\n".encode())
         os._exit(error.status)
 
-    @contextlib.contextmanager
-    def in_loop(self) -> Iterator[None]:
-        """Returns a context in which the first signal only makes `check` raise."""
-        self._in_loop = True
-        try:
-            yield
-        finally:
-            self._in_loop = False
+    def only_note(self) -> None:
+        """From now on the first signal only makes `check` raise; a second one ends the process."""
+        self._only_note = True
 
     def check(self) -> None:
         """Raises StoppedError if a signal has arrived."""

@@ -13,13 +13,13 @@ from hourglass_jax.image import webm
 
 def write(path, *, times=None, frames=5, rate=25.0, size=(32, 24)):
     rng = np.random.default_rng(0)
-    writer = webm.Writer(path, rate)
+    encoded = path.with_suffix(".ivf")
+    writer = webm.Writer(encoded, rate)
     for i in range(frames if times is None else len(times)):
         image = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         writer.write(image, None if times is None else times[i])
-    writer.close()
-    writer.discard()
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    writer.save(path)
+    encoded.unlink()
 
 
 def read(path):
@@ -77,10 +77,10 @@ def test_any_size(tmp_path, size, written):
 
 
 def test_a_frame_of_another_size(tmp_path):
-    writer = webm.Writer(tmp_path / "a.webm", 25)
+    writer = webm.Writer(tmp_path / "a.ivf", 25)
     for side in (30, 40, 17):
         writer.write(np.full((side, side, 3), 200, np.uint8))
-    writer.close()
+    writer.save(tmp_path / "a.webm")
     assert len(read(tmp_path / "a.webm")[0]) == 3
 
 
@@ -99,20 +99,16 @@ def test_a_long_one(tmp_path):
 def test_what_cannot_be_written_is_told(tmp_path, monkeypatch):
     image = np.zeros((16, 16, 3), np.uint8)
     with pytest.raises(FileNotFoundError):
-        webm.Writer(tmp_path / "gone/a.webm", 25).write(image)
-    writer = webm.Writer(tmp_path / "a.webm", 25)
+        webm.Writer(tmp_path / "gone/a.ivf", 25).write(image)
+    writer = webm.Writer(tmp_path / "a.ivf", 25)
     writer.write(image)
     writer._times.append(1.0)  # as if a frame had found no room
     with pytest.raises(OSError, match="disk may be full"):
-        writer.close()
-    writer.discard()
+        writer.save(tmp_path / "a.webm")
     monkeypatch.setattr(cv2.VideoWriter, "isOpened", lambda self: False)
-    writer = webm.Writer(tmp_path / "a.webm", 25)
+    writer = webm.Writer(tmp_path / "a.ivf", 25)
     with pytest.raises(OSError, match="without the video format VP8"):
         writer.write(image)
-    writer.discard()
-    webm.Writer(tmp_path / "a.webm", 25).close()
-    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.slow
