@@ -1,33 +1,36 @@
 """The command that finds poses in images and videos."""
 
 import argparse
+import hashlib
+import json
 import logging
+import os
 import pathlib
 import sys
 
-import cv2
-
-from hourglass_jax.errors import UserError
-from hourglass_jax.inference.boxes import Boxes
-from hourglass_jax.inference.estimator import PoseEstimator
-from hourglass_jax.inference.files import Files, inputs
-from hourglass_jax.inference.results import Results
-from hourglass_jax.runtime import command_line, startup
-from hourglass_jax.runtime.waiting import Waiting
+from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.runtime import command_line
+from hourglass_jax.runtime.stopping import StoppedError, Stopping
 
 logger = logging.getLogger("hourglass_jax.predict")  # also if run as __main__
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = command_line.Arguments(prog="python -m hourglass_jax.predict", description=__doc__)
-    add = parser.add_argument
+    add, path = parser.add_argument, command_line.path
     where = "a run's workdir, one step's folder in it, or a network that comes with the package"
-    add("--checkpoint", default="lsp-small", help=f"{where}; default: lsp-small")
-    add("--input", required=True, help='an image, a video, a folder, or a pattern such as "*.jpg"')
-    add("--output", required=True, help="folder for overlays, predictions.json and .csv")
+    add("--checkpoint", type=path, default="lsp-small", help=f"{where}; default: lsp-small")
+    add("--input", type=path, required=True,
+        help='an image, a video, a folder, or a pattern such as "*.jpg"')  # fmt: skip
+    add("--output", type=path, required=True,
+        help="folder for overlays, predictions.json and .csv; if the command was stopped, it "
+        "continues")  # fmt: skip
+    add("--overwrite", action="store_true", help="replace the results in the output folder")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--box", help="x,y,width,height in px: the person, in every image")
-    group.add_argument("--boxes", help="JSON or CSV file with the boxes of each image's people")
+    group.add_argument(
+        "--boxes", type=path, help="JSON or CSV file with the boxes of each image's people"
+    )
     add("--num_stacks", type=int, help="number of stacks to run; fewer are faster")
     add("--heatmaps", action="store_true", help="also save heatmaps, as images and .npz")
     add("--batch_size", type=int, default=8, help="people at a time; default: 8")
@@ -41,44 +44,114 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command; returns 0, or 1 if some of the input could not be read."""
-    flags = _arguments(argv)
+    """Runs the command.
+
+    Returns:
+      The exit status: 0, 1 if some of the input could not be read or some of the drawings could not
+      be written, or 128 and the number of the signal that stopped it.
+    """
+    with Stopping() as stopping:
+        try:
+            return _predict(_arguments(argv), stopping)
+        except StoppedError as stopped:
+            print(f"error: {stopped}; run the same command to continue", file=sys.stderr)
+            return stopped.status
+
+
+def _predict(flags: argparse.Namespace, stopping: Stopping) -> int:
+    # Imported late: a signal ends what is imported before at once.
+    import jax
+
+    from hourglass_jax.inference.boxes import Boxes
+    from hourglass_jax.inference.estimator import PoseEstimator
+    from hourglass_jax.inference.files import Files
+    from hourglass_jax.inference.inputs import inputs
+    from hourglass_jax.inference.results import Results, as_text
+    from hourglass_jax.runtime import startup
+    from hourglass_jax.runtime.waiting import Waiting
+
     output = pathlib.Path(flags.output)
-    files = list(inputs(flags.input, output))
+    files = [(path, as_text(name)) for path, name in inputs(flags.input, output)]
+    names = [name for _, name in files]
     boxes = Boxes.from_flags(flags.box, flags.boxes)
-    boxes.check([name for _, name in files])
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output={output}: {error.strerror}; choose another folder") from None
-    startup.enable_compilation_cache()
-    startup.keep_freed_memory()
-    estimator = PoseEstimator.from_checkpoint(
-        flags.checkpoint,
-        flip_test=flags.flip_test,
-        decode=flags.decode,
-        scales=_scales(flags.scales),
-        num_stacks=flags.num_stacks,
-        batch_size=flags.batch_size,
-    )
-    failed, waiting = 0, Waiting(len(files))
-    with Results(output) as results:
-        find = Files(
-            estimator, boxes, results, heatmaps=flags.heatmaps, batch_size=flags.batch_size
-        )
-        for path, name in files:
-            try:
-                find(path, name)
-            except (UserError, OSError, cv2.error) as error:
-                failed += 1
-                known = isinstance(error, UserError)
-                text = error if known else f"{path}: {' '.join(str(error).split())}"
-                print(f"error: {text}", file=sys.stderr)
-            waiting.advance()
-    logger.info(
-        "%d people in %d of %d files: %s", results.people, len(files) - failed, len(files), output
-    )
-    return 1 if failed else 0
+    boxes.check(names)
+    boxes.check_sizes(zip((path for path, _ in files), names, strict=True))
+    for problem in boxes.problems:
+        print(f"error: {problem}", file=sys.stderr)
+    scales = _scales(flags.scales)
+    with Results(output, _command(flags), names, overwrite=flags.overwrite) as results:
+        left = [(path, name) for path, name in files if not results.is_done(path, name)]
+        if len(left) < len(files):
+            logger.info("%d of %d files are done already", len(files) - len(left), len(files))
+        if left:
+            left.sort(key=lambda file: not results.is_begun(file[1]))
+            startup.enable_compilation_cache()
+            startup.keep_freed_memory()
+            estimator = PoseEstimator.from_checkpoint(
+                flags.checkpoint,
+                flip_test=flags.flip_test,
+                decode=flags.decode,
+                scales=scales,
+                num_stacks=flags.num_stacks,
+                batch_size=flags.batch_size,
+            )
+            find = Files(
+                estimator,
+                boxes,
+                results,
+                heatmaps=flags.heatmaps,
+                batch_size=flags.batch_size,
+                between=stopping.check,
+            )
+            results.start(tuple(estimator.task.joints))
+            waiting = Waiting(len(left))
+            stopping.only_note()  # until the results are written
+            for path, name in left:
+                stopping.check()
+                with results.file(path, name):
+                    try:
+                        find(path, name)
+                    except jax.errors.JaxRuntimeError as error:
+                        reason = " ".join(str(error).split())[:200]
+                        raise RunError(
+                            f"{path}: {reason}; a lower --batch_size may help"
+                        ) from error
+                waiting.advance()
+        found, people = results.count()
+    logger.info("%d people in %d of %d files: %s", people, found, len(files), output)
+    return 1 if results.failed or boxes.problems else 0
+
+
+def _command(flags: argparse.Namespace) -> dict[str, list[str]]:
+    """Returns what the results depend on: see `Results`."""
+    from hourglass_jax.checkpoint import trained
+
+    checkpoint = _digest(trained.locate(pathlib.Path(flags.checkpoint), "--checkpoint"))
+    command = {
+        "checkpoint": [flags.checkpoint, checkpoint],
+        "input": [flags.input, os.path.realpath(flags.input)],
+    }
+    if flags.boxes is not None:
+        content = pathlib.Path(flags.boxes).read_bytes()
+        command["boxes"] = [flags.boxes, hashlib.sha256(content).hexdigest()]
+    for name in ("box", "num_stacks", "heatmaps", "flip_test", "scales", "decode"):
+        value = "none" if getattr(flags, name) is None else str(getattr(flags, name))
+        command[name] = [value, value]
+    return command
+
+
+def _digest(folder: pathlib.Path) -> str:
+    """Returns a text that differs for checkpoints with other weights.
+
+    Files of weights have random names, by which the small ones refer to them: no large one is read.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            small = path.read_bytes() if path.stat().st_size < 2**16 else b""
+            entry = [str(path.relative_to(folder)), path.stat().st_size, small.hex()]
+            digest.update(json.dumps(entry).encode())
+    return digest.hexdigest()
 
 
 def _scales(text: str | None) -> tuple[float, ...] | None:

@@ -28,9 +28,6 @@ logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-# More than any camera's images have: files that claim more are damaged, or an attack.
-MAX_PIXELS = 100_000_000
-
 
 def cores() -> int:
     """Returns how many cores this process may use."""
@@ -49,7 +46,7 @@ def read_image(content: bytes, name: str) -> UInt8[np.ndarray, "height width 3"]
     Raises:
       UserError: the content is not an image, is cut short, or claims to be enormous.
     """
-    return image_io.decode(io.BytesIO(content), name, upright=False, max_pixels=MAX_PIXELS)
+    return image_io.decode(io.BytesIO(content), name, upright=False)
 
 
 def read_file(

@@ -1,4 +1,4 @@
-"""Messages of every command, and the errors that end it."""
+"""Messages of every command, the errors that end it, and flags that are paths."""
 
 import argparse
 import contextlib
@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 
 import absl.logging
 
@@ -22,13 +23,42 @@ class Arguments(argparse.ArgumentParser):
         raise UserError(f"{message}; {self.prog} --help lists the flags")
 
 
+def path(text: str) -> str:
+    """Returns the value of a flag that is a path, with `~` for the home folder.
+
+    Shells leave `--output=~/poses` as it is.
+
+    Raises:
+      argparse.ArgumentTypeError: it is empty, or names the home of a user that does not exist.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    full = os.path.expanduser(text)
+    if full.startswith("~") and not os.path.lexists(full.partition(os.sep)[0]):
+        raise argparse.ArgumentTypeError(
+            f"{text}: there is no such home folder; ./{text} is a path in this folder"
+        )
+    return full
+
+
+class _Lines(logging.StreamHandler):
+    """Prints the log; where nobody reads it any more, that is no error."""
+
+    def handleError(self, record) -> None:  # noqa: N802
+        pass
+
+
 @contextlib.contextmanager
 def reporting_errors():
     """Prints the package's log, and ends with one sentence on a `UserError` or `RunError`.
 
     Exit status 2 for a user's mistake, 1 for a run that failed.
     """
-    output = logging.StreamHandler(sys.stdout)
+    for stream in (sys.stdout, sys.stderr):  # file names may have letters that it lacks
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # they name no file
+    output = _Lines(sys.stdout)
     output.setFormatter(logging.Formatter("%(message)s"))
     # Only this package's log: others would bury it, and errors in libraries are raised.
     absl.logging.set_verbosity(absl.logging.FATAL)

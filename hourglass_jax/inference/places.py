@@ -1,0 +1,110 @@
+"""Where drawings of results go: inside the output folder, each input file's apart from others'."""
+
+import contextlib
+import errno
+import itertools
+import os
+import pathlib
+import unicodedata
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+FOLDERS = ("overlays", "heatmaps")
+# Prefix of files that are not whole yet.
+_PART = ".hourglass-part-"
+# Endings of drawings, which folders of input files must not have.
+_ENDINGS = (".jpg", ".png", ".webm", ".npz")
+# Bytes of a name; most file systems allow 255.
+_LONGEST = 200
+
+
+class Places:
+    """The places of drawings in an output folder, which no other process writes to."""
+
+    def __init__(self, output: pathlib.Path, taken: Iterable[tuple[str, str]] = ()):
+        """Makes places.
+
+        Args:
+          output: output folder.
+          taken: stems that are taken, and the names of the files that they belong to.
+        """
+        self._output = output
+        self._names = {_folded(stem): name for stem, name in taken}
+        self._numbers = itertools.count()
+
+    def stem(self, name: str) -> str:
+        """Returns the path of an input file's drawings, without folder and suffix.
+
+        It is the name without its suffix, or with it where another file has that stem already.
+
+        Args:
+          name: name of the file in the results, relative to the input.
+        """
+        *folders, last = [_harmless(part) for part in pathlib.PurePath(name).parts]
+        folders = [f"{part}_" if part.lower().endswith(_ENDINGS) else part for part in folders]
+        numbered = (f"{last}-{i}" for i in itertools.count(2))
+        for form in itertools.chain([pathlib.PurePath(last).stem, last], numbered):
+            stem = "/".join([*folders, form])
+            if self._names.setdefault(_folded(stem), name) == name:
+                return stem
+        raise AssertionError  # the numbers do not end
+
+    def part(self, folder: str, suffix: str) -> pathlib.Path:
+        """Returns a new file for what is not whole yet, on the same disk as the places."""
+        parent = self._output / folder
+        _make(parent)
+        path = parent / f"{_PART}{next(self._numbers)}{suffix}"
+        path.open("xb").close()
+        return path
+
+    def put(self, part: pathlib.Path, folder: str, stem: str, suffix: str) -> None:
+        """Moves a file that is whole to its place."""
+        target = self._output / folder / f"{stem}{suffix}"
+        for parent in reversed(target.relative_to(self._output).parents[:-1]):
+            _make(self._output / parent)
+        part.replace(target)  # and not what a link of that name leads to
+
+    def remove_parts(self) -> None:
+        """Deletes what a process that was killed has left."""
+        for folder in (self._output, *(self._output / name for name in FOLDERS)):
+            if not folder.is_symlink():
+                for part in folder.glob(f"{_PART}*"):
+                    part.unlink()
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[IO[str]]:
+    """Returns a context with a text file that takes the place of another one when it is whole."""
+    part = path.with_name(f"{_PART}{path.name}")
+    try:
+        part.unlink(missing_ok=True)
+        with part.open("x", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _make(folder: pathlib.Path) -> None:
+    if folder.is_symlink():
+        raise OSError(errno.ELOOP, "is a link, and nothing is written through it", str(folder))
+    folder.mkdir(exist_ok=True)
+
+
+def _harmless(part: str) -> str:
+    """Returns a part of a path that stays inside its folder on every system."""
+    if part in (".", "..") or pathlib.PurePath(part).is_absolute():
+        return "_"
+    part = part.replace("\\", "_")
+    if len(os.fsencode(part)) <= _LONGEST:
+        return part
+    checksum = zlib.crc32(os.fsencode(part))
+    return f"{part[: _LONGEST // 8]}-{checksum:08x}{pathlib.PurePath(part).suffix[:9]}"
+
+
+def _folded(stem: str) -> str:
+    """Returns what is equal for names that some file system takes for the same."""
+    return unicodedata.normalize("NFC", stem).casefold()
