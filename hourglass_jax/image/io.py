@@ -54,7 +54,7 @@ def decode(
       UserError: the file is not an image, is cut short, or claims to be enormous.
     """
     try:
-        with _open(file) as image:
+        with open_image(file) as image:
             if image.width * image.height > max_pixels:
                 raise ValueError(f"{image.width} x {image.height} px are more than {max_pixels}")
             return _from_pillow(ImageOps.exif_transpose(image) if upright else image)
@@ -63,7 +63,8 @@ def decode(
         raise UserError(f"the image {where} cannot be read ({reason})") from None
 
 
-def _open(file) -> Image.Image:
+def open_image(file) -> Image.Image:
+    """Opens an image without decoding it."""
     # Pillow's own limit is below what cameras make, and is one number for the whole process.
     with _LOCK:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

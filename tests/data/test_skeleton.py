@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hourglass_jax.data.skeleton import COCO, FLIC, LSP, MPII, Skeleton, pairs_by_name
+from hourglass_jax.data.sides import pairs_by_name
+from hourglass_jax.data.skeleton import COCO, FLIC, LSP, MPII, Skeleton
 from hourglass_jax.errors import UserError
 
 pytestmark = pytest.mark.core
