@@ -100,7 +100,7 @@ class KeypointPrecision:
                 *(self._annotations, unknown),
             )
         coco = pycocotools.coco.COCO()
-        coco.dataset = {
+        coco.dataset = {  # pyright: ignore[reportAttributeAccessIssue]  # of what it reads
             "images": [{"id": i} for i in ids.values()],
             "categories": [{"id": 1, "name": "person"}],
             "annotations": [

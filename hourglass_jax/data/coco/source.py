@@ -15,7 +15,7 @@ from hourglass_jax.data.coco.evaluation import KeypointPrecision
 from hourglass_jax.data.formats import coco_json, keypoint_file, values
 from hourglass_jax.data.formats.keypoint_file import Box, KeypointFile
 from hourglass_jax.data.formats.problems import Problems, text_of
-from hourglass_jax.data.formats.usable import usable
+from hourglass_jax.data.formats.usable import fitted, usable
 from hourglass_jax.data.skeleton import COCO
 from hourglass_jax.errors import UserError
 from hourglass_jax.rules import SWITCH, Path, Whole, field
@@ -121,10 +121,10 @@ class CocoSource(Source):
     @functools.cached_property
     def _images(self) -> dict[str, list[AnnotatedImage]]:
         if self.options.detections:
-            splits = {"validation": _detected(self._detections)}
+            splits = {"validation": self._detected()}
         else:
             train = self._read("train_json", "image_dir")
-            validation = self._read("validation_json", "validation_image_dir")
+            validation = self._validation
             splits = {
                 "train": usable(train, by_joints=False),
                 "validation": usable(validation, by_joints=False),
@@ -136,9 +136,25 @@ class CocoSource(Source):
         return splits
 
     @functools.cached_property
+    def _validation(self) -> KeypointFile:
+        return self._read("validation_json", "validation_image_dir")
+
+    @functools.cached_property
     def _detections(self) -> "dict[str, Detection]":
-        validation = self._read("validation_json", "validation_image_dir")
-        return _read_detections(pathlib.Path(self.options.detections), validation)
+        return _read_detections(pathlib.Path(self.options.detections), self._validation)
+
+    def _detected(self) -> list[AnnotatedImage]:
+        """Returns the images of detected boxes, sorted by name."""
+        path = pathlib.Path(self.options.detections)
+        problems, found = Problems(path), []
+        for image in fitted(_with_boxes(self._detections), self._validation, problems):
+            boxes = [a for a in image.annotations if a.box is not None]
+            if boxes:
+                found.append(dataclasses.replace(image, annotations=boxes))
+        problems.say()
+        if not found:
+            raise UserError(f"{path} holds no box that can be used: {problems}")
+        return found
 
     def _read(self, annotations: str, folder: str) -> KeypointFile:
         path, outside = self._path(annotations), self.options.outside_files
@@ -160,7 +176,7 @@ class Detection(NamedTuple):
     score: float
 
 
-def _detected(detections: Mapping[str, Detection]) -> list[AnnotatedImage]:
+def _with_boxes(detections: Mapping[str, Detection]) -> list[AnnotatedImage]:
     """Returns the images of detected boxes; nothing is labelled, as their people are unknown."""
     nothing = np.zeros(COCO.num_joints, bool)
     by_name, people = {}, collections.defaultdict(list)

@@ -33,7 +33,7 @@ class _Columns(NamedTuple):
     """The columns of a table: where numbers begin, and where each coordinate is."""
 
     first: int
-    count: int
+    width: int
     animals: list[str]
     joints: tuple[str, ...]
     places: dict[tuple[str, str, str], int]
@@ -78,8 +78,8 @@ def read(path: pathlib.Path, folder: pathlib.Path, *, outside: bool = False) -> 
                  for key in ((animal, joint, "x"), (animal, joint, "y"))]
                 for joint in columns.joints
             ])  # fmt: skip
-            labelled = (np.abs(xy) < LARGEST).all(axis=1)  # NaN is not
-            if (~np.isnan(xy).all(axis=1) & ~labelled).any():
+            labelled = np.all(np.abs(xy) < LARGEST, axis=1)  # NaN is not
+            if (~np.all(np.isnan(xy), axis=1) & ~labelled).any():
                 problems.add("a joint whose coordinates are not px counts as not labelled", where)
             if labelled.any():
                 xy = np.where(labelled[:, None], xy, 0)
@@ -138,9 +138,9 @@ def _columns(
 
 
 def _numbers(row: list[str], columns: _Columns, decimal: str) -> list[float]:
-    if len(row) < columns.count or any(cell.strip() for cell in row[columns.count :]):
-        raise ValueError(f"{len(row)} columns, not {columns.count}")
-    cells = row[columns.first : columns.count]
+    if len(row) < columns.width or any(cell.strip() for cell in row[columns.width :]):
+        raise ValueError(f"{len(row)} columns, not {columns.width}")
+    cells = row[columns.first : columns.width]
     return [math.nan] * columns.first + [_number(cell.replace(decimal, ".")) for cell in cells]
 
 

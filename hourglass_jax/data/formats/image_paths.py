@@ -48,14 +48,12 @@ def image_path(folder: pathlib.Path, name: Any, *, outside: bool = False) -> pat
 
 
 def _spellings(name: str) -> Iterator[str]:
-    slashes = name.replace("\\", "/")
-    for text in (name, slashes):
-        yield text
-        if "%" in text:
-            yield urllib.parse.unquote(text)
-        if not text.isascii():
-            yield unicodedata.normalize("NFC", text)
-            yield unicodedata.normalize("NFD", text)
+    for slashes in (name, name.replace("\\", "/")):
+        for text in (slashes, urllib.parse.unquote(slashes)):
+            yield text
+            if not text.isascii():
+                yield unicodedata.normalize("NFC", text)
+                yield unicodedata.normalize("NFD", text)
 
 
 def _inside(folder: pathlib.Path, name: str) -> bool:

@@ -43,7 +43,7 @@ class KeypointFile:
     skeleton: Skeleton
     images: list[AnnotatedImage]
     problems: Problems
-    categories: frozenset[int | str] = frozenset()
+    categories: frozenset[int | str | None] = frozenset()
     pairs_given: bool = False
     sizes: Mapping[str, tuple[Side, Side]] = dataclasses.field(default_factory=dict)
 
@@ -108,7 +108,9 @@ def with_joints(file: KeypointFile, joints: Sequence[str]) -> KeypointFile:
     )
 
     def chosen(a: Annotation) -> Annotation:
-        return _annotation_of(a, a.joints[kept], a.labelled[kept], a.visible[kept])
+        assert a.joints is not None and a.labelled is not None and a.visible is not None
+        parts = a.joints[kept], a.labelled[kept], a.visible[kept]
+        return annotation(a.id, *parts, a.box, a.crowd, a.area)
 
     return dataclasses.replace(
         file,
@@ -118,10 +120,6 @@ def with_joints(file: KeypointFile, joints: Sequence[str]) -> KeypointFile:
             for image in file.images
         ],
     )
-
-
-def _annotation_of(a: Annotation, joints, labelled, visible) -> Annotation:
-    return annotation(a.id, joints, labelled, visible, a.box, a.crowd, a.area)
 
 
 def labelled_joints(file: KeypointFile) -> list[str]:
@@ -144,7 +142,8 @@ def joined(files: Sequence[KeypointFile]) -> KeypointFile:
     if not others:
         return first
     images, sizes = list(first.images), dict(first.sizes)
-    problems = Problems(first.problems.path)
+    name = f"{first.name} and {len(others)} more"
+    problems = Problems(name)
     problems.absorb(first.problems)
     for number, file in enumerate(others, start=2):
         if set(file.skeleton.joints) != set(first.skeleton.joints):
@@ -161,7 +160,7 @@ def joined(files: Sequence[KeypointFile]) -> KeypointFile:
         problems.absorb(file.problems)
     return dataclasses.replace(
         first,
-        name=f"{first.name} and {len(others)} more",
+        name=name,
         images=images,
         problems=problems,
         sizes=sizes,

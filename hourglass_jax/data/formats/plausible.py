@@ -81,12 +81,12 @@ def _checked(
             box = None
         # How far each joint lies out of the image, which covers -0.5 to its side - 0.5.
         out = np.maximum(-0.5 - a.joints, a.joints - np.array(size) + 0.5).max(axis=1)
-        if (labelled & (out > max(size))).any():
-            problems.add("a joint far outside the image counts as not labelled", where)
-            labelled = labelled & (out <= max(size))
         if len(xy) and (out[a.labelled] > 1).all():
             problems.add("left out: none of its joints lies in the image", where)
             return None
+        if (labelled & (out > max(size))).any():
+            problems.add("a joint far outside the image counts as not labelled", where)
+            labelled = labelled & (out <= max(size))
         if (labelled & (out > 1)).any():
             problems.add("a joint outside the image stays labelled", where)
     if box is not None and len(xy) > 1 and 2 * np.sum(_inside(box, xy, _SLACK)) < len(xy):
@@ -126,4 +126,4 @@ def _may_be_corners(size: tuple[int, int], box: Box, joints: np.ndarray) -> bool
 def _inside(box: Box, joints: np.ndarray, slack: float) -> np.ndarray:
     corner, sides = np.array(box[:2]), np.array(box[2:])
     low, high = corner - slack * sides - 1, corner + (1 + slack) * sides + 1
-    return ((joints >= low) & (joints <= high)).all(axis=1)
+    return np.all((joints >= low) & (joints <= high), axis=1)

@@ -15,8 +15,8 @@ class Problems:
     An entry that is wrong costs neither the file nor its neighbours.
     """
 
-    def __init__(self, path: pathlib.Path):
-        self.path = path
+    def __init__(self, path: pathlib.Path | str):
+        self.path = str(path)
         self._counts: dict[str, int] = {}
         self._named: dict[str, list[str]] = {}
 

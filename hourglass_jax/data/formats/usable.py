@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import logging
+from collections.abc import Iterator, Sequence
 
 from hourglass_jax.data import orientation
 from hourglass_jax.data.base import AnnotatedImage, Annotation
@@ -30,14 +31,10 @@ def usable(file: KeypointFile, *, by_joints: bool = True) -> list[AnnotatedImage
       UserError: no annotation can be used, or numbers mean something else than px.
     """
     annotated = sorted((i for i in file.images if i.annotations), key=lambda image: image.name)
-    annotated = orientation.settle(
-        annotated, where=file.name, prefer_upright=True, sizes=file.sizes
-    )
-    check_units(file.name, annotated)
     problems = Problems(file.problems.path)
     left_out: collections.Counter[str] = collections.Counter()
     found = []
-    for image in held_against_images(annotated, problems):
+    for image in fitted(annotated, file, problems):
         reasons = [_unusable(a, by_joints) for a in image.annotations]
         left_out.update(reason for reason in reasons if reason)
         kept = [a for a, why in zip(image.annotations, reasons, strict=True) if not why]
@@ -57,6 +54,25 @@ def usable(file: KeypointFile, *, by_joints: bool = True) -> list[AnnotatedImage
         *(used, file.count, file.name, f"; {others}" if others else ""),
     )
     return found
+
+
+def fitted(
+    annotated: Sequence[AnnotatedImage], file: KeypointFile, problems: Problems
+) -> Iterator[AnnotatedImage]:
+    """Yields images the way up that their labels are, with labels that fit them.
+
+    Args:
+      annotated: images of the file, with labels or with boxes of a detector.
+      file: says the images' sizes.
+      problems: takes note of what does not fit.
+
+    Raises:
+      UserError: numbers mean something else than px.
+    """
+    where, sizes = problems.path, file.sizes
+    settled = orientation.settle(annotated, where=where, prefer_upright=True, sizes=sizes)
+    check_units(where, settled)
+    return held_against_images(settled, problems)
 
 
 def _unusable(a: Annotation, by_joints: bool) -> str:
