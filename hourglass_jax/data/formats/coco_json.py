@@ -146,10 +146,11 @@ def _whole(size: tuple[Side, Side]) -> tuple[int, int] | None:
 
 
 def _own_id(entry: Mapping[str, Any], place: int) -> str:
-    """Returns the part of an annotation's id behind the slash."""
-    if entry.get("id") is None:
+    """Returns the part of an annotation's id behind the slash; its place where it has none."""
+    try:
+        return str(values.identity(entry.get("id"), "id")).replace("/", "_")
+    except ValueError:
         return f"#{place}"
-    return str(values.identity(entry["id"], "id")).replace("/", "_")
 
 
 def _annotation(

@@ -43,13 +43,14 @@ def usable(file: KeypointFile, *, by_joints: bool = True) -> list[AnnotatedImage
     problems.say()
     used = sum(len(image.annotations) for image in found)
     others = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
+    lack = {_NO_BOX, _NO_BBOX} & left_out.keys()
     if not used:
         why = "; ".join(filter(None, [others, str(problems), str(file.problems)]))
-        lack = {_NO_BOX, _NO_BBOX} & left_out.keys()
-        remedy = "; give each annotation its bbox, in COCO's JSON format" if lack else ""
         why = why or "there are none"
+        remedy = "; give each annotation its bbox, in COCO's JSON format" if lack else ""
         raise UserError(f"{file.name} has no annotation that can be used: {why}{remedy}")
-    logger.info(
+    logger.log(
+        logging.WARNING if lack else logging.INFO,
         "%d of %d annotations of %s have joints and a box%s",
         *(used, file.count, file.name, f"; {others}" if others else ""),
     )
