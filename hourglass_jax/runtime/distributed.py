@@ -10,7 +10,7 @@ import itertools
 import os
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -161,6 +161,35 @@ def ending_with_others():
 def is_first() -> bool:
     """Returns whether this is the process that writes what only one may write."""
     return jax.process_index() == 0
+
+
+def together(function: Callable[[], Any], name: str, *, first: bool) -> None:
+    """Calls a function in some processes; if it fails in one of them, all processes fail.
+
+    Args:
+      function: function to call.
+      name: name of the barrier at which processes wait for each other, for a day at most.
+      first: call it in the first process alone; otherwise in the others alone.
+
+    Raises:
+      UserError: the function raised it in some process.
+      RunError: the function raised any other error in another process.
+    """
+    failure = None
+    try:
+        if is_first() == first:
+            function()
+    except Exception as error:
+        failure = error
+    wait_for_all(name)
+    mine = None if failure is None else (isinstance(failure, UserError), str(failure))
+    everyone = gather_objects(mine)
+    if failure is not None:
+        raise failure
+    for process, other in enumerate(everyone):
+        if other is not None:
+            mistake, text = other
+            raise (UserError if mistake else RunError)(f"process {process}: {text}")
 
 
 def wait_for_all(name: str, seconds: int = 24 * 3600) -> None:

@@ -19,11 +19,11 @@ import jax
 from hourglass_jax import config_files
 from hourglass_jax.checkpoint.store import Checkpoints
 from hourglass_jax.config import Config
-from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.errors import UserError
 from hourglass_jax.evaluation import evaluate, figures
 from hourglass_jax.evaluation.predictions import Predictions
 from hourglass_jax.experiment import Experiment
-from hourglass_jax.runtime import distributed, preemption, sharding
+from hourglass_jax.runtime import disk, distributed, lock, preemption, sharding
 from hourglass_jax.training import calibrate
 from hourglass_jax.training.finite import FiniteCheck
 from hourglass_jax.training.log import Log
@@ -50,15 +50,11 @@ def train_and_evaluate(config: Config | Mapping[str, Any], workdir: pathlib.Path
       RunError: a file could not be written or read.
     """
     experiment = Experiment.from_config(config)
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--workdir={workdir}: {error.strerror}; choose another folder") from None
     finished = workdir / "evaluation.json"
     keep = experiment.config.checkpoint.keep
     with (
-        preemption.StopSignal() as stop,
-        _disk_errors(workdir),
+        disk.errors(workdir),
+        _owned(workdir),
         Checkpoints(workdir, experiment.headline, keep) as checkpoints,
     ):
         latest = latest_checkpoint(checkpoints, experiment)
@@ -66,7 +62,7 @@ def train_and_evaluate(config: Config | Mapping[str, Any], workdir: pathlib.Path
             experiment.prepare()  # the number of records determines the number of steps
         if latest is not None and finished.exists() and latest == experiment.num_steps:
             logger.info("%s is finished: %d steps, see evaluation.json", workdir, latest)
-            return json.loads(finished.read_text())
+            return json.loads(finished.read_text("utf-8"))
         experiment, source = resolve(experiment, checkpoints, latest)
         experiment.prepare()
         if distributed.is_first():
@@ -74,8 +70,7 @@ def train_and_evaluate(config: Config | Mapping[str, Any], workdir: pathlib.Path
             finished.unlink(missing_ok=True)
             config_files.save(experiment.config, workdir)
         start = Start.of(experiment, checkpoints, source)
-        last = _train(experiment, start, checkpoints, stop, workdir)
-        checkpoints.close()
+        last = _train(experiment, start, checkpoints, workdir)
         return evaluate.evaluate(experiment, workdir, last)
 
 
@@ -83,15 +78,17 @@ def _train(
     experiment: Experiment,
     start: Start,
     checkpoints: Checkpoints,
-    stop: preemption.StopSignal,
     workdir: pathlib.Path,
 ) -> tuple[int, Predictions] | None:
     """Trains to the end; returns the last step and its predictions for the split that selects."""
     config, mesh, num_steps = experiment.config, experiment.mesh, experiment.num_steps
     state, first, predicted = start.state, start.step, None
     metadata = experiment.metadata()
-    log = Log(workdir, start.schedule, first)
-    validate = Validation(experiment, log)
+    # The evaluation of the first step is due if a signal ended it before it was complete.
+    measured = first == 0 or checkpoints.is_measured(first)
+    log = Log(workdir, start.schedule, first, evaluated=measured)
+    stop = preemption.StopSignal()
+    validate = Validation(experiment, log, stop)
     warn_of_small_batches(experiment)
     finite = FiniteCheck(checkpoints)
     profiler = Profiler(workdir / "profile", first, num_steps, config.profile_steps)
@@ -100,24 +97,29 @@ def _train(
     with stop.in_loop(), profiler, bar as progress:
         for step in range(first, num_steps + 1):
             done = step == num_steps
-            evaluates = step > first and (done or step % config.eval.every_steps == 0)
+            evaluates = done or step % config.eval.every_steps == 0
+            evaluates = evaluates and not (step == first and measured)
             saves = step > first and (done or step % config.checkpoint.every_steps == 0)
-            stops = stop.requested_by_any(step)  # read once per step: it may change at any time
+            stops = stop.requested_by_any()  # read once per step: it may change at any time
             if evaluates or saves or stops:
                 finite.check()
             figure = None
-            if evaluates:
-                with progress.paused():
+            if evaluates and not stops:
+                with progress.paused(), contextlib.suppress(preemption.StoppedError):
                     figure, predicted = validate(state)
-            if evaluates or saves or (stops and step > first):
+                stops = figure is None or stop.requested_by_any()
+            if figure is not None and step == first:  # it is saved
+                checkpoints.add_figure(step, figure)
+            elif (evaluates or saves or stops) and step > first:
                 checkpoints.save(state, metadata, figure)
-            if done:
-                break
             if stops:
                 checkpoints.close()
-                latest = checkpoints.latest or 0
-                logger.info("stopped; start again to continue from step %d", latest)
-                sys.exit(preemption.STOPPED)
+                cause, latest = stop.cause, checkpoints.latest or 0
+                logger.info("stopped by %s; start again to continue from step %d", cause, latest)
+                sys.exit(stop.status)
+            if done:
+                checkpoints.close()
+                break
 
             profiler.before(step)
             waited = time.perf_counter()
@@ -140,19 +142,42 @@ def _train(
     return None if predicted is None else (num_steps, predicted)
 
 
+@contextlib.contextmanager
+def _owned(workdir: pathlib.Path):
+    """Makes a workdir if it is missing, and owns it; of several processes the first one does."""
+    with contextlib.ExitStack() as claim:
+
+        def own():
+            try:
+                workdir.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                if error.errno in disk.FAILED:
+                    raise
+                raise UserError(
+                    f"--workdir={workdir}: {error.strerror}; choose another folder"
+                ) from None
+            claim.enter_context(lock.claim(workdir, "--workdir"))
+
+        distributed.together(own, "workdir", first=True)
+        yield
+
+
 def evaluate_only(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> dict:
     """Evaluates the best checkpoint of a workdir; raises UserError if there is none."""
-    return evaluate.evaluate(_trained(config, workdir), workdir)
+    with disk.errors(workdir):
+        return evaluate.evaluate(_trained(config, workdir), workdir)
 
 
 def predict_test(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> pathlib.Path:
     """Writes the file for the data set's evaluation server; see `evaluate.predict_test`."""
-    return evaluate.predict_test(_trained(config, workdir), workdir)
+    with disk.errors(workdir):
+        return evaluate.predict_test(_trained(config, workdir), workdir)
 
 
 def calibrate_batch_norm(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> dict:
     """Recomputes BatchNorm's statistics; see `calibrate.calibrate`."""
-    return calibrate.calibrate(_trained(config, workdir), workdir)
+    with disk.errors(workdir):
+        return calibrate.calibrate(_trained(config, workdir), workdir)
 
 
 def _trained(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> Experiment:
@@ -165,16 +190,3 @@ def _trained(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> Exper
             experiment = experiment.as_trained(checkpoints.metadata(checkpoints.best))
     experiment.prepare()
     return experiment
-
-
-@contextlib.contextmanager
-def _disk_errors(workdir: pathlib.Path):
-    """Turns errors of a full, read-only or missing disk into a RunError."""
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or workdir
-        raise RunError(
-            f"{where}: {error.strerror or error}; after making space or granting access, run the "
-            f"same command to continue from the last checkpoint in {workdir}"
-        ) from error
