@@ -20,6 +20,7 @@ from ml_collections import ConfigDict, config_flags
 
 from hourglass_jax import rules
 from hourglass_jax.errors import UserError
+from hourglass_jax.runtime import disk
 
 if TYPE_CHECKING:  # it imports JAX, which --help does not need
     from hourglass_jax.config import Config
@@ -69,7 +70,7 @@ def load(name: str | pathlib.Path) -> ConfigDict:
     values = default()
     if path.suffix == ".json":
         try:
-            config = ConfigDict(_tuples(json.loads(path.read_text())))
+            config = ConfigDict(_tuples(json.loads(path.read_text("utf-8"))))
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{path} cannot be read as a config ({error})") from None
     else:
@@ -84,7 +85,8 @@ def default() -> ConfigDict:
 
 def save(config: "Config", workdir: pathlib.Path) -> None:
     """Writes the config.json of a workdir, which `load` reads."""
-    (workdir / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    with disk.replacing(workdir / "config.json") as file:
+        file.write_text(json.dumps(config.to_dict(), indent=2) + "\n", "utf-8")
 
 
 def change(config: ConfigDict, arguments: Sequence[str]) -> list[str]:

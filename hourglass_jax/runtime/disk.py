@@ -1,8 +1,9 @@
-"""Errors of disks that are full, read-only or gone, as one sentence."""
+"""Disks that are full, read-only or gone: errors in one sentence, and files that are complete."""
 
 import contextlib
 import errno
 import pathlib
+from collections.abc import Iterator
 
 from hourglass_jax.errors import RunError
 
@@ -11,7 +12,7 @@ FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno
 
 
 @contextlib.contextmanager
-def errors(workdir: pathlib.Path):
+def errors(workdir: pathlib.Path) -> Iterator[None]:
     """Turns errors of files into a RunError that says how to go on.
 
     Args:
@@ -25,3 +26,15 @@ def errors(workdir: pathlib.Path):
             f"{where}: {error.strerror or error}; after making space or granting access, run the "
             f"same command to continue from what is in {workdir}"
         ) from error
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a file to write, which takes the place of `path` when it is complete."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        with contextlib.suppress(OSError):  # it leaves no room for the next attempt
+            unfinished.unlink()

@@ -8,6 +8,7 @@ JAX_NUM_PROCESSES and JAX_PROCESS_ID, for which the command has flags as well.
 import contextlib
 import itertools
 import os
+import pathlib
 import pickle
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from jax._src import distributed as jax_distributed  # for the barrier, which ha
 from jax.experimental import multihost_utils
 
 from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.runtime import lock
 
 # After so many seconds without a sign of life a process counts as dead, and the others end.
 HEARTBEAT_S = 30
@@ -190,6 +192,18 @@ def together(function: Callable[[], Any], name: str, *, first: bool) -> None:
         if other is not None:
             mistake, text = other
             raise (UserError if mistake else RunError)(f"process {process}: {text}")
+
+
+@contextlib.contextmanager
+def owning(folder: pathlib.Path, flag: str):
+    """Claims a folder for all processes, in the name of the first one; see `lock.claim`."""
+    with contextlib.ExitStack() as claim:
+
+        def own():
+            claim.enter_context(lock.claim(folder, flag))
+
+        together(own, "folder", first=True)
+        yield
 
 
 def wait_for_all(name: str, seconds: int = 24 * 3600) -> None:

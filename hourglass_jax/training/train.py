@@ -6,7 +6,6 @@ index), so that interrupted and uninterrupted runs end with the same bits.
 """
 
 import contextlib
-import json
 import logging
 import pathlib
 import sys
@@ -23,7 +22,7 @@ from hourglass_jax.errors import UserError
 from hourglass_jax.evaluation import evaluate, figures
 from hourglass_jax.evaluation.predictions import Predictions
 from hourglass_jax.experiment import Experiment
-from hourglass_jax.runtime import disk, distributed, lock, preemption, sharding
+from hourglass_jax.runtime import disk, distributed, preemption, sharding
 from hourglass_jax.training import calibrate
 from hourglass_jax.training.finite import FiniteCheck
 from hourglass_jax.training.log import Log
@@ -50,24 +49,24 @@ def train_and_evaluate(config: Config | Mapping[str, Any], workdir: pathlib.Path
       RunError: a file could not be written or read.
     """
     experiment = Experiment.from_config(config)
-    finished = workdir / "evaluation.json"
     keep = experiment.config.checkpoint.keep
     with (
         disk.errors(workdir),
-        _owned(workdir),
+        distributed.owning(workdir, "--workdir"),
         Checkpoints(workdir, experiment.headline, keep) as checkpoints,
     ):
         latest = latest_checkpoint(checkpoints, experiment)
         if experiment.config.num_epochs:
             experiment.prepare()  # the number of records determines the number of steps
-        if latest is not None and finished.exists() and latest == experiment.num_steps:
+        result = evaluate.result_of(workdir) if latest == experiment.num_steps else None
+        if result is not None and result["step"] == checkpoints.best:
             logger.info("%s is finished: %d steps, see evaluation.json", workdir, latest)
-            return json.loads(finished.read_text("utf-8"))
+            return dict(result)
         experiment, source = resolve(experiment, checkpoints, latest)
         experiment.prepare()
         if distributed.is_first():
             # It is the last file that a run writes: an old one must not be mistaken for this run's.
-            finished.unlink(missing_ok=True)
+            (workdir / "evaluation.json").unlink(missing_ok=True)
             config_files.save(experiment.config, workdir)
         start = Start.of(experiment, checkpoints, source)
         last = _train(experiment, start, checkpoints, workdir)
@@ -140,26 +139,6 @@ def _train(
                 progress.show(log.training(step + 1, jax.device_get(metrics), progress.rates()))
     log.close()
     return None if predicted is None else (num_steps, predicted)
-
-
-@contextlib.contextmanager
-def _owned(workdir: pathlib.Path):
-    """Makes a workdir if it is missing, and owns it; of several processes the first one does."""
-    with contextlib.ExitStack() as claim:
-
-        def own():
-            try:
-                workdir.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                if error.errno in disk.FAILED:
-                    raise
-                raise UserError(
-                    f"--workdir={workdir}: {error.strerror}; choose another folder"
-                ) from None
-            claim.enter_context(lock.claim(workdir, "--workdir"))
-
-        distributed.together(own, "workdir", first=True)
-        yield
 
 
 def evaluate_only(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> dict:
