@@ -69,16 +69,17 @@ def _config_and_workdir(changes: list[str]) -> tuple[ConfigDict, pathlib.Path]:
         raise UserError(
             f"--workdir={_WORKDIR.value} is not a folder; mount the bucket and give its path"
         )
+    given = rules.expand(_WORKDIR.value or "", "--workdir")
     if _CONFIG.value is not None:
         path = config_files.find(_CONFIG.value)
-        workdir = pathlib.Path(_WORKDIR.value or f"runs/{path.stem}")
-    elif _MODE.value == "train" or not _WORKDIR.value:
+        workdir = pathlib.Path(given or f"runs/{path.stem}")
+    elif _MODE.value == "train" or not given:
         or_workdir = "" if _MODE.value == "train" else ", or the --workdir of a run"
         raise UserError(f"no --config given; try --config=synthetic{or_workdir}")
     else:
-        workdir = pathlib.Path(_WORKDIR.value)
+        workdir = pathlib.Path(given)
         path = workdir / "config.json"
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UserError(f"{path} does not exist; give the --config that the run began with")
     config = config_files.load(path)
     rest = config_files.change(config, changes)
