@@ -66,7 +66,8 @@ def _predict(flags: argparse.Namespace, stopping: Stopping) -> int:
     from hourglass_jax.inference.estimator import PoseEstimator
     from hourglass_jax.inference.files import Files
     from hourglass_jax.inference.inputs import inputs
-    from hourglass_jax.inference.results import Results, as_text
+    from hourglass_jax.inference.places import as_text
+    from hourglass_jax.inference.results import Results
     from hourglass_jax.runtime import startup
     from hourglass_jax.runtime.waiting import Waiting
 

@@ -30,7 +30,8 @@ class Places:
           taken: stems that are taken, and the names of the files that they belong to.
         """
         self._output = output
-        self._names = {_folded(stem): name for stem, name in taken}
+        self._stems = {name: stem for stem, name in taken}
+        self._taken = {_folded(stem) for stem in self._stems.values()}
         self._numbers = itertools.count()
 
     def stem(self, name: str) -> str:
@@ -41,14 +42,16 @@ class Places:
         Args:
           name: name of the file in the results, relative to the input.
         """
-        *folders, last = [_harmless(part) for part in pathlib.PurePath(name).parts]
-        folders = [f"{part}_" if part.lower().endswith(_ENDINGS) else part for part in folders]
-        numbered = (f"{last}-{i}" for i in itertools.count(2))
-        for form in itertools.chain([pathlib.PurePath(last).stem, last], numbered):
-            stem = "/".join([*folders, form])
-            if self._names.setdefault(_folded(stem), name) == name:
-                return stem
-        raise AssertionError  # the numbers do not end
+        if name not in self._stems:
+            *folders, last = [_harmless(part) for part in pathlib.PurePath(name).parts]
+            folders = [f"{part}_" if part.lower().endswith(_ENDINGS) else part for part in folders]
+            numbered = (f"{last}-{i}" for i in itertools.count(2))
+            forms = itertools.chain([pathlib.PurePath(last).stem, last], numbered)
+            stems = ("/".join([*folders, form]) for form in forms)
+            free = next(stem for stem in stems if _folded(stem) not in self._taken)
+            self._taken.add(_folded(free))
+            self._stems[name] = free
+        return self._stems[name]
 
     def part(self, folder: str, suffix: str) -> pathlib.Path:
         """Returns a new file for what is not whole yet, on the same disk as the places."""
@@ -60,7 +63,7 @@ class Places:
 
     def put(self, part: pathlib.Path, folder: str, stem: str, suffix: str) -> None:
         """Moves a file that is whole to its place."""
-        target = self._output / folder / f"{stem}{suffix}"
+        target = self._output / folder / as_path(f"{stem}{suffix}")
         for parent in reversed(target.relative_to(self._output).parents[:-1]):
             _make(self._output / parent)
         part.replace(target)  # and not what a link of that name leads to
@@ -88,6 +91,19 @@ def replacing(path: pathlib.Path) -> Iterator[IO[str]]:
         part.unlink(missing_ok=True)
 
 
+def as_text(path: str) -> str:
+    """Returns a file's name as it is in UTF-8, whatever the system's encoding.
+
+    Bytes that are not UTF-8 are lone surrogates, as in Python's names of files.
+    """
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def as_path(text: str) -> str:
+    """Returns the name of a file in the system's encoding; the inverse of `as_text`."""
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+
+
 def _make(folder: pathlib.Path) -> None:
     if folder.is_symlink():
         raise OSError(errno.ELOOP, "is a link, and nothing is written through it", str(folder))
@@ -99,9 +115,10 @@ def _harmless(part: str) -> str:
     if part in (".", "..") or pathlib.PurePath(part).is_absolute():
         return "_"
     part = part.replace("\\", "_")
-    if len(os.fsencode(part)) <= _LONGEST:
+    content = part.encode("utf-8", "surrogateescape")
+    if len(content) <= _LONGEST:
         return part
-    checksum = zlib.crc32(os.fsencode(part))
+    checksum = zlib.crc32(content)
     return f"{part[: _LONGEST // 8]}-{checksum:08x}{pathlib.PurePath(part).suffix[:9]}"
 
 

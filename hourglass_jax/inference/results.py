@@ -6,7 +6,6 @@ Both are made from the journal, at the end and now and then, and are whole at ev
 import contextlib
 import csv
 import json
-import os
 import pathlib
 import sys
 import time
@@ -19,7 +18,7 @@ import numpy as np
 from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.inference.estimator import Poses
 from hourglass_jax.inference.journal import Entry, Journal, disk_errors
-from hourglass_jax.inference.places import Places, replacing
+from hourglass_jax.inference.places import Places, as_path, replacing
 from hourglass_jax.runtime import lock
 
 JSON, CSV, JOURNAL = "predictions.json", "predictions.csv", "progress.jsonl"
@@ -199,7 +198,7 @@ class Results:
             write(part)
             self._places.put(part, folder, self._stem, suffix)
         except Exception as error:  # encoders raise many kinds
-            self._fail(error, self.output / folder / f"{self._stem}{suffix}")
+            self._fail(error, self.output / folder / as_path(f"{self._stem}{suffix}"))
         finally:
             if part is not None:
                 part.unlink(missing_ok=True)
@@ -247,14 +246,6 @@ class Results:
             objects.write("\n]\n")
         now = time.monotonic()
         self._due = now + max(_EVERY, _MULTIPLE * (now - begin))
-
-
-def as_text(name: str) -> str:
-    """Returns a file's name as it is in UTF-8, whatever the system's encoding.
-
-    Bytes that are not UTF-8 are lone surrogates, as Python's file names have them.
-    """
-    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def _rows(name: str, person: int, joints: Sequence[str], keypoints: Sequence[float]):
