@@ -76,6 +76,9 @@ def _predict(flags: argparse.Namespace, stopping: Stopping) -> int:
     names = [name for _, name in files]
     boxes = Boxes.from_flags(flags.box, flags.boxes)
     boxes.check(names)
+    boxes.check_sizes(zip((path for path, _ in files), names, strict=True))
+    for problem in boxes.problems:
+        print(f"error: {problem}", file=sys.stderr)
     scales = _scales(flags.scales)
     with Results(output, _command(flags), names, overwrite=flags.overwrite) as results:
         left = [(path, name) for path, name in files if not results.is_done(path, name)]
@@ -117,7 +120,7 @@ def _predict(flags: argparse.Namespace, stopping: Stopping) -> int:
                 waiting.advance()
         found, people = results.count()
     logger.info("%d people in %d of %d files: %s", people, found, len(files), output)
-    return 1 if results.failed else 0
+    return 1 if results.failed or boxes.problems else 0
 
 
 def _command(flags: argparse.Namespace) -> dict[str, list[str]]:

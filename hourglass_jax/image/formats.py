@@ -27,7 +27,7 @@ CONTAINERS = (
     *("mov", "matroska", "avi", "mpegts", "mpeg", "asf", "flv", "ogg", "rm", "mxf", "nut", "wtv"),
     *("yuv4mpegpipe", "ivf"),
 )
-STREAMS = ("mpegvideo", "m4v", "mjpeg", "h264", "hevc", "dv")
+STREAMS = ("mpegvideo", "m4v", "mjpeg", "jpeg_pipe", "h264", "hevc", "dv")
 # Kinds of HEIF, as a file names them in its bytes 8 to 12.
 HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 

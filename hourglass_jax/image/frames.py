@@ -54,6 +54,9 @@ class Frames:
         """Yields each frame in RGB, and its time in seconds, which increases from 0.
 
         Damage ends the iteration: frames before it are not lost, and `problem` names it.
+
+        Raises:
+          UserError: there is not a single frame.
         """
         raise NotImplementedError
 
@@ -75,6 +78,8 @@ def open_frames(path: pathlib.Path) -> Frames | None:
     Raises:
       UserError: the file has a video's name, and is not a video that can be read.
     """
+    if os.path.isdir(path):
+        raise UserError(f"the folder {path} cannot be opened; its files are left out")
     named = path.suffix.lower() in formats.VIDEOS
     problem = None
     if named:
@@ -89,10 +94,12 @@ def open_frames(path: pathlib.Path) -> Frames | None:
             raise problem from None
         return None
     pages = _pages(image)
-    if len(pages) < 2 and not named:
-        image.close()
-        return None
-    return _Animation(path, image, pages)
+    if len(pages) > 1:
+        return _Animation(path, image, pages)
+    image.close()
+    if problem is not None:
+        raise problem
+    return None
 
 
 class _Animation(Frames):
@@ -118,7 +125,12 @@ class _Animation(Frames):
                 self._image.seek(page)
                 frame = io.frame_of(self._image)
             except Exception as error:
-                self.problem = f"{self._path} is damaged from frame {number} on ({error})"
+                if number == 0:
+                    raise UserError(f"{self._path} cannot be read ({io.reason(error)})") from None
+                self.problem = (
+                    f"{self._path} is damaged from frame {number} on ({io.reason(error)}); the "
+                    f"frames before it were read"
+                )
                 return
             yield frame, time
             time += self._shown()

@@ -12,19 +12,17 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from hourglass_jax.errors import UserError
-from hourglass_jax.image import arrays, formats
+from hourglass_jax.image import arrays, cut_short, formats
 
 logger = logging.getLogger(__name__)
 
 # Bytes that decoding one image may take: small files can claim to be enormous.
 MEMORY = 2**30
 # Bytes a pixel that decoders take beside the image, by Pillow's format (measured).
-_DECODERS = {"WEBP": 8, "JPEG2000": 16, "TIFF": 8, "AVIF": 8, "GIF": 4}
+_DECODERS = {"WEBP": 12, "JPEG2000": 16, "TIFF": 4, "AVIF": 6, "GIF": 4}
+_RESULT = 8
 # Rows are converted a few at a time, to save memory.
 _PIXELS = 2**20
-# Follows what is there of a JPEG that is cut short: codes of a block, and restart markers.
-_FILLER = b"".join(bytes(range(1, 240)) + bytes([0xFF, 0xD0 + i]) for i in range(8))
-_END = b"\xff\xd9"
 _LOCK = threading.Lock()
 
 
@@ -47,14 +45,14 @@ def as_rgb(image: Any) -> UInt8[np.ndarray, "h w 3"]:
         try:
             return frame_of(image)
         except Exception as error:  # it may not have been decoded yet
-            raise UserError(f"the image given cannot be read ({_reason(error)})") from None
+            raise UserError(f"the image given cannot be read ({reason(error)})") from None
     if hasattr(image, "__array__"):
         try:
             array = arrays.to_bytes(np.asarray(image))
         except UserError:
             raise
         except Exception as error:  # such as those of another accelerator
-            raise UserError(f"{_type(image)} is not an array ({_reason(error)})") from None
+            raise UserError(f"{_type(image)} is not an array ({reason(error)})") from None
         if array.ndim == 2:
             return _grey(array)
         return array if array.shape[2] == 3 else _to_rgb(Image.fromarray(array))
@@ -85,7 +83,7 @@ def decode(file: Any, where: str, *, upright: bool = True) -> UInt8[np.ndarray, 
         if whole is not None:
             logger.warning("the image %s lacks its end, but every pixel is there", where)
             return whole
-        raise UserError(f"the image {where} cannot be read ({_reason(error)})") from None
+        raise UserError(f"the image {where} cannot be read ({reason(error)})") from None
 
 
 def open_image(file: Any) -> Image.Image:
@@ -107,13 +105,24 @@ def open_image(file: Any) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = before
 
 
+def size_of(file: Any) -> tuple[int, int] | None:
+    """Returns width and height of an image file as `decode` returns it, or None if it is none."""
+    try:
+        with open_image(file) as image:
+            # Pillow says a TIFF's size as it will be.
+            turned = image.format != "TIFF" and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            return (image.height, image.width) if turned else image.size
+    except Exception:  # Pillow's decoders raise many kinds on damaged files
+        return None
+
+
 def frame_of(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
     """Returns the current frame of a Pillow image upright and in RGB; leaves the image as it is.
 
     Raises:
       UserError: decoding would take too much memory.
     """
-    _check_memory(image)
+    _check_memory(image, copies=2)
     return _to_rgb(ImageOps.exif_transpose(image))
 
 
@@ -148,14 +157,16 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     return pixels
 
 
-def _check_memory(image: Image.Image) -> None:
+def _check_memory(image: Image.Image, copies: int = 1) -> None:
     """Raises UserError if decoding would take more than `MEMORY`; nothing is allocated before."""
     stored = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
     more = _DECODERS.get(image.format or "", 0)
     if image.info.get("progressive"):
         more = 6  # libjpeg keeps all coefficients
-    # Beside the image: what the decoder needs, or the image turned upright, or the result.
-    needed = image.width * image.height * (stored + max(more, stored, 3))
+    # Beside the image: what the decoder needs, or the image turned upright. Then the result and a
+    # drawing of it, in Pillow's form and ours.
+    per_pixel = max(stored + max(more, stored), _RESULT) * copies
+    needed = image.width * image.height * per_pixel
     if needed > MEMORY:
         raise UserError(
             f"its {image.width} x {image.height} px would take {needed / 1e9:.1f} GB of memory, "
@@ -165,24 +176,19 @@ def _check_memory(image: Image.Image) -> None:
 
 def _top(image: Image.Image) -> float:
     """Returns the value that is white, for grey of 16 bits and more, or floats."""
-    _, largest = map(float, image.getextrema())  # of one band
+    largest = float(np.max(image.getextrema()))
     if image.mode.startswith("I;16") or largest > 255:
         return 65535
     return 1 if image.mode == "F" and largest <= 1 else 255
 
 
 def _without_end(file: Any, upright: bool) -> np.ndarray | None:
-    """Returns a JPEG's image if all of its blocks are there, else None.
-
-    What follows the last block changes no pixel; what takes a missing block's place does.
-    """
+    """Returns a JPEG's image if it lacks its end and no pixel, else None."""
     try:
-        content = _content(file).rstrip(b"\xff")
-        if not content.startswith(b"\xff\xd8"):  # of another format
-            return None
-        found = _decode(io.BytesIO(content + _END), upright)
-        filled = _decode(io.BytesIO(content + _FILLER + _END), upright)
-        return found if np.array_equal(found, filled) else None
+        ends = cut_short.completions(_content(file))
+        images = (_decode(io.BytesIO(content), upright) for content in ends)
+        whole = next(images, None)
+        return whole if all(np.array_equal(whole, image) for image in images) else None
     except Exception:  # damaged in other ways as well
         return None
 
@@ -205,10 +211,11 @@ def _unknown(begin: bytes) -> str:
 
 
 def _is_cut(error: Exception) -> bool:
-    return isinstance(error, OSError) and "truncated" in str(error)
+    return isinstance(error, OSError) and "truncated" in str(error).lower()
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Returns an error of a decoder in few words."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if _is_cut(error):

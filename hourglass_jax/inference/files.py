@@ -1,10 +1,13 @@
 """Prediction for image and video files."""
 
 import itertools
-import logging
 import pathlib
 from collections.abc import Callable
 
+import numpy as np
+from jaxtyping import Float
+
+from hourglass_jax.errors import UserError
 from hourglass_jax.image import io
 from hourglass_jax.image.frames import Frames, open_frames
 from hourglass_jax.inference.boxes import Boxes
@@ -12,8 +15,6 @@ from hourglass_jax.inference.drawings import Drawings
 from hourglass_jax.inference.estimator import PoseEstimator, Poses
 from hourglass_jax.inference.results import Results
 from hourglass_jax.runtime.waiting import Waiting
-
-logger = logging.getLogger(__name__)
 
 
 class Files:
@@ -50,7 +51,8 @@ class Files:
           name: name of the file in the results.
 
         Raises:
-          UserError: the file cannot be read.
+          UserError: the file cannot be read, or not to its end, or a box shows nothing of it; the
+            rest of the results is added before.
         """
         frames = open_frames(path)
         if frames is None:
@@ -61,17 +63,25 @@ class Files:
 
     def _image(self, path: pathlib.Path, name: str) -> None:
         image = io.as_rgb(path)
-        boxes = self.estimator.check_boxes(self.boxes.of(name), image.shape)
+        boxes, problems = self._boxes(name, image.shape)
         poses = self.estimator.estimate([(image, b) for b in boxes], heatmaps=self.heatmaps)
         people = self.results.add(None, poses)
         self._drawings.image(image, people)
         if self.heatmaps:
             self._drawings.heatmaps(image, poses)
+        _raise(problems)
+
+    def _boxes(
+        self, name: str, shape: tuple[int, ...]
+    ) -> tuple[Float[np.ndarray, "people 4"], list[str]]:
+        """Returns the boxes in an image of a shape, and what is wrong with others."""
+        boxes, problems = self.boxes.on(name, shape)
+        return self.estimator.check_boxes(boxes, shape), problems
 
     def _video(self, frames: Frames, name: str) -> None:
         pairs = iter(frames)
         first = next(pairs)
-        boxes = self.estimator.check_boxes(self.boxes.of(name), first[0].shape)
+        boxes, problems = self._boxes(name, first[0].shape)
         pairs = itertools.chain([first], pairs)
         per_batch = max(self.batch_size // max(len(boxes), 1), 1)
         waiting = Waiting(frames.announced, unit="frames")
@@ -84,17 +94,32 @@ class Files:
                 # Where a stopped command left a batch in the middle, it is computed as a whole:
                 # batches of another size could give other bits.
                 if len(found) < len(batch):
-                    poses = self.estimator.estimate([(f, box) for f, _ in batch for box in boxes])
+                    # Pages of a TIFF, and some videos' frames, differ in size.
+                    each = [self._boxes(name, frame.shape)[0] for frame, _ in batch]
+                    poses = self.estimator.estimate(
+                        [
+                            (frame, box)
+                            for (frame, _), boxes in zip(batch, each, strict=True)
+                            for box in boxes
+                        ]
+                    )
+                    ends = np.cumsum([len(boxes) for boxes in each])
                     found = [
-                        self.results.add(number + i, _part(poses, i * len(boxes), len(boxes)))
-                        for i in range(len(batch))
+                        self.results.add(number + i, _part(poses, end - len(boxes), len(boxes)))
+                        for i, (boxes, end) in enumerate(zip(each, ends, strict=True))
                     ]
                 for (frame, time), people in zip(batch, found, strict=True):
                     film.add(frame, people, time)
                     waiting.advance()
                 number += len(batch)
-        if frames.problem:
-            logger.warning(frames.problem)
+        _raise([*problems, *([frames.problem] if frames.problem else [])])
+
+
+def _raise(problems: list[str]) -> None:
+    """Raises UserError for what is left out of a file, if anything is."""
+    if problems:
+        more = [f"and {len(problems) - 3} more"] if len(problems) > 3 else []
+        raise UserError("; ".join([*problems[:3], *more]))
 
 
 def _part(poses: Poses, begin: int, count: int) -> Poses:

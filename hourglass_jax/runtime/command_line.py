@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 
 import absl.logging
 
@@ -56,6 +57,7 @@ def reporting_errors():
     for stream in (sys.stdout, sys.stderr):  # file names may have letters that it lacks
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # they name no file
     output = _Lines(sys.stdout)
     output.setFormatter(logging.Formatter("%(message)s"))
     # Only this package's log: others would bury it, and errors in libraries are raised.

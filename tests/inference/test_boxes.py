@@ -68,8 +68,8 @@ def test_numbers_of_coco(tmp_path):
         ("a.csv", "image,x,y,height\n", "lacks the column 'width'"),
         ("a.csv", "image,x,y,width,height\na.jpg,1,2,3,wide\n", "a box is"),
         ("a.csv", "", "lacks the column 'image'"),
-        ("a.csv", "image,x,y,width,height\na.jpg,1,2,0,4\n", "the last two above 0"),
-        ("a.json", '{"a.jpg": [[1, 2, NaN, 4]]}', "the last two above 0"),
+        ("a.csv", "image,x,y,width,height\na.jpg,1,2,0,4\n", "the last two at least 1"),
+        ("a.json", '{"a.jpg": [[1, 2, NaN, 4]]}', "the last two at least 1"),
     ],
 )
 def test_mistakes_are_one_sentence(tmp_path, name, text, says):

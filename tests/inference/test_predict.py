@@ -142,7 +142,7 @@ def test_mistakes_are_one_sentence(finished, folder, tmp_path):
         ({"boxes": tmp_path / "others.json"}, "lists none of the images"),
         ({"num_stacks": 2}, "this network has 1"),
         ({"num_stacks": "two"}, "num_stacks.*two.*--help"),
-        ({"box": "1,2,-3,4"}, "the last two above 0"),
+        ({"box": "1,2,-3,4"}, "the last two at least 1"),
     ):
         with pytest.raises(UserError, match=says):
             predict.main([f"--{name}={value}" for name, value in (good | change).items()])

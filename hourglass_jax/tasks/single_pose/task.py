@@ -265,11 +265,12 @@ class SinglePose:
         return [*source.metrics(split), JointsFound(self.skeleton, source.tolerance)]
 
     def draw(self, image, found: Sequence[Instance]) -> UInt8[np.ndarray, "height width 3"]:
+        image = np.array(image, order="C")  # one copy for all people
         for person in found:
             # `finish` and `truth` make instances with joints.
             assert person.joints is not None and person.joint_scores is not None
             shown = person.joint_scores > drawing.SURE
-            image = drawing.draw_skeleton(image, person.joints, shown, self.skeleton)
+            drawing.draw_onto(image, person.joints, shown, self.skeleton)
         return image
 
     def draw_targets(self, image, targets) -> UInt8[np.ndarray, "newheight width 3"]:
