@@ -19,7 +19,8 @@ import tensorflow_datasets as tfds
 
 from hourglass_jax.data import fingerprint, images, jpeg
 from hourglass_jax.data.base import AnnotatedImage, Source
-from hourglass_jax.errors import UserError
+from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.runtime import disk, lock
 from hourglass_jax.tasks.base import Record, Spec, Task
 
 # JAX owns the accelerators; TensorFlow only feeds it.
@@ -89,31 +90,45 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def prepare(self) -> None:
         """Makes the records unless they exist.
 
+        Another process that makes the same records is waited for.
+
         Raises:
-          UserError: the source's files cannot be used, or the disk is full.
+          UserError: the source's files cannot be used, or the folder cannot be written to.
+          RunError: the disk is full or has failed.
         """
-        _remove_unfinished(pathlib.Path(self.data_path).parents[1])
+        folder = pathlib.Path(self.data_path).parent
         try:
-            self.download_and_prepare(
-                download_config=tfds.download.DownloadConfig(
-                    compute_stats=tfds.download.ComputeStatsMode.SKIP, try_download_gcs=False
-                ),
-                file_format="tfrecord",
-            )
-            if not self.info.splits:  # another process made them since the builder looked
-                self.info.read_from_directory(self.data_path)
+            if pathlib.Path(self.data_path).exists():
+                self._prepare()
+                return
+            with lock.claim(folder, "config.data.data_dir", wait=True):
+                for left in folder.glob("incomplete.*"):  # of a process that was killed
+                    shutil.rmtree(left, ignore_errors=True)
+                _remove_unfinished(folder.parent)
+                self._prepare()
         except (OSError, RuntimeError, tf.errors.OpError) as error:
             # TensorFlow writes the files, and TFDS wraps its errors.
-            disk = error
-            while disk is not None and not isinstance(disk, (OSError, tf.errors.OpError)):
-                disk = disk.__cause__
-            if disk is None:
+            cause = error
+            while cause is not None and not isinstance(cause, (OSError, tf.errors.OpError)):
+                cause = cause.__cause__
+            if cause is None:
                 raise
-            raise UserError(
-                f"records cannot be written to {self.data_path}: "
-                f"{getattr(disk, 'strerror', None) or getattr(disk, 'message', disk)}; set "
+            reason = getattr(cause, "strerror", None) or getattr(cause, "message", cause)
+            mistake = isinstance(cause, OSError) and cause.errno not in disk.FAILED
+            raise (UserError if mistake else RunError)(
+                f"records cannot be written to {self.data_path}: {reason}; set "
                 f"config.data.data_dir to another folder"
             ) from None
+
+    def _prepare(self) -> None:
+        self.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                compute_stats=tfds.download.ComputeStatsMode.SKIP, try_download_gcs=False
+            ),
+            file_format="tfrecord",
+        )
+        if not self.info.splits:  # another process made them since the builder looked
+            self.info.read_from_directory(self.data_path)
 
     def _info(self) -> tfds.core.DatasetInfo:
         features: dict[str, tfds.features.FeatureConnector] = {

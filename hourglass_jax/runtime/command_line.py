@@ -63,6 +63,7 @@ def reporting_errors():
     # Only this package's log: others would bury it, and errors in libraries are raised.
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    sys.unraisablehook = _report_unraisable
     logger = logging.getLogger("hourglass_jax")
     logger.addHandler(output)
     logger.setLevel(logging.INFO)
@@ -74,6 +75,12 @@ def reporting_errors():
         _end(2 if isinstance(error, UserError) else 1)
     except SystemExit as end:
         _end(end.code)
+
+
+def _report_unraisable(error: "sys.UnraisableHookArgs") -> None:
+    """Prints errors of other threads, but not what TensorStore's meet after a failed write."""
+    if str(error.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(error)
 
 
 def _end(status: int | str | None):
