@@ -1,14 +1,12 @@
 """Where drawings of results go: inside the output folder, each input file's apart from others'."""
 
-import contextlib
 import errno
 import itertools
 import os
 import pathlib
 import unicodedata
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import IO
+from collections.abc import Iterable
 
 FOLDERS = ("overlays", "heatmaps")
 # Prefix of files that are not whole yet.
@@ -70,25 +68,10 @@ class Places:
 
     def remove_parts(self) -> None:
         """Deletes what a process that was killed has left."""
-        for folder in (self._output, *(self._output / name for name in FOLDERS)):
+        for folder in (self._output / name for name in FOLDERS):
             if not folder.is_symlink():
                 for part in folder.glob(f"{_PART}*"):
                     part.unlink()
-
-
-@contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[IO[str]]:
-    """Returns a context with a text file that takes the place of another one when it is whole."""
-    part = path.with_name(f"{_PART}{path.name}")
-    try:
-        part.unlink(missing_ok=True)
-        with part.open("x", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def as_text(path: str) -> str:

@@ -17,9 +17,9 @@ import numpy as np
 
 from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.inference.estimator import Poses
-from hourglass_jax.inference.journal import Entry, Journal, disk_errors
-from hourglass_jax.inference.places import Places, as_path, replacing
-from hourglass_jax.runtime import lock
+from hourglass_jax.inference.journal import Entry, Journal
+from hourglass_jax.inference.places import Places, as_path
+from hourglass_jax.runtime import disk, lock
 
 JSON, CSV, JOURNAL = "predictions.json", "predictions.csv", "progress.jsonl"
 # Seconds between two times at which the files are written, and as a multiple of what it takes.
@@ -84,15 +84,8 @@ class Results:
         self._places = Places(self.output, taken)
         return self
 
-    def __exit__(self, kind, *unused) -> None:
-        with self._claimed:
-            try:
-                self._journal.close()
-                if self._journal.header is not None:
-                    self.write()
-            except RunError:
-                if kind is None:
-                    raise  # else one error is enough
+    def __exit__(self, *unused) -> None:
+        self._claimed.close()
 
     def _check(self) -> None:
         for name in (JSON, CSV):
@@ -123,15 +116,27 @@ class Results:
         entry = self._journal.unfinished
         return entry is not None and entry.name == name
 
-    def start(self, joints: tuple[str, ...]) -> None:
-        """Begins, or goes on where a former command was stopped."""
-        if self._journal.header is not None:
+    @contextlib.contextmanager
+    def recording(self, joints: Sequence[str]) -> Iterator[None]:
+        """Returns a context in which results are added, and whose end writes the files.
+
+        What a former command has found comes first.
+        """
+        if self._journal.header is None:
+            with disk.errors(self.output):
+                for name in (JSON, CSV):
+                    (self.output / name).unlink(missing_ok=True)
+            self._journal.start(self._command, joints)
+        else:
             self._journal.resume()
-            return
-        with disk_errors(self.output):
-            for name in (JSON, CSV):
-                (self.output / name).unlink(missing_ok=True)
-        self._journal.start(self._command, joints)
+        try:
+            yield
+        finally:
+            # A disk that has failed does so here again: one error is enough.
+            known = isinstance(sys.exc_info()[1], RunError)
+            with contextlib.suppress(RunError) if known else contextlib.nullcontext():
+                self._journal.close()
+                self.write()
 
     @contextlib.contextmanager
     def file(self, path: pathlib.Path, name: str) -> Iterator[None]:
@@ -228,9 +233,11 @@ class Results:
         assert self._journal.header is not None
         joints, separator = self._journal.header["joints"], ""
         with (
-            disk_errors(self.output),
-            replacing(self.output / JSON) as objects,
-            replacing(self.output / CSV) as table,
+            disk.errors(self.output),
+            disk.replacing(self.output / JSON) as json_path,
+            disk.replacing(self.output / CSV) as csv_path,
+            json_path.open("x", encoding="utf-8") as objects,
+            csv_path.open("x", encoding="utf-8", newline="") as table,
         ):
             rows = csv.writer(table)
             rows.writerow(["image", "person", "joint", "x", "y", "score"])
