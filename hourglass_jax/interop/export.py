@@ -82,8 +82,8 @@ def write_onnx(trained: Trained, outputs: str, path: pathlib.Path) -> None:
         raise UserError("only stacked hourglasses can be ONNX files; write .stablehlo")
     if outputs != MAPS and not isinstance(trained.task, SinglePose):
         raise UserError(
-            f"an ONNX file of the task {trained.task.name!r} can only return {MAPS}; write .stablehlo "
-            f"for {outputs}"
+            f"an ONNX file of the task {trained.task.name!r} can only return {MAPS}; write "
+            f".stablehlo for {outputs}"
         )
     try:
         path.write_bytes(onnx_graph.serialize(trained, outputs))

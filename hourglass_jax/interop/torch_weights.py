@@ -24,6 +24,7 @@ from hourglass_jax import nn
 from hourglass_jax.checkpoint.metadata import Inference, describe
 from hourglass_jax.checkpoint.state import TrainState
 from hourglass_jax.checkpoint.store import Checkpoints
+from hourglass_jax.data import sides
 from hourglass_jax.data import skeleton as skeletons
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
@@ -197,7 +198,7 @@ def _skeleton(num_joints: int, joints: Sequence[str] | None) -> Skeleton:
     for skeleton in known:
         if tuple(joints) == skeleton.joints:
             return skeleton
-    return Skeleton("published", tuple(joints), skeletons.pairs_by_name(joints), ())
+    return Skeleton("published", tuple(joints), sides.pairs_by_name(joints), ())
 
 
 def main(argv: list[str]) -> None:
