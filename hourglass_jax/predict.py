@@ -128,9 +128,10 @@ def _command(flags: argparse.Namespace) -> dict[str, list[str]]:
     if flags.boxes is not None:
         content = pathlib.Path(flags.boxes).read_bytes()
         command["boxes"] = [flags.boxes, hashlib.sha256(content).hexdigest()]
-    for name in ("box", "num_stacks", "heatmaps", "flip_test", "scales", "decode"):
-        value = "none" if getattr(flags, name) is None else str(getattr(flags, name))
-        command[name] = [value, value]
+    values = {name: getattr(flags, name) for name in ("box", "num_stacks", "scales", "decode")}
+    values |= {"heatmaps": flags.heatmaps, "no_flip_test": flags.flip_test is False}
+    for name, value in values.items():
+        command[name] = [str(value)] * 2
     return command
 
 

@@ -1,5 +1,6 @@
 """Where drawings of results go: inside the output folder, each input file's apart from others'."""
 
+import contextlib
 import errno
 import itertools
 import os
@@ -65,6 +66,15 @@ class Places:
         for parent in reversed(target.relative_to(self._output).parents[:-1]):
             _make(self._output / parent)
         part.replace(target)  # and not what a link of that name leads to
+
+    def clear(self, stem: str) -> None:
+        """Deletes drawings."""
+        for folder, ending in itertools.product(FOLDERS, _ENDINGS):
+            target = self._output / folder / as_path(f"{stem}{ending}")
+            parents = target.relative_to(self._output).parents[:-1]
+            if not any((self._output / parent).is_symlink() for parent in parents):
+                with contextlib.suppress(OSError):  # a folder of that name
+                    target.unlink()
 
     def remove_parts(self) -> None:
         """Deletes what a process that was killed has left."""

@@ -77,6 +77,7 @@ class Results:
                     f"{error.filename}: {error.strerror}; choose another --output"
                 ) from None
             self._check()
+            self._replaced = [entry.stem for entry in self._entries()] if self._overwrite else []
             if self._overwrite:
                 self._journal.forget()
             self._claimed = stack.pop_all()
@@ -126,6 +127,8 @@ class Results:
             with disk.errors(self.output):
                 for name in (JSON, CSV):
                     (self.output / name).unlink(missing_ok=True)
+                for stem in self._replaced:
+                    self._places.clear(stem)
             self._journal.start(self._command, joints)
         else:
             self._journal.resume()
@@ -277,8 +280,8 @@ def _differences(there: Mapping[str, Sequence[str]], here: Mapping[str, Sequence
     """Returns the flags of another command that differ, or ""."""
     texts = []
     for flag in here:
-        shown, identity = there.get(flag, ["none", ""])
+        shown, identity = there.get(flag, ["None", ""])
         if identity != here[flag][1]:
             same = shown == here[flag][0]
-            texts.append(f"--{flag}={shown}{' as it was before' if same else ''}")
+            texts.append(f"--{flag}={shown}{' as it was then' if same else ''}")
     return ", ".join(texts)

@@ -82,6 +82,10 @@ def _report_unraisable(error: "sys.UnraisableHookArgs") -> None:
 
 def _end(status: int | str | None):
     """Exits; at once if a thread is busy with what is no longer needed, such as compiling."""
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads it any more; Python would try again, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if any(thread.name.startswith(EXPENDABLE) for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()

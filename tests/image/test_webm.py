@@ -96,6 +96,21 @@ def test_a_long_one(tmp_path):
     assert content == (tmp_path / "b/x.webm").read_bytes()
 
 
+@pytest.mark.parametrize("times", [10, pytest.param(200, marks=pytest.mark.slow)])
+def test_any_rate_size_and_times(tmp_path, times):
+    rng = np.random.default_rng(0)
+    for _ in range(times):
+        rate = float(rng.choice([math.nan, -1, 10 ** rng.uniform(-2, 3.3)]))
+        size = tuple(int(2 ** rng.uniform(0, 7)) for _ in range(2))
+        steps = rng.choice(
+            [1, 0.01, 0.5, 0, -1, 3600, math.nan, math.inf], int(rng.integers(1, 20))
+        )
+        write(tmp_path / "a.webm", rate=rate, size=size, times=np.cumsum(steps).tolist())
+        found, _ = read(tmp_path / "a.webm")
+        assert len(found) == len(steps) and all(np.diff(found) > 0)
+        assert duration(tmp_path / "a.webm") > found[-1]
+
+
 def test_what_cannot_be_written_is_told(tmp_path, monkeypatch):
     image = np.zeros((16, 16, 3), np.uint8)
     with pytest.raises(FileNotFoundError):

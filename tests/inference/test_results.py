@@ -150,6 +150,18 @@ def test_drawings_do_not_cost_results(fake, source, tmp_path, capsys, monkeypatc
     assert len(list((tmp_path / "last").rglob("*.*"))) == 5  # results, and two .npz
 
 
+def test_videos_of_any_rate(fake, tmp_path):
+    """MPEG-4 takes no rate whose denominator is above 65,535."""
+    for rate in (66.667, 107.623):
+        write_video(tmp_path / f"in/{rate}.avi", frames=5, rate=rate)
+    assert run(tmp_path / "in", tmp_path / "out") == 0
+    assert len(people_in(tmp_path / "out")) == 10
+    for rate in (66.667, 107.623):
+        capture = cv2.VideoCapture(str(tmp_path / f"out/overlays/{rate}.webm"))
+        assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(rate, rel=0.01)
+        assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 5
+
+
 @pytest.mark.parametrize("name", ["progress.jsonl", ".lock"])
 def test_results_are_not_written_through_links(fake, source, tmp_path, name):
     (tmp_path / "out").mkdir()

@@ -117,7 +117,10 @@ def test_only_what_is_left_is_done(fake, source, tmp_path):
     assert names[0] == "aa.png" and names[-1] == "a.png"  # what is gone was found
     assert run(source, output) == 0 and fake.calls == 3
     assert content_of(output) == after
+    (output / "overlays/mine.jpg").write_text("mine")
     assert run(source, output, "--overwrite") == 0 and len(people_in(output)) == 25
+    drawn = {path.name for path in (output / "overlays").iterdir()}
+    assert "a.jpg" not in drawn and "mine.jpg" in drawn and len(drawn) == 7
 
 
 def test_another_command_is_refused(fake, source, tmp_path, monkeypatch):
@@ -133,15 +136,18 @@ def test_another_command_is_refused(fake, source, tmp_path, monkeypatch):
     same = [f"--boxes={boxes}", "--scales=1,1.2"]
     for flags, says in (
         (same[:1], "with --scales=1,1.2;"),
-        ([*same, "--no_flip_test", "--decode=quarter"], "with --flip_test=none, --decode=none;"),
-        (["--box=1,2,3,4", "--scales=1,1.2"], "--box=none"),
+        (
+            [*same, "--no_flip_test", "--decode=quarter"],
+            "with --decode=None, --no_flip_test=False;",
+        ),
+        (["--box=1,2,3,4", "--scales=1,1.2"], "--box=None"),
     ):
         with pytest.raises(UserError, match=f"holds results of another command.*{says}.*overwrite"):
             run(source, output, *flags)
     with pytest.raises(UserError, match="--input="):
         run(source / "a.png", output, *same)
     boxes.write_text('{"a.png": [[1, 2, 11, 10]]}')
-    with pytest.raises(UserError, match=r"--boxes=.*boxes.json as it was before"):
+    with pytest.raises(UserError, match=r"--boxes=.*boxes.json as it was then"):
         run(source, output, *same)
     (output / "progress.jsonl").unlink()
     with pytest.raises(UserError, match=r"holds results without progress.jsonl"):
