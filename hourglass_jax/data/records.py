@@ -124,6 +124,7 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           RunError: the disk is full or has failed.
         """
         folder = pathlib.Path(self.data_path).parent
+        _remove_unfinished(folder.parent)
         try:
             if pathlib.Path(self.data_path).exists():
                 self._prepare()
@@ -131,7 +132,6 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             with lock.claim(folder, "config.data.data_dir", wait=True):
                 for left in folder.glob("incomplete.*"):  # of a process that was killed
                     shutil.rmtree(left, ignore_errors=True)
-                _remove_unfinished(folder.parent)
                 self._prepare()
         except (OSError, RuntimeError, tf.errors.OpError) as error:
             # TensorFlow writes the files, and TFDS wraps its errors.
