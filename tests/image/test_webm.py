@@ -1,6 +1,7 @@
 """Videos that browsers play: any rate, any size, times of any kind."""
 
 import math
+import os
 import shutil
 import struct
 
@@ -82,6 +83,18 @@ def test_a_frame_of_another_size(tmp_path):
         writer.write(np.full((side, side, 3), 200, np.uint8))
     writer.save(tmp_path / "a.webm")
     assert len(read(tmp_path / "a.webm")[0]) == 3
+
+
+def test_a_folder_of_any_name(tmp_path):
+    folder = tmp_path / os.fsdecode(b"clip:caf\xe9")
+    folder.mkdir()
+    writer = webm.Writer(folder / "a.ivf", 25)
+    try:
+        writer.write(np.zeros((16, 16, 3), np.uint8))
+    except cv2.error:
+        pytest.skip("OpenCV before version 5 takes only names that are UTF-8")
+    writer.save(folder / "a.webm")
+    assert (folder / "a.webm").stat().st_size > 300
 
 
 def test_a_long_one(tmp_path):
