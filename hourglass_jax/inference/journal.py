@@ -1,9 +1,9 @@
 """The journal of a prediction, from which a stopped command goes on: `progress.jsonl`.
 
 Every line is a JSON object. The first one names the command and the joints. A line with "file"
-begins an input file, lines with "people" are its image or its frames, and a line with "end" ends it;
-its "error" is null, or what went wrong. "crc32" at the end is the checksum of the line before it; a damaged
-line only costs the file that it belongs to.
+begins an input file, lines with "people" are its image or its frames, and a line with "end" ends
+it; "error" there is null, or what went wrong. "crc32" is the checksum of the line before it: a
+damaged line only costs the file that it belongs to.
 """
 
 import dataclasses
