@@ -32,6 +32,7 @@ from hourglass_jax.interop import torch_file
 from hourglass_jax.interop.torch_names import Bearpaw, Princeton
 from hourglass_jax.nn.stacked_hourglass import Normalisation, StackedHourglass
 from hourglass_jax.runtime import command_line as command
+from hourglass_jax.runtime import disk, preemption
 from hourglass_jax.tasks.single_pose.task import SinglePose
 
 logger = logging.getLogger("hourglass_jax.interop.torch_weights")  # also if run as __main__
@@ -170,7 +171,7 @@ def convert(path: pathlib.Path, output: pathlib.Path, joints: Sequence[str] | No
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--output={output}: {error.strerror}; choose another folder") from None
+        raise disk.refusal(error, f"--output={output}") from None
     with Checkpoints(output, None) as checkpoints:
         if checkpoints.latest is not None:
             raise UserError(f"--output={output} holds a checkpoint already; choose another folder")
@@ -207,8 +208,12 @@ def main(argv: list[str]) -> None:
         "and fine-tuning.",
     )
     add = parser.add_argument
-    add("file", help="of princeton-vl, bearpaw or anibali: .pth, .pth.tar, .pt or .safetensors")
-    add("--output", required=True, help="folder for the checkpoint")
+    add(
+        "file",
+        type=command.path,
+        help="of princeton-vl, bearpaw or anibali: .pth, .pth.tar, .pt or .safetensors",
+    )
+    add("--output", type=command.path, required=True, help="folder for the checkpoint")
     add("--joints", help="names in the order of the heatmaps, if they are not MPII's 16")
     flags = parser.parse_args(argv)
     joints = flags.joints.split(",") if flags.joints else None
@@ -221,6 +226,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """Runs the command; exit status 0, 2 for a user's mistake, else 1."""
+    preemption.end_at_once(resumes=lambda: False)
     with command.reporting_errors():
         main(sys.argv[1:])
 
