@@ -1,6 +1,7 @@
 """The command that finds poses in images and videos."""
 
 import argparse
+import contextlib
 import hashlib
 import json
 import logging
@@ -9,8 +10,7 @@ import pathlib
 import sys
 
 from hourglass_jax.errors import RunError, UserError
-from hourglass_jax.runtime import command_line
-from hourglass_jax.runtime.stopping import StoppedError, Stopping
+from hourglass_jax.runtime import command_line, preemption
 
 logger = logging.getLogger("hourglass_jax.predict")  # also if run as __main__
 
@@ -50,23 +50,22 @@ def main(argv: list[str]) -> int:
       The exit status: 0, 1 if some of the input could not be read or some of the drawings could not
       be written, or 128 and the number of the signal that stopped it.
     """
-    with Stopping() as stopping:
-        try:
-            return _predict(_arguments(argv), stopping)
-        except StoppedError as stopped:
-            print(f"error: {stopped}; run the same command to continue", file=sys.stderr)
-            return stopped.status
+    stop = preemption.StopSignal(notice="")
+    try:
+        return _predict(_arguments(argv), stop)
+    except preemption.StoppedError:
+        print(f"stopped by {stop.cause}; start the same command again to continue", file=sys.stderr)
+        return 128 + (stop.received or 0)
 
 
-def _predict(flags: argparse.Namespace, stopping: Stopping) -> int:
-    # Imported late: a signal ends what is imported before at once.
-    import jax
-
+def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
+    # Imported late, so that wrong flags and signals need not wait for it.
     from hourglass_jax.inference.boxes import Boxes
     from hourglass_jax.inference.estimator import PoseEstimator
     from hourglass_jax.inference.files import Files
     from hourglass_jax.inference.inputs import inputs
-    from hourglass_jax.inference.results import Results, as_text
+    from hourglass_jax.inference.places import as_text
+    from hourglass_jax.inference.results import Results
     from hourglass_jax.runtime import startup
     from hourglass_jax.runtime.waiting import Waiting
 
@@ -79,14 +78,14 @@ def _predict(flags: argparse.Namespace, stopping: Stopping) -> int:
     for problem in boxes.problems:
         print(f"error: {problem}", file=sys.stderr)
     scales = _scales(flags.scales)
+    startup.enable_compilation_cache()
+    startup.keep_freed_memory()
     with Results(output, _command(flags), names, overwrite=flags.overwrite) as results:
         left = [(path, name) for path, name in files if not results.is_done(path, name)]
         if len(left) < len(files):
             logger.info("%d of %d files are done already", len(files) - len(left), len(files))
         if left:
             left.sort(key=lambda file: not results.is_begun(file[1]))
-            startup.enable_compilation_cache()
-            startup.keep_freed_memory()
             estimator = PoseEstimator.from_checkpoint(
                 flags.checkpoint,
                 flip_test=flags.flip_test,
@@ -101,22 +100,17 @@ def _predict(flags: argparse.Namespace, stopping: Stopping) -> int:
                 results,
                 heatmaps=flags.heatmaps,
                 batch_size=flags.batch_size,
-                between=stopping.check,
+                between=stop.check,
             )
-            results.start(tuple(estimator.task.joints))
             waiting = Waiting(len(left))
-            stopping.only_note()  # until the results are written
-            for path, name in left:
-                stopping.check()
-                with results.file(path, name):
-                    try:
+            with stop.in_loop(), results.recording(estimator.task.joints):
+                for path, name in left:
+                    stop.check()
+                    with results.file(path, name), _device_errors(path):
                         find(path, name)
-                    except jax.errors.JaxRuntimeError as error:
-                        reason = " ".join(str(error).split())[:200]
-                        raise RunError(
-                            f"{path}: {reason}; a lower --batch_size may help"
-                        ) from error
-                waiting.advance()
+                    waiting.advance()
+        else:
+            results.write()  # a stopped command may have left older ones
         found, people = results.count()
     logger.info("%d people in %d of %d files: %s", people, found, len(files), output)
     return 1 if results.failed or boxes.problems else 0
@@ -134,9 +128,10 @@ def _command(flags: argparse.Namespace) -> dict[str, list[str]]:
     if flags.boxes is not None:
         content = pathlib.Path(flags.boxes).read_bytes()
         command["boxes"] = [flags.boxes, hashlib.sha256(content).hexdigest()]
-    for name in ("box", "num_stacks", "heatmaps", "flip_test", "scales", "decode"):
-        value = "none" if getattr(flags, name) is None else str(getattr(flags, name))
-        command[name] = [value, value]
+    values = {name: getattr(flags, name) for name in ("box", "num_stacks", "scales", "decode")}
+    values |= {"heatmaps": flags.heatmaps, "no_flip_test": flags.flip_test is False}
+    for name, value in values.items():
+        command[name] = [str(value)] * 2
     return command
 
 
@@ -154,6 +149,18 @@ def _digest(folder: pathlib.Path) -> str:
     return digest.hexdigest()
 
 
+@contextlib.contextmanager
+def _device_errors(path: pathlib.Path):
+    """Returns a context in which an error of the device is a RunError."""
+    import jax
+
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        reason = f"{path}: {' '.join(str(error).split())[:200]}"
+        raise RunError(f"{reason}; a lower --batch_size may help") from error
+
+
 def _scales(text: str | None) -> tuple[float, ...] | None:
     try:
         return None if text is None else tuple(float(scale) for scale in text.split(","))
@@ -162,7 +169,8 @@ def _scales(text: str | None) -> tuple[float, ...] | None:
 
 
 def run() -> None:
-    """Runs the command; exit status 0, 2 for a user's mistake, else 1."""
+    """Runs the command; its exit statuses are those of `main`, and 2 for a user's mistake."""
+    preemption.end_at_once(resumes=lambda: False)
     with command_line.reporting_errors():
         sys.exit(main(sys.argv[1:]))
 

@@ -14,6 +14,7 @@ Sections nest, and `others` collects the fields that are declared elsewhere.
 import dataclasses
 import difflib
 import math
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -95,7 +96,10 @@ class Text:
 
 
 class Path(Text):
-    """The path of a file or folder; moving the files does not change a run."""
+    """The path of a file or folder; moving the files does not change a run.
+
+    In sections, `~` stands for the home folder.
+    """
 
     def __str__(self) -> str:
         return "a path"
@@ -183,7 +187,9 @@ def section(
         rule = _rule(fields[name])
         if not rule.accepts(value):
             raise UserError(f"config.{prefix}{name}={value!r} must be {rule}")
-        if _is_section(fields[name]):
+        if isinstance(rule, Path):
+            value = expand(value, f"config.{prefix}{name}")
+        elif _is_section(fields[name]):
             value = section(fields[name].type, value, f"{prefix}{name}.")  # type: ignore
         made[name] = tuple(value) if isinstance(value, list) else value
     for name, f in fields.items():
@@ -212,6 +218,23 @@ def to_dict(section: Any) -> dict[str, Any]:
         else:
             plain[f.name] = to_dict(value) if _is_section(f) else value
     return plain
+
+
+def expand(path: str, flag: str = "") -> str:
+    """Returns a path with `~` replaced by the home folder, which shells do not do behind `=`.
+
+    Args:
+      path: path, as the user gave it.
+      flag: flag or field that gave it, for messages that do not name it otherwise.
+
+    Raises:
+      UserError: there is no such home folder.
+    """
+    full = os.path.expanduser(path)
+    if full.startswith("~") and not os.path.lexists(full.partition(os.sep)[0]):
+        where = f"{flag}={path}" if flag else path
+        raise UserError(f"{where}: there is no such home folder; ./{path} is a path in this folder")
+    return full
 
 
 def unknown_field(name: str, known: Iterable[str]) -> UserError:

@@ -129,6 +129,25 @@ class Checkpoints:
                 metrics=None if figure is None else {self.metric: figure},
             )
 
+    def is_measured(self, step: int) -> bool:
+        """Returns whether a figure was saved with a step."""
+        return (self.folder / str(step) / "metrics").is_dir()
+
+    def add_figure(self, step: int, figure: float) -> None:
+        """Adds the figure to a step that was saved without it.
+
+        Raises:
+          RunError: it could not be written.
+        """
+        with self._writing():
+            if distributed.is_first():
+                unfinished = self.folder.parent / "figure.unfinished"
+                unfinished.mkdir(exist_ok=True)
+                (unfinished / "metrics").write_text(json.dumps({self.metric: figure}), "utf-8")
+                unfinished.rename(self.folder / str(step) / "metrics")
+            distributed.wait_for_all("figure")
+            self._manager.reload()
+
     @contextlib.contextmanager
     def _writing(self):
         try:

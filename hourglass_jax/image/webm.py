@@ -8,6 +8,7 @@ import os
 import pathlib
 import struct
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -70,8 +71,13 @@ class Writer:
         # OpenCV would leave out the last row or column of an odd number.
         self._full = (max(width + width % 2, _SMALLEST), max(height + height % 2, _SMALLEST))
         self._encoded.open("wb").close()  # where it cannot be written, this tells why
+        name: Any = os.path.abspath(self._encoded)  # FFmpeg takes others for URLs, as clip:1.ivf
+        try:
+            name.encode()
+        except UnicodeEncodeError:  # OpenCV would crash; before version 5 it refuses bytes
+            name = os.fsencode(name)
         self._encoder = cv2.VideoWriter(
-            os.fsencode(self._encoded),  # pyright: ignore[reportArgumentType, reportCallIssue]
+            name,
             cv2.CAP_FFMPEG,
             cv2.VideoWriter.fourcc(*"VP80"),
             25.0,  # times are written below

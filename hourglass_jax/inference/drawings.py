@@ -1,5 +1,7 @@
 """Drawings of results: images and videos with skeletons, and heatmaps."""
 
+import collections
+import concurrent.futures
 import pathlib
 
 import cv2
@@ -15,6 +17,8 @@ from hourglass_jax.tasks.base import Instance
 
 # Largest side of heatmap overlays, px: larger ones show little more for much more memory.
 _LARGEST = 1600
+# Frames that wait for the thread that encodes videos.
+_WAITING = 16
 
 
 class Drawings:
@@ -87,10 +91,9 @@ class Drawings:
 
 
 class Film:
-    """An overlay of a video, which is written frame by frame; a context manager.
+    """An overlay of a video, which a thread writes frame by frame; a context manager.
 
-    An error is kept until the end, so that it does not keep the frames after it from being
-    predicted.
+    An error is kept until the end, so that the frames after it are predicted.
     """
 
     def __init__(self, drawings: Drawings, rate: float):
@@ -98,12 +101,19 @@ class Film:
         self._encoded: pathlib.Path | None = None
         self._writer: webm.Writer | None = None
         self._error: Exception | None = None
+        self._thread = concurrent.futures.ThreadPoolExecutor(1)
+        self._pending: collections.deque[concurrent.futures.Future[None]] = collections.deque()
 
     def __enter__(self) -> "Film":
         return self
 
     def add(self, frame: UInt8[np.ndarray, "height width 3"], people: People, time: float) -> None:
         """Draws a frame at a time in seconds."""
+        self._pending.append(self._thread.submit(self._write, frame, people, time))
+        if len(self._pending) > _WAITING:
+            self._pending.popleft().result()
+
+    def _write(self, frame: np.ndarray, people: People, time: float) -> None:
         if self._error is not None:
             return
         try:
@@ -115,6 +125,7 @@ class Film:
             self._error = error
 
     def __exit__(self, kind, *unused) -> None:
+        self._thread.shutdown(cancel_futures=kind is not None)
         try:
             if kind is None:
                 self._drawings.results.draw("overlays", ".webm", self._save)

@@ -6,17 +6,17 @@ it: null, or what went wrong. "crc32" at the end is the checksum of the line bef
 line only costs the file that it belongs to.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
 import pathlib
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from hourglass_jax.errors import RunError
+from hourglass_jax.runtime import disk
 
 FORMAT = 1
 _SUM = b', "crc32": '
@@ -117,7 +117,7 @@ class Journal:
         """Forgets what is there; `start` replaces it."""
         self.header, self.entries, self.unfinished, self._end = None, {}, None, 0
 
-    def start(self, command: dict[str, Any], joints: tuple[str, ...]) -> None:
+    def start(self, command: dict[str, Any], joints: Sequence[str]) -> None:
         """Begins with nothing found."""
         self.forget()
         self._append()
@@ -129,7 +129,7 @@ class Journal:
         self._append()
 
     def _append(self) -> None:
-        with disk_errors(self.path.parent):
+        with disk.errors(self.path.parent):
             self._descriptor = _open(self.path, os.O_WRONLY | os.O_CREAT)
             os.ftruncate(self._descriptor, self._end)
             os.lseek(self._descriptor, self._end, os.SEEK_SET)
@@ -150,7 +150,7 @@ class Journal:
     def _write(self, content: dict[str, Any]) -> None:
         line = json.dumps(content).encode()[:-1]
         line += _SUM + f"{zlib.crc32(line)}}}\n".encode()
-        with disk_errors(self.path.parent):
+        with disk.errors(self.path.parent):
             rest = line
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
@@ -166,24 +166,12 @@ class Journal:
     def close(self) -> None:
         """Forces the last lines to the disk."""
         if self._descriptor >= 0:
-            with disk_errors(self.path.parent):
+            with disk.errors(self.path.parent):
                 descriptor, self._descriptor = self._descriptor, -1
                 try:
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
-
-
-@contextlib.contextmanager
-def disk_errors(folder: pathlib.Path) -> Iterator[None]:
-    """Returns a context in which a failing disk is a RunError."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"results cannot be written to {folder} ({error.strerror or error}); after making "
-            f"space or granting access, run the same command to continue"
-        ) from error
 
 
 def _open(path: pathlib.Path, flags: int) -> int:

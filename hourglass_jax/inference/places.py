@@ -7,8 +7,7 @@ import os
 import pathlib
 import unicodedata
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import IO
+from collections.abc import Iterable
 
 FOLDERS = ("overlays", "heatmaps")
 # Prefix of files that are not whole yet.
@@ -30,7 +29,8 @@ class Places:
           taken: stems that are taken, and the names of the files that they belong to.
         """
         self._output = output
-        self._names = {_folded(stem): name for stem, name in taken}
+        self._stems = {name: stem for stem, name in taken}
+        self._taken = {_folded(stem) for stem in self._stems.values()}
         self._numbers = itertools.count()
 
     def stem(self, name: str) -> str:
@@ -41,14 +41,16 @@ class Places:
         Args:
           name: name of the file in the results, relative to the input.
         """
-        *folders, last = [_harmless(part) for part in pathlib.PurePath(name).parts]
-        folders = [f"{part}_" if part.lower().endswith(_ENDINGS) else part for part in folders]
-        numbered = (f"{last}-{i}" for i in itertools.count(2))
-        for form in itertools.chain([pathlib.PurePath(last).stem, last], numbered):
-            stem = "/".join([*folders, form])
-            if self._names.setdefault(_folded(stem), name) == name:
-                return stem
-        raise AssertionError  # the numbers do not end
+        if name not in self._stems:
+            *folders, last = [_harmless(part) for part in pathlib.PurePath(name).parts]
+            folders = [f"{part}_" if part.lower().endswith(_ENDINGS) else part for part in folders]
+            numbered = (f"{last}-{i}" for i in itertools.count(2))
+            forms = itertools.chain([pathlib.PurePath(last).stem, last], numbered)
+            stems = ("/".join([*folders, form]) for form in forms)
+            free = next(stem for stem in stems if _folded(stem) not in self._taken)
+            self._taken.add(_folded(free))
+            self._stems[name] = free
+        return self._stems[name]
 
     def part(self, folder: str, suffix: str) -> pathlib.Path:
         """Returns a new file for what is not whole yet, on the same disk as the places."""
@@ -60,32 +62,39 @@ class Places:
 
     def put(self, part: pathlib.Path, folder: str, stem: str, suffix: str) -> None:
         """Moves a file that is whole to its place."""
-        target = self._output / folder / f"{stem}{suffix}"
+        target = self._output / folder / as_path(f"{stem}{suffix}")
         for parent in reversed(target.relative_to(self._output).parents[:-1]):
             _make(self._output / parent)
         part.replace(target)  # and not what a link of that name leads to
 
+    def clear(self, stem: str) -> None:
+        """Deletes drawings."""
+        for folder, ending in itertools.product(FOLDERS, _ENDINGS):
+            target = self._output / folder / as_path(f"{stem}{ending}")
+            parents = target.relative_to(self._output).parents[:-1]
+            if not any((self._output / parent).is_symlink() for parent in parents):
+                with contextlib.suppress(OSError):  # a folder of that name
+                    target.unlink()
+
     def remove_parts(self) -> None:
         """Deletes what a process that was killed has left."""
-        for folder in (self._output, *(self._output / name for name in FOLDERS)):
+        for folder in (self._output / name for name in FOLDERS):
             if not folder.is_symlink():
                 for part in folder.glob(f"{_PART}*"):
                     part.unlink()
 
 
-@contextlib.contextmanager
-def replacing(path: pathlib.Path) -> Iterator[IO[str]]:
-    """Returns a context with a text file that takes the place of another one when it is whole."""
-    part = path.with_name(f"{_PART}{path.name}")
-    try:
-        part.unlink(missing_ok=True)
-        with part.open("x", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def as_text(path: str) -> str:
+    """Returns a file's name as it is in UTF-8, whatever the system's encoding.
+
+    Bytes that are not UTF-8 are lone surrogates, as in Python's names of files.
+    """
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
+def as_path(text: str) -> str:
+    """Returns the name of a file in the system's encoding; the inverse of `as_text`."""
+    return os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
 def _make(folder: pathlib.Path) -> None:
@@ -99,9 +108,10 @@ def _harmless(part: str) -> str:
     if part in (".", "..") or pathlib.PurePath(part).is_absolute():
         return "_"
     part = part.replace("\\", "_")
-    if len(os.fsencode(part)) <= _LONGEST:
+    content = part.encode("utf-8", "surrogateescape")
+    if len(content) <= _LONGEST:
         return part
-    checksum = zlib.crc32(os.fsencode(part))
+    checksum = zlib.crc32(content)
     return f"{part[: _LONGEST // 8]}-{checksum:08x}{pathlib.PurePath(part).suffix[:9]}"
 
 

@@ -6,7 +6,6 @@ Both are made from the journal, at the end and now and then, and are whole at ev
 import contextlib
 import csv
 import json
-import os
 import pathlib
 import sys
 import time
@@ -18,9 +17,9 @@ import numpy as np
 
 from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.inference.estimator import Poses
-from hourglass_jax.inference.journal import Entry, Journal, disk_errors
-from hourglass_jax.inference.places import Places, replacing
-from hourglass_jax.runtime import lock
+from hourglass_jax.inference.journal import Entry, Journal
+from hourglass_jax.inference.places import Places, as_path
+from hourglass_jax.runtime import disk, lock
 
 JSON, CSV, JOURNAL = "predictions.json", "predictions.csv", "progress.jsonl"
 # Seconds between two times at which the files are written, and as a multiple of what it takes.
@@ -78,6 +77,7 @@ class Results:
                     f"{error.filename}: {error.strerror}; choose another --output"
                 ) from None
             self._check()
+            self._replaced = [entry.stem for entry in self._entries()] if self._overwrite else []
             if self._overwrite:
                 self._journal.forget()
             self._claimed = stack.pop_all()
@@ -85,15 +85,8 @@ class Results:
         self._places = Places(self.output, taken)
         return self
 
-    def __exit__(self, kind, *unused) -> None:
-        with self._claimed:
-            try:
-                self._journal.close()
-                if self._journal.header is not None:
-                    self.write()
-            except RunError:
-                if kind is None:
-                    raise  # else one error is enough
+    def __exit__(self, *unused) -> None:
+        self._claimed.close()
 
     def _check(self) -> None:
         for name in (JSON, CSV):
@@ -124,15 +117,29 @@ class Results:
         entry = self._journal.unfinished
         return entry is not None and entry.name == name
 
-    def start(self, joints: tuple[str, ...]) -> None:
-        """Begins, or goes on where a former command was stopped."""
-        if self._journal.header is not None:
+    @contextlib.contextmanager
+    def recording(self, joints: Sequence[str]) -> Iterator[None]:
+        """Returns a context in which results are added, and whose end writes the files.
+
+        What a former command has found comes first.
+        """
+        if self._journal.header is None:
+            with disk.errors(self.output):
+                for name in (JSON, CSV):
+                    (self.output / name).unlink(missing_ok=True)
+                for stem in self._replaced:
+                    self._places.clear(stem)
+            self._journal.start(self._command, joints)
+        else:
             self._journal.resume()
-            return
-        with disk_errors(self.output):
-            for name in (JSON, CSV):
-                (self.output / name).unlink(missing_ok=True)
-        self._journal.start(self._command, joints)
+        try:
+            yield
+        finally:
+            # A disk that has failed does so here again: one error is enough.
+            known = isinstance(sys.exc_info()[1], RunError)
+            with contextlib.suppress(RunError) if known else contextlib.nullcontext():
+                self._journal.close()
+                self.write()
 
     @contextlib.contextmanager
     def file(self, path: pathlib.Path, name: str) -> Iterator[None]:
@@ -199,7 +206,7 @@ class Results:
             write(part)
             self._places.put(part, folder, self._stem, suffix)
         except Exception as error:  # encoders raise many kinds
-            self._fail(error, self.output / folder / f"{self._stem}{suffix}")
+            self._fail(error, self.output / folder / as_path(f"{self._stem}{suffix}"))
         finally:
             if part is not None:
                 part.unlink(missing_ok=True)
@@ -229,9 +236,11 @@ class Results:
         assert self._journal.header is not None
         joints, separator = self._journal.header["joints"], ""
         with (
-            disk_errors(self.output),
-            replacing(self.output / JSON) as objects,
-            replacing(self.output / CSV) as table,
+            disk.errors(self.output),
+            disk.replacing(self.output / JSON) as json_path,
+            disk.replacing(self.output / CSV) as csv_path,
+            json_path.open("x", encoding="utf-8") as objects,
+            csv_path.open("x", encoding="utf-8", newline="") as table,
         ):
             rows = csv.writer(table)
             rows.writerow(["image", "person", "joint", "x", "y", "score"])
@@ -247,14 +256,6 @@ class Results:
             objects.write("\n]\n")
         now = time.monotonic()
         self._due = now + max(_EVERY, _MULTIPLE * (now - begin))
-
-
-def as_text(name: str) -> str:
-    """Returns a file's name as it is in UTF-8, whatever the system's encoding.
-
-    Bytes that are not UTF-8 are lone surrogates, as Python's file names have them.
-    """
-    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def _rows(name: str, person: int, joints: Sequence[str], keypoints: Sequence[float]):
@@ -279,8 +280,8 @@ def _differences(there: Mapping[str, Sequence[str]], here: Mapping[str, Sequence
     """Returns the flags of another command that differ, or ""."""
     texts = []
     for flag in here:
-        shown, identity = there.get(flag, ["none", ""])
+        shown, identity = there.get(flag, ["None", ""])
         if identity != here[flag][1]:
             same = shown == here[flag][0]
-            texts.append(f"--{flag}={shown}{' as it was before' if same else ''}")
+            texts.append(f"--{flag}={shown}{' as it was then' if same else ''}")
     return ", ".join(texts)

@@ -10,6 +10,7 @@ import warnings
 
 import absl.logging
 
+from hourglass_jax import rules
 from hourglass_jax.errors import RunError, UserError
 
 # Prefix of the names of threads whose work is not needed when a command ends.
@@ -26,19 +27,15 @@ class Arguments(argparse.ArgumentParser):
 def path(text: str) -> str:
     """Returns the value of a flag that is a path, with `~` for the home folder.
 
-    Shells leave `--output=~/poses` as it is.
-
     Raises:
-      argparse.ArgumentTypeError: it is empty, or names the home of a user that does not exist.
+      argparse.ArgumentTypeError: it is empty, or there is no such home folder.
     """
     if not text:
         raise argparse.ArgumentTypeError("the path is empty")
-    full = os.path.expanduser(text)
-    if full.startswith("~") and not os.path.lexists(full.partition(os.sep)[0]):
-        raise argparse.ArgumentTypeError(
-            f"{text}: there is no such home folder; ./{text} is a path in this folder"
-        )
-    return full
+    try:
+        return rules.expand(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 class _Lines(logging.StreamHandler):
@@ -63,6 +60,7 @@ def reporting_errors():
     # Only this package's log: others would bury it, and errors in libraries are raised.
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    sys.unraisablehook = _report_unraisable
     logger = logging.getLogger("hourglass_jax")
     logger.addHandler(output)
     logger.setLevel(logging.INFO)
@@ -76,8 +74,18 @@ def reporting_errors():
         _end(end.code)
 
 
+def _report_unraisable(error: "sys.UnraisableHookArgs") -> None:
+    """Prints errors of other threads, but not what TensorStore's meet after a failed write."""
+    if str(error.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(error)
+
+
 def _end(status: int | str | None):
     """Exits; at once if a thread is busy with what is no longer needed, such as compiling."""
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads it any more; Python would try again, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if any(thread.name.startswith(EXPENDABLE) for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()

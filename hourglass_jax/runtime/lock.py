@@ -13,19 +13,18 @@ import socket
 import sys
 from collections.abc import Iterator
 
-from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.errors import UserError
+from hourglass_jax.runtime import disk
 
 if sys.platform != "win32":
     import fcntl
 
 logger = logging.getLogger(__name__)
-# A disk that fails, in contrast to a folder that the user may not write to.
-_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)
 _held: set[int] = set()  # descriptors of the files that this process has locked
 
 
 @contextlib.contextmanager
-def claim(folder: pathlib.Path, flag: str) -> Iterator[None]:
+def claim(folder: pathlib.Path, flag: str, *, wait: bool = False) -> Iterator[None]:
     """Makes a folder if it does not exist, and keeps other processes out of it.
 
     On a file system without locks it only warns: refusing would leave no way to work there.
@@ -33,6 +32,7 @@ def claim(folder: pathlib.Path, flag: str) -> Iterator[None]:
     Args:
       folder: the folder.
       flag: flag that gave it, such as "--workdir", for messages.
+      wait: wait until another process is done, instead of refusing.
 
     Raises:
       UserError: another process is at work in the folder, or it cannot be written to.
@@ -41,14 +41,11 @@ def claim(folder: pathlib.Path, flag: str) -> Iterator[None]:
     path = folder / ".lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = _locked(path, f"{flag}={folder}")
+        descriptor = _locked(path, f"{flag}={folder}", wait)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
     except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno in _FAILED:
-            raise RunError(f"{flag}={folder}: {reason}") from error
-        raise UserError(f"{flag}={folder}: {reason}; choose another folder") from None
+        raise disk.refusal(error, f"{flag}={folder}") from None
     _held.add(descriptor)
     try:
         yield
@@ -60,7 +57,7 @@ def claim(folder: pathlib.Path, flag: str) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _locked(path: pathlib.Path, where: str) -> int:
+def _locked(path: pathlib.Path, where: str, wait: bool) -> int:
     """Returns a descriptor of the locked file."""
     while True:
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
@@ -76,7 +73,12 @@ def _locked(path: pathlib.Path, where: str) -> int:
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 owner = os.read(descriptor, 300).decode(errors="replace") or "another process"
+                if wait:
+                    logger.info("%s: waiting for %s, which is at work there", where, owner)
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
                 os.close(descriptor)
+                if wait:
+                    continue
                 raise UserError(
                     f"{where}: {owner} is at work there; wait until it ends, or choose another "
                     f"folder"

@@ -57,6 +57,19 @@ def test_a_dead_owner_does_not_block(tmp_path):
         process.stdout.close()
 
 
+def test_waiting_for_another_owner(tmp_path, caplog):
+    command = HOLD.replace("time.sleep(60)", "time.sleep(0.5)").replace("os.fork()", "0")
+    process = subprocess.Popen(
+        [sys.executable, "-c", command, tmp_path], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"claimed\n"
+    with caplog.at_level("INFO"), lock.claim(tmp_path, "--o", wait=True):
+        assert process.wait(timeout=10) == 0
+        assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} ")
+    assert f"waiting for process {process.pid} " in caplog.text
+    process.stdout.close()
+
+
 def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
     file = tmp_path / "file"
     file.write_text("")
@@ -67,7 +80,11 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
     (tmp_path / "linked/.lock").symlink_to(file)
     with pytest.raises(UserError), lock.claim(tmp_path / "linked", "--o"):
         pass
-    for number, kind in ((28, RunError), (30, UserError)):  # full, read-only
+    for number, kind in (
+        (28, RunError),
+        (30, RunError),
+        (13, UserError),
+    ):  # full, read-only, access
 
         def fail(*unused, number=number):
             raise OSError(number, os.strerror(number))

@@ -5,6 +5,7 @@ augmentation can show. Training therefore never decodes a whole image.
 """
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -21,6 +22,8 @@ from hourglass_jax.tasks.base import Draws, Head, Instance, Metric, Record, Spec
 from hourglass_jax.tasks.single_pose import drawing, heatmap, losses, views
 from hourglass_jax.tasks.single_pose.limits import Limits
 from hourglass_jax.tasks.single_pose.measure import JointsFound
+
+logger = logging.getLogger(__name__)
 
 _LARGEST_BOX = 1e6  # px; larger than any image, but damaged annotation files have such boxes
 
@@ -89,6 +92,8 @@ class SinglePose:
         if decoder not in heatmap.DECODERS:
             known = ", ".join(heatmap.DECODERS)
             raise UserError(f"config.eval.decode={decoder!r} must be one of {known}")
+        if source.mirror_warning and (config.augment.flip or config.eval.flip_test):
+            logger.warning(source.mirror_warning)
         return cls(source.labels, options.sigma, options.zero_target, decoder, stride, limits)
 
     @property
