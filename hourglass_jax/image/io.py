@@ -186,9 +186,9 @@ def _without_end(file: Any, upright: bool) -> np.ndarray | None:
     """Returns a JPEG's image if it lacks its end and no pixel, else None."""
     try:
         ends = cut_short.completions(_content(file))
-        images = (_decode(io.BytesIO(content), upright) for content in ends)
-        whole = next(images, None)
-        return whole if all(np.array_equal(whole, image) for image in images) else None
+        images = [_decode(io.BytesIO(content), upright) for content in ends]
+        same = all(np.array_equal(images[0], image) for image in images)
+        return images[0] if images and same else None
     except Exception:  # damaged in other ways as well
         return None
 

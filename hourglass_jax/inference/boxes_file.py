@@ -173,9 +173,14 @@ def _from_coco(content: dict[str, Any], found: _Found) -> None:
 def _image_names(content: dict[str, Any], found: _Found) -> dict[str, str | None] | None:
     """Returns names by id, None for an id of several; None if the file has no list of images."""
     images = content.get("images", [])
-    if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
-        wrong = next((v for v in images if not isinstance(v, dict)), images) if images else images
-        raise UserError(f'{found.path}: "images" must list objects, and not {repr(wrong)[:40]}')
+    wrong = (
+        [images]
+        if not isinstance(images, list)
+        else [image for image in images if not isinstance(image, dict)]
+    )
+    if wrong:
+        text = repr(wrong[0])[:40]
+        raise UserError(f'{found.path}: "images" must list objects, and not {text}')
     names: dict[str, str | None] = {}
     for i, image in enumerate(images):
         id, name = _name(image.get("id")), image.get("file_name")

@@ -74,8 +74,14 @@ class Files:
     def _boxes(
         self, name: str, shape: tuple[int, ...]
     ) -> tuple[Float[np.ndarray, "people 4"], list[str]]:
-        """Returns the boxes in an image of a shape, and what is wrong with others."""
+        """Returns the boxes in an image of a shape, and what is wrong with others.
+
+        Raises:
+          UserError: something is wrong with all of them.
+        """
         boxes, problems = self.boxes.on(name, shape)
+        if not boxes:
+            _raise(problems)
         return self.estimator.check_boxes(boxes, shape), problems
 
     def _video(self, frames: Frames, name: str) -> None:

@@ -32,7 +32,7 @@ def inputs(pattern: str, output: pathlib.Path) -> Iterator[tuple[pathlib.Path, s
     elif os.path.isfile(path):
         root, paths = path.parent, [path]
     else:
-        found = _once(pathlib.Path(p) for p in sorted(glob.glob(pattern, recursive=True)))
+        found = _once(_matches(pattern))
         paths = [p for p in found if _is_file(p)]
         # "day*" stands for folders, "**" for every file in them.
         folders = [] if paths else [p for p in found if os.path.isdir(p)]
@@ -80,6 +80,22 @@ def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:
                 files = (pathlib.Path(here, name) for name in names)
                 yield from (file for file in files if _is_file(file))
     yield from (pathlib.Path(error.filename) for error in closed)
+
+
+def _matches(pattern: str) -> Iterator[pathlib.Path]:
+    """Yields what a pattern stands for; `glob` would follow links that lead back without an end."""
+    parts = pathlib.PurePath(pattern).parts
+    if parts.count("**") != 1:
+        yield from map(pathlib.Path, glob.iglob(pattern, recursive=True))
+        return
+    at = parts.index("**")
+    last = os.path.join(*parts[at + 1 :]) if parts[at + 1 :] else "*"
+    for folder in glob.iglob(os.path.join(*parts[:at])) if at else ["."]:
+        for path in _walk(pathlib.Path(folder)):
+            inside = path.relative_to(folder)
+            hidden = any(part.startswith(".") for part in inside.parts)
+            if not hidden and inside.match(last):
+                yield path
 
 
 def _once(paths: Iterator[pathlib.Path]) -> list[pathlib.Path]:
