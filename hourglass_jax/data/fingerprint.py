@@ -31,14 +31,19 @@ def digest(
     result = hashlib.blake2b(identity.encode(), digest_size=8)
     try:
         for path in large:
-            result.update(f"{path.parent.name}/{path.name}:{path.stat().st_size}:".encode())
+            result.update(_name(path) + f":{path.stat().st_size}:".encode())
         for path in files:
             content = path.read_bytes()
-            result.update(f"{path.parent.name}/{path.name}:{len(content)}:".encode())
+            result.update(_name(path) + f":{len(content)}:".encode())
             result.update(content)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None
     return result.hexdigest()
+
+
+def _name(path: pathlib.Path) -> bytes:
+    # Names need not be UTF-8.
+    return f"{path.parent.name}/{path.name}".encode("utf-8", "surrogateescape")
 
 
 def of_labels(image_id: str, upright: bool, annotations: Sequence[Annotation]) -> bytes:

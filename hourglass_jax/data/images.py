@@ -20,6 +20,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import UInt8
 
+from hourglass_jax.data import headers
 from hourglass_jax.data.base import AnnotatedImage, Annotation
 from hourglass_jax.data.lost import Lost
 from hourglass_jax.errors import UserError
@@ -134,7 +135,7 @@ def in_archive(
     Raises:
       UserError: the archive is damaged or cut short.
     """
-    left = dict(annotations)
+    left, turned = dict(annotations), []
 
     def image(name: str, read: Callable[[str], np.ndarray]) -> AnnotatedImage:
         where = f"{path}:{prefix}{name}"
@@ -147,11 +148,16 @@ def in_archive(
                 wanted = member.isfile() and name in left
                 stream = archive.extractfile(member) if wanted else None
                 if stream is not None:
-                    yield image(name, functools.partial(read_image, stream.read()))
+                    content = stream.read()
+                    head = headers.header(io.BytesIO(content))
+                    if head and head.orientation > 1:
+                        turned.append(name)
+                    yield image(name, functools.partial(read_image, content))
                     if not left:  # the rest need not be unpacked
-                        return
+                        break
     except (tarfile.TarError, EOFError, OSError) as error:
         raise UserError(f"{path} cannot be read to its end ({error}); download it again") from None
+    headers.warn_of_turned(turned, str(path))
     for name in sorted(left):
         yield image(name, _missing)
 

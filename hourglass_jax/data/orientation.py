@@ -8,54 +8,18 @@ neither does, images are read as the source prefers, and a warning says so.
 import logging
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image
 
 from hourglass_jax.data import images
 from hourglass_jax.data.base import AnnotatedImage
-from hourglass_jax.image import io as image_io
+from hourglass_jax.data.headers import Header, header, warn_of_turned
 
 logger = logging.getLogger(__name__)
 
-_SWAPPED = (5, 6, 7, 8)  # orientations that exchange width and height
 _WAYS = {True: "upright", False: "as stored"}
 
 Stated = tuple[int | None, int | None]
-
-
-class Header(NamedTuple):
-    """Width and height of an image as it is stored, and its orientation in EXIF, 1 to 8."""
-
-    size: tuple[int, int]
-    orientation: int
-
-    def seen(self, upright: bool) -> tuple[int, int]:
-        """Returns the size if EXIF is followed, or not."""
-        width, height = self.size
-        return (height, width) if upright and self.orientation in _SWAPPED else self.size
-
-
-def header(path: str) -> Header | None:
-    """Reads an image's header; None if it cannot be read, as decoding will tell."""
-    try:
-        with image_io.open_image(path) as image:
-            return Header(image.size, _orientation(image, path))
-    except Exception:  # Pillow's parsers raise many kinds on damaged files
-        return None
-
-
-def _orientation(image: Image.Image, path: str) -> int:
-    if image.format == "TIFF":  # Pillow itself turns them
-        return 1
-    # Pillow decodes a whole PNG to look for EXIF behind the pixels.
-    if image.format == "PNG" and "exif" not in image.info:
-        content = pathlib.Path(path).read_bytes()
-        if not any(chunk in content for chunk in (b"eXIf", b"exif", b"XML:com.adobe.xmp")):
-            return 1
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return orientation if orientation in range(1, 9) else 1
 
 
 def settle(
@@ -103,21 +67,10 @@ def settle(
     ]
 
 
-def warn_of_turned(names: Sequence[str], where: str) -> None:
-    """Warns of images with an orientation in a data set that was labelled with MATLAB.
-
-    MATLAB reads pixels as they are stored, and so are these images read.
-    """
-    found = images.in_threads(header, names)
-    turned = [
-        name for name, head in zip(names, found, strict=True) if head and head.orientation > 1
-    ]
-    if turned:
-        logger.warning(
-            "%s: %d images carry an orientation in EXIF, for example %s; they are read as stored, "
-            "as MATLAB read them for labelling",
-            *(where, len(turned), turned[0]),
-        )
+def check_stored(names: Sequence[str], where: str) -> None:
+    """Warns of images with an orientation in a data set that is read as stored."""
+    headers = zip(names, images.in_threads(header, names), strict=True)
+    warn_of_turned([name for name, head in headers if head and head.orientation > 1], where)
 
 
 def _settled(

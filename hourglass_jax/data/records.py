@@ -154,14 +154,18 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             ),
             file_format="tfrecord",
         )
+        self._keep_digest()
+        if not self.info.splits:  # another process made them since the builder looked
+            self.info.read_from_directory(self.data_path)
+
+    def _keep_digest(self) -> None:
+        """Writes the digest of what was made, if anything was, and frees the source's memory."""
         if self._held:
             held = "".join(self._held[split].hexdigest() for split in sorted(self._held))
             path = pathlib.Path(self.data_path) / _HELD
             path.write_text(fingerprint.digest(self._images + held), encoding="utf-8")
             self._held = {}
         self.source.release()
-        if not self.info.splits:  # another process made them since the builder looked
-            self.info.read_from_directory(self.data_path)
 
     def _info(self) -> tfds.core.DatasetInfo:
         features: dict[str, tfds.features.FeatureConnector] = {

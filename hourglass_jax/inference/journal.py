@@ -1,9 +1,9 @@
 """The journal of a prediction, from which a stopped command goes on: `progress.jsonl`.
 
 Every line is a JSON object. The first one names the command and the joints. A line with "file"
-begins an input file, lines with "people" are its image or its frames, and a line with "error" ends
-it: null, or what went wrong. "crc32" at the end is the checksum of the line before it; a damaged
-line only costs the file that it belongs to.
+begins an input file, lines with "people" are its image or its frames, and a line with "end" ends
+it; "error" there is null, or what went wrong. "crc32" is the checksum of the line before it: a
+damaged line only costs the file that it belongs to.
 """
 
 import dataclasses
@@ -144,8 +144,9 @@ class Journal:
 
     def end(self, error: str | None) -> None:
         """Ends the file."""
-        images = self.unfinished.images if self.unfinished else 0
-        self._write({"images": images, "error": error})
+        assert self.unfinished is not None
+        end = {"end": self.unfinished.name, "images": self.unfinished.images, "error": error}
+        self._write(end)
 
     def _write(self, content: dict[str, Any]) -> None:
         line = json.dumps(content).encode()[:-1]

@@ -47,6 +47,7 @@ def initialize(
     known = _arguments(os.environ, coordinator, num_processes, process_id)
     if known is None:
         return
+    jax.config.update("jax_enable_preemption_service", False)  # see preemption.py
     try:
         jax.distributed.initialize(
             **known,

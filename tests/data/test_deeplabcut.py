@@ -53,6 +53,11 @@ def test_tables_of_two_people_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"several people, A, B; name those of one as .*_A\.csv"):
         source_of(tmp_path, tmp_path)
     assert len(images_of(source_of(tmp_path, tmp_path / "labeled-data/*/CollectedData_A.csv"))) == 6
+    (tmp_path / "config.yaml").write_text("Task: x\nscorer: 'B'  # me\n", encoding="utf-8")
+    source = source_of(tmp_path, tmp_path / "config.yaml", image_dir="")
+    assert len(images_of(source)) == 6 and source.source_files[0].name == "CollectedData_B.csv"
+    with pytest.raises(UserError, match=r"is HDF5; name the table CollectedData_B\.csv"):
+        source_of(tmp_path, tmp_path / "CollectedData_B.h5")
 
 
 def test_unique_parts_are_no_joints_of_an_animal(tmp_path, caplog):

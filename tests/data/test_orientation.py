@@ -2,13 +2,16 @@
 
 import json
 import re
+import tarfile
 
 import numpy as np
 import pytest
-from keypoint_data import each, images_of, make, scene, write
+from keypoint_data import STORED, each, images_of, make, scene, write
 from PIL import Image
+from test_flic import write as write_flic
 
-from hourglass_jax.data import orientation
+from hourglass_jax.data import headers, images, orientation
+from hourglass_jax.data.flic.source import FlicSource
 from hourglass_jax.data.images import image_file
 
 
@@ -101,7 +104,7 @@ def test_headers_of_every_format(tmp_path, suffix):
     exif[0x0112] = 6
     path = tmp_path / f"a{suffix}"
     scene(0).transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
-    head = orientation.header(str(path))
+    head = headers.header(str(path))
     if suffix == ".tif":  # Pillow turns them itself
         assert head == ((200, 160), 1)
     else:
@@ -111,9 +114,9 @@ def test_headers_of_every_format(tmp_path, suffix):
     )
     assert found[0].read().shape == (160, 200, 3)
     scene(0).save(path)
-    assert orientation.header(str(path)) == ((200, 160), 1)
+    assert headers.header(str(path)) == ((200, 160), 1)
     path.write_bytes(path.read_bytes()[:9])
-    assert orientation.header(str(path)) is None
+    assert headers.header(str(path)) is None
 
 
 def test_other_sizes_than_the_files_are_still_refused(tmp_path):
@@ -123,3 +126,37 @@ def test_other_sizes_than_the_files_are_still_refused(tmp_path):
     image = images_of(make(tmp_path))[0]
     with pytest.raises(Exception, match=r"160 x 200 px, and the annotations say 999 x 200"):
         image.read()
+
+
+def turn(path, orientation):
+    """Stores an image file so that EXIF turns it upright."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.open(path).transpose(STORED[orientation]).save(path, exif=exif)
+
+
+def test_flics_sizes_decide_as_well(tmp_path, caplog):
+    write_flic(tmp_path, sides="person")
+    files = sorted((tmp_path / "FLIC/images").iterdir())
+    turn(files[0], 6)
+    turn(files[1], 3)
+    source = FlicSource(manual_dir=str(tmp_path))
+    found = {i.id: i for split in source.splits for i in source.images(split)}
+    assert {image.read().shape for image in found.values()} == {(48, 72, 3)}
+    assert found[files[0].name].upright and found[files[1].name].upright
+    assert "1 images carry an orientation" in caplog.text
+
+
+def test_what_was_labelled_with_matlab_is_read_as_stored(tmp_path, caplog):
+    scene(0).save(tmp_path / "a.jpg")
+    scene(1).save(tmp_path / "b.jpg")
+    turn(tmp_path / "b.jpg", 6)
+    names = [str(tmp_path / name) for name in ("a.jpg", "b.jpg", "c.jpg")]
+    orientation.check_stored(names, "joints.mat")
+    with tarfile.open(tmp_path / "t.tar", "w") as archive:
+        for name in ("a.jpg", "b.jpg"):
+            archive.add(tmp_path / name, f"images/{name}")
+    found = list(images.in_archive(tmp_path / "t.tar", "images/", {"a.jpg": [], "b.jpg": []}))
+    assert [image.read().shape for image in found] == [(160, 200, 3), (200, 160, 3)]
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2 and all("1 images carry" in s and "as stored" in s for s in said)

@@ -95,6 +95,9 @@ def test_the_fingerprint_follows_what_records_are_made_of(folder):
     for name, change in (("record_version", 2), ("name", "other_pose")):
         kind = dataclasses.dataclass(frozen=True)(type("Task", (SinglePose,), {name: change}))
         found[f"the task's {name}"] = names_of(there, kind(ONE_JOINT))
+    strange = pathlib.Path(os.fsdecode(os.fsencode(there) + b"/caf\xe9.jpg"))  # no UTF-8
+    strange.write_text("")
+    found["a strange name"] = names_of(there, large_files=[there / "images.tar", strange])
     (there / "images.tar").write_text("longer than before")
     found["the size of a large file"] = names_of(there)
     (there / "joints.json").write_text("joints.jsom")

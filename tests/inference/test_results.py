@@ -96,11 +96,7 @@ def test_errors_are_where_tools_find_them(fake, source, tmp_path):
     (source / "c.png").write_text("none")
     assert run(source, tmp_path / "out") == 1
     lines = map(json.loads, (tmp_path / "out/progress.jsonl").read_text().splitlines())
-    errors, file = {}, None
-    for line in lines:
-        file = line.get("file", file)
-        if line.get("error"):
-            errors[file] = line["error"]
+    errors = {line["end"]: line["error"] for line in lines if line.get("error")}
     assert list(errors) == ["c.png"] and "cannot be read" in errors["c.png"]
 
 

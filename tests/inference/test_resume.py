@@ -189,6 +189,35 @@ def test_a_full_disk_ends_it_and_it_goes_on(fake, source, tmp_path, monkeypatch)
     assert content_of(output) == content_of(tmp_path / "whole")
 
 
+@pytest.mark.slow
+def test_signals_to_the_command(tmp_path):
+    """With a network: in the loop, and while it starts."""
+    source, output = tmp_path / "in", tmp_path / "out"
+    write_images(source, [f"{i}.png" for i in range(200)])
+    command = [sys.executable, "-m", "hourglass_jax.predict", f"--input={source}"]
+    command += [f"--output={output}", "--no_flip_test", "--num_stacks=1"]
+
+    def stop(number, images):
+        process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+        before = len(list(output.glob("overlays/*.jpg")))
+        while len(list(output.glob("overlays/*.jpg"))) < before + images:
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(0 if images else 1)
+        process.send_signal(number)
+        _, errors = process.communicate()
+        return process.returncode, errors.decode()
+
+    status, errors = stop(signal.SIGINT, 0)
+    assert (status, errors) == (130, "stopped by Ctrl-C\n") and not output.exists()
+    for number, expected in ((signal.SIGTERM, 143), (signal.SIGKILL, -9), (signal.SIGINT, 130)):
+        status, errors = stop(number, 20)
+        assert status == expected and len(errors.splitlines()) == (expected > 0)
+    assert 60 <= len(people_in(output)) < 200
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert len({person["image_id"] for person in people_in(output)}) == 200
+
+
 def peak_of(process):
     """Waits for the end of a process; returns its exit status and its peak of memory in MB."""
     _, status, usage = os.wait4(process.pid, 0)

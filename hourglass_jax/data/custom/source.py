@@ -201,16 +201,18 @@ class CustomSource(Source):
 
     def _folder(self, split: str) -> pathlib.Path:
         own = self.options.validation_image_dir if split == "validation" else ""
-        project = pathlib.Path(getattr(self.options, f"{split}_json"))
-        folder = own or self.options.image_dir or (project if project.is_dir() else "")
+        folder = own or self.options.image_dir or self._project(split)
         return pathlib.Path(folder).absolute()
+
+    def _project(self, split: str) -> str:
+        """Returns the folder of a project of DeepLabCut, "" if the annotations are other files."""
+        return annotation_files.project_of(getattr(self.options, f"{split}_json"))
 
     def _check_folder(self, split: str) -> None:
         own = split == "validation" and self.options.validation_image_dir
         name = "validation_image_dir" if own else "image_dir"
         value = getattr(self.options, name)
-        project = pathlib.Path(getattr(self.options, f"{split}_json")).is_dir()
-        if not (value or project) or not self._folder(split).is_dir():
+        if not (value or self._project(split)) or not self._folder(split).is_dir():
             raise UserError(
                 f"config.data.{name}={value!r} is not a folder; it must hold the images that "
                 f"{getattr(self.options, f'{split}_json')} names"

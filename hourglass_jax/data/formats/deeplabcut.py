@@ -10,6 +10,7 @@ import csv
 import itertools
 import math
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -188,9 +189,22 @@ def files_of(folder: pathlib.Path) -> list[pathlib.Path]:
             f"name the file with the annotations"
         )
     scorers = sorted({path.stem.removeprefix("CollectedData_") for path in found})
+    own = [path for path in found if path.stem == f"CollectedData_{_scorer(folder)}"]
+    if len(scorers) > 1 and own:
+        return own
     if len(scorers) > 1:
         raise UserError(
             f"{folder} holds tables of several people, {', '.join(scorers)}; name those of one as "
             f"{folder / pattern.replace('_*', f'_{scorers[0]}')}"
         )
     return found
+
+
+def _scorer(folder: pathlib.Path) -> str:
+    """Returns whose tables config.yaml says are the project's; "" if it does not."""
+    try:
+        text = (folder / "config.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    found = re.search(r"^scorer:\s*['\"]?([^'\"#\n]*)", text, re.MULTILINE)
+    return found[1].strip() if found else ""

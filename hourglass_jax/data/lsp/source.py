@@ -85,7 +85,7 @@ class LspSource(Source):
         train, test = official[:OFFICIAL_TRAIN], official[OFFICIAL_TRAIN:]
         if self.options.extended:
             train = train + _read_lspet(self._root / "lspet")
-        orientation.warn_of_turned([image.name for image in test + train], str(self._root))
+        orientation.check_stored([image.name for image in test + train], str(self._root))
         seen, held_out = _split([*test, *train], len(test))
         return {"train": seen, "validation": held_out, "test": test}
 

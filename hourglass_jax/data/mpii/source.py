@@ -121,7 +121,7 @@ class MpiiSource(Source):
             for part in splits.values():
                 images.check_files(images.in_folder(self._folder, part), self.allow_missing)
             names = [str(self._folder / name) for part in splits.values() for name in part]
-            orientation.warn_of_turned(names, str(self._annotations_file))
+            orientation.check_stored(names, str(self._annotations_file))
         return splits
 
 
