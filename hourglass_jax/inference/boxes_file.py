@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,8 @@ COLUMNS = ("image", "x", "y", "width", "height")
 _SHARE = 1.5
 # px, for what is a box at all.
 _LARGEST = 1e6
+# A byte of a name that is not UTF-8, as predictions.csv has it.
+_BYTE = re.compile(r"\\udc([89a-f][0-9a-f])")
 # Problems that are reported in full.
 _SHOWN = 10
 
@@ -230,6 +233,7 @@ def _from_csv(text: str, found: _Found) -> None:
             found.problem(f"line {line}", f"it has {len(row)} fields, not {len(header)}")
             continue
         name, *values = (row[place] for place in places)
+        name = _BYTE.sub(lambda byte: chr(0xDC00 + int(byte[1], 16)), name)
         if not name:
             found.problem(f"line {line}", "it names no image")
             continue

@@ -116,3 +116,9 @@ def test_crowds_and_other_categories_are_not_people(tmp_path, caplog):
     boxes = Boxes.from_flags(None, str(tmp_path / "a.json"))
     assert boxes.of("a.jpg") == [GOOD] and not boxes.problems
     assert "left out 2 boxes of crowds and of other categories" in caplog.text
+
+
+@pytest.mark.parametrize("written", [b"caf\xe9.jpg", rb"caf\udce9.jpg"])
+def test_names_that_are_not_utf8(tmp_path, written):
+    (tmp_path / "a.csv").write_bytes(b"image,x,y,width,height\n" + written + b",9,9,240,240\n")
+    assert Boxes.from_flags(None, str(tmp_path / "a.csv")).of("caf\udce9.jpg") == [GOOD]
