@@ -161,7 +161,7 @@ class Experiment:
             inference=metadata_lib.Inference(
                 flip_test=config.eval.flip_test, box_margin=self.source.box_margin
             ),
-            records=self.records.training_fingerprint,
+            records=self.records.data,
             averaged=config.ema_decay > 0,
         )
 

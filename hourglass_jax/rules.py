@@ -220,21 +220,20 @@ def to_dict(section: Any) -> dict[str, Any]:
     return plain
 
 
-def expand(path: str, flag: str) -> str:
+def expand(path: str, flag: str = "") -> str:
     """Returns a path with `~` replaced by the home folder, which shells do not do behind `=`.
 
     Args:
       path: path, as the user gave it.
-      flag: flag or field that gave it, for messages.
+      flag: flag or field that gave it, for messages that do not name it otherwise.
 
     Raises:
       UserError: there is no such home folder.
     """
     full = os.path.expanduser(path)
     if full.startswith("~") and not os.path.lexists(full.partition(os.sep)[0]):
-        raise UserError(
-            f"{flag}={path}: there is no such home folder; ./{path} is a path in this folder"
-        )
+        where = f"{flag}={path}" if flag else path
+        raise UserError(f"{where}: there is no such home folder; ./{path} is a path in this folder")
     return full
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from hourglass_jax.checkpoint.metadata import FORMAT
+from hourglass_jax.data import fingerprint
 from hourglass_jax.errors import UserError
 from hourglass_jax.tasks.single_pose import legacy
 
@@ -82,7 +83,8 @@ def check(
         matters = not evaluate_only or key.partition(".")[0] in ("model", "data")
         if matters and before.get(key) != now.get(key):
             raise _another_run(folder, f"config.{key}", before.get(key), now.get(key))
-    if saved["records"] not in (current["records"], legacy.UNKNOWN_RECORDS):
+    known = saved["records"] != legacy.UNKNOWN_RECORDS
+    if known and not fingerprint.same_data(saved["records"], current["records"]):
         raise UserError(
             f"{folder} was trained on records {saved['records']}, but the data set's files have "
             f"changed and now give records {current['records']}; restore the files, or choose "

@@ -82,8 +82,15 @@ def main(argv: list[str]) -> int:
         prog="python -m hourglass_jax.interop.package",
         description=(__doc__ or "").partition("\n")[0],
     )
-    parser.add_argument("--checkpoint", required=True, help="a run's workdir, or a step's folder")
-    parser.add_argument("--output", required=True, help="the folder to write, which must not exist")
+    parser.add_argument(
+        "--checkpoint", type=command.path, required=True, help="a run's workdir, or a step's folder"
+    )
+    parser.add_argument(
+        "--output",
+        type=command.path,
+        required=True,
+        help="the folder to write, which must be new",
+    )
     flags = parser.parse_args(argv)
     size = package(pathlib.Path(flags.checkpoint), pathlib.Path(flags.output))
     print(f"{flags.output}: {size / 1e6:.2f} MB")

@@ -13,14 +13,13 @@ import socket
 import sys
 from collections.abc import Iterator
 
-from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.errors import UserError
+from hourglass_jax.runtime import disk
 
 if sys.platform != "win32":
     import fcntl
 
 logger = logging.getLogger(__name__)
-# A disk that fails, in contrast to a folder that the user may not write to.
-_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)
 _held: set[int] = set()  # descriptors of the files that this process has locked
 
 
@@ -46,13 +45,7 @@ def claim(folder: pathlib.Path, flag: str, *, wait: bool = False) -> Iterator[No
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
     except OSError as error:
-        reason = error.strerror or str(error)
-        if error.errno in _FAILED:
-            raise RunError(
-                f"{flag}={folder}: {reason}; run the same command again when the disk can be "
-                f"written to, or choose another folder"
-            ) from error
-        raise UserError(f"{flag}={folder}: {reason}; choose another folder") from None
+        raise disk.refusal(error, f"{flag}={folder}") from None
     _held.add(descriptor)
     try:
         yield

@@ -34,10 +34,12 @@ class StopSignal:
 
     Attributes:
       received: the first signal of this process, or None.
+      notice: sentence for the first Ctrl-C.
     """
 
-    def __init__(self):
+    def __init__(self, notice: str = "saving; press Ctrl-C again to stop without it"):
         self.received: signal.Signals | None = None
+        self.notice = notice
         self._agreed, self._points = False, itertools.count(1)
         self._manager = None
 
@@ -161,8 +163,8 @@ def _watch(reads: int, resumes: Callable[[], bool]) -> None:
             _end(number, f"stopped by {_NAMES[number]}", resumes())
         elif loop.note(number):
             _end(number, "stopped by Ctrl-C without saving", resumes())
-        elif number == signal.SIGINT:
-            _say("saving; press Ctrl-C again to stop without it")
+        elif number == signal.SIGINT and loop.notice:
+            _say(loop.notice)
 
 
 def _end(number: signal.Signals, sentence: str, resumes: bool) -> None:

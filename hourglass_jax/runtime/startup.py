@@ -77,10 +77,11 @@ def _ask_for_huge_pages(libc: ctypes.CDLL) -> None:
 
 
 def collect_garbage_rarely() -> None:
-    """Makes Python look for garbage less often; call it after the libraries are imported.
+    """Makes Python look for garbage, but less often; call it after the libraries are imported.
 
     Tracing a step makes millions of objects that stay; looking through all of them again and
     again takes a tenth of the start.
     """
     gc.freeze()
     gc.set_threshold(200_000, 50, 50)
+    gc.enable()

@@ -11,6 +11,7 @@ import scipy.io
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
+from hourglass_jax.data import orientation
 from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
 from hourglass_jax.data.lsp import near_duplicates
 from hourglass_jax.data.skeleton import LSP
@@ -84,6 +85,7 @@ class LspSource(Source):
         train, test = official[:OFFICIAL_TRAIN], official[OFFICIAL_TRAIN:]
         if self.options.extended:
             train = train + _read_lspet(self._root / "lspet")
+        orientation.check_stored([image.name for image in test + train], str(self._root))
         seen, held_out = _split([*test, *train], len(test))
         return {"train": seen, "validation": held_out, "test": test}
 

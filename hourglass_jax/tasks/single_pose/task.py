@@ -5,6 +5,7 @@ augmentation can show. Training therefore never decodes a whole image.
 """
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -21,6 +22,8 @@ from hourglass_jax.tasks.base import Draws, Head, Instance, Metric, Record, Spec
 from hourglass_jax.tasks.single_pose import drawing, heatmap, losses, views
 from hourglass_jax.tasks.single_pose.limits import Limits
 from hourglass_jax.tasks.single_pose.measure import JointsFound
+
+logger = logging.getLogger(__name__)
 
 _LARGEST_BOX = 1e6  # px; larger than any image, but damaged annotation files have such boxes
 
@@ -89,6 +92,8 @@ class SinglePose:
         if decoder not in heatmap.DECODERS:
             known = ", ".join(heatmap.DECODERS)
             raise UserError(f"config.eval.decode={decoder!r} must be one of {known}")
+        if source.mirror_warning and (config.augment.flip or config.eval.flip_test):
+            logger.warning(source.mirror_warning)
         return cls(source.labels, options.sigma, options.zero_target, decoder, stride, limits)
 
     @property
@@ -265,11 +270,12 @@ class SinglePose:
         return [*source.metrics(split), JointsFound(self.skeleton, source.tolerance)]
 
     def draw(self, image, found: Sequence[Instance]) -> UInt8[np.ndarray, "height width 3"]:
+        image = np.array(image, order="C")  # one copy for all people
         for person in found:
             # `finish` and `truth` make instances with joints.
             assert person.joints is not None and person.joint_scores is not None
             shown = person.joint_scores > drawing.SURE
-            image = drawing.draw_skeleton(image, person.joints, shown, self.skeleton)
+            drawing.draw_onto(image, person.joints, shown, self.skeleton)
         return image
 
     def draw_targets(self, image, targets) -> UInt8[np.ndarray, "newheight width 3"]:
