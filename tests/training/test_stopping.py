@@ -15,6 +15,7 @@ from conftest import ROOT, small_synthetic
 from short_run import assert_same_run, lines_of, unfinished
 
 from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.evaluation import evaluate
 from hourglass_jax.runtime import lock, preemption
 from hourglass_jax.training import train
 
@@ -84,21 +85,27 @@ def test_a_second_run_in_a_workdir_is_refused(records, tmp_path):
     assert not list(workdir.iterdir())
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "evaluation.json",
-        pytest.param("predictions.npz", marks=pytest.mark.slow),
-        pytest.param("report.html", marks=pytest.mark.slow),
-    ],
-)
-def test_an_evaluation_on_a_full_disk(finished, records, tmp_path, name):
+def test_an_evaluation_on_a_full_disk(finished, records, tmp_path, monkeypatch):
+    """Files cannot grow beyond a limit, as on a full disk; what was there before stays."""
     workdir = unfinished(finished, tmp_path / "run")
-    before = (workdir / name).read_bytes() if (workdir / name).exists() else None
-    (workdir / f"{name}.unfinished").symlink_to("/dev/full")
-    with pytest.raises(RunError, match=rf"No space left on device; .* continue .*{workdir}"):
-        train.evaluate_only(small_synthetic(records), workdir)
-    assert ((workdir / name).read_bytes() if (workdir / name).exists() else None) == before
+    names = ("predictions.npz", "report.html", "metrics.jsonl")
+    before = {name: (workdir / name).read_bytes() for name in names}
+    write = evaluate._write
+
+    def write_little(*arguments):
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, most))
+        try:
+            write(*arguments)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "_write", write_little)
+        with pytest.raises(RunError, match=rf"File too large; .* continue .*{workdir}"):
+            train.evaluate_only(small_synthetic(records), workdir)
+    assert before == {name: (workdir / name).read_bytes() for name in names}
+    assert not list(workdir.glob("*.unfinished")) and not (workdir / "evaluation.json").exists()
     result = train.evaluate_only(small_synthetic(records), workdir)  # with room again
     assert result["metrics"] == finished[1]["metrics"]
 
@@ -111,19 +118,10 @@ def test_an_evaluation_during_a_run_does_not_count_as_its_end(finished, records,
 
 # In a process each, as users start them.
 FIELDS = [
-    "model.features=8",
-    "model.stem_features=4",
-    "model.num_stacks=1",
-    "model.order=1",
-    "model.input_size=64",
-    "data.resolution=64",
-    "optimizer.name=adam",
-    "batch_size=8",
-    "data.num_train=120",
-    "data.num_validation=1200",
-    "eval.batch_size=8",
-    "log_every_steps=1",
-    "optimizer.warmup_steps=0",
+    *("model.features=8", "model.stem_features=4", "model.num_stacks=1", "model.order=1"),
+    *("model.input_size=64", "data.resolution=64", "data.num_train=120"),
+    *("data.num_validation=1200", "batch_size=8", "eval.batch_size=8", "log_every_steps=1"),
+    *("optimizer.name=adam", "optimizer.warmup_steps=0"),
 ]
 
 
