@@ -85,7 +85,7 @@ class Checkpoints:
             path = self.folder / str(step) / "metrics" / "metrics"
             try:
                 if path.exists():
-                    json.loads(path.read_text())
+                    json.loads(path.read_text("utf-8"))
             except (OSError, ValueError) as error:
                 damaged = _damaged(self.folder / str(step), error)
                 if read_only or len(steps) == 1:

@@ -10,11 +10,12 @@ import itertools
 import os
 import signal
 import stat
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NoReturn
 
 STOPPED = 75  # exit status: stopped by SIGTERM or SIGHUP; start again to resume
 _NAMES = {
@@ -95,10 +96,12 @@ class StopSignal:
         """What stopped this process, for messages."""
         return _NAMES[self.received or signal.SIGTERM]
 
-    @property
-    def status(self) -> int:
-        """The exit status after saving."""
-        return _status(self.received or signal.SIGTERM, resumes=True)
+    def exit(self) -> NoReturn:
+        """Exits after saving; a repeated signal of the system no longer changes the status."""
+        if _watching:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+        sys.exit(_status(self.received or signal.SIGTERM, resumes=True))
 
 
 _loop: StopSignal | None = None

@@ -59,7 +59,7 @@ def _ask_for_huge_pages(libc: ctypes.CDLL) -> None:
     import resource  # not on Windows
 
     try:
-        overcommit = pathlib.Path("/proc/sys/vm/overcommit_memory").read_text().strip()
+        overcommit = pathlib.Path("/proc/sys/vm/overcommit_memory").read_text("utf-8").strip()
     except OSError:  # a sandbox, which may count either way
         return
     limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
