@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.io
 from jaxtyping import Bool, Float
 
 from hourglass_jax.data import images
 from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
+from hourglass_jax.data.formats import matlab
 from hourglass_jax.data.skeleton import FLIC
 from hourglass_jax.errors import UserError
 from hourglass_jax.rules import Path, Whole, field
@@ -114,8 +114,7 @@ def read(path: pathlib.Path) -> list[tuple[AnnotatedImage, bool]]:
       UserError: the file is not in FLIC's format; the entry is named.
     """
     try:
-        content = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True)
-        examples = np.atleast_1d(content["examples"])
+        examples = np.atleast_1d(matlab.load(path, "examples"))
         coords = np.stack([np.asarray(e.coords, np.float64)[:2, LABELLED].T for e in examples])
         known = np.abs(coords).max(axis=-1) < _LARGEST  # NaN is not
         observers = _sides_are_the_observers(coords, known)
@@ -126,7 +125,7 @@ def read(path: pathlib.Path) -> list[tuple[AnnotatedImage, bool]]:
             frame = images.image_file(file, [annotation], id=annotation.id)
             frames.append((frame, bool(example.istrain)))
         return frames
-    # loadmat has no exception class: damaged files raise whatever its parser stumbles over.
+    # The fields may be of any class, and fail in whatever is done with them.
     except Exception as error:
         raise UserError(
             f"{path} cannot be read as FLIC's examples ({type(error).__name__}: "
