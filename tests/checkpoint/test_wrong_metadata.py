@@ -126,7 +126,7 @@ def test_files_that_do_not_hold_metadata(tmp_path, text):
             digests.write(tmp_path / "copy")
         else:
             (tmp_path / "copy" / digests.NAME).unlink()
-        with pytest.raises(UserError, match="the checkpoint .* cannot be read") as caught:
+        with pytest.raises(UserError, match=r"the checkpoint .* cannot be read") as caught:
             store.read_metadata(tmp_path / "copy")
         assert len(str(caught.value)) < 700
 
