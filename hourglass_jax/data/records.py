@@ -16,8 +16,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils import file_utils
 
-from hourglass_jax.data import fingerprint, images, jpeg
+from hourglass_jax.data import fingerprint, images, jpeg, record_files
 from hourglass_jax.data.base import AnnotatedImage, Source
 from hourglass_jax.errors import UserError
 from hourglass_jax.tasks.base import Record, Spec, Task
@@ -54,7 +55,7 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           data_dir: folder for records; "" stands for TFDS's default.
 
         Raises:
-          UserError: a file of the source is missing.
+          UserError: a file of the source is missing, or existing records are damaged.
           ValueError: records cannot hold a field of the task's schema.
         """
         for name, spec in task.schema.items():
@@ -74,6 +75,10 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
         if source.evaluation_files:
             name = fingerprint.digest(name, source.evaluation_files)
+        _, folder = file_utils.get_data_dir_and_dataset_dir(
+            data_dir or None, self.name, name, self.VERSION
+        )
+        record_files.check(pathlib.Path(folder), str(self.VERSION))  # TFDS would trust it
         super().__init__(config=tfds.core.BuilderConfig(name=name), data_dir=data_dir or None)
 
     @property
@@ -101,7 +106,9 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 file_format="tfrecord",
             )
             if not self.info.splits:  # another process made them since the builder looked
+                record_files.check(pathlib.Path(self.data_path), str(self.VERSION))
                 self.info.read_from_directory(self.data_path)
+            record_files.keep_digests(pathlib.Path(self.data_path))
         except (OSError, RuntimeError, tf.errors.OpError) as error:
             # TensorFlow writes the files, and TFDS wraps its errors.
             disk = error
