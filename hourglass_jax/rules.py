@@ -63,6 +63,19 @@ class Whole(Number):
     kind = int
 
 
+class Wholes:
+    """A list of whole numbers of at least `low`."""
+
+    def __init__(self, low: int):
+        self.low = low
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, (list, tuple)) and all(Whole(self.low).accepts(v) for v in value)
+
+    def __str__(self) -> str:
+        return f"a list of whole numbers of at least {self.low}"
+
+
 class Shares:
     """An increasing list of numbers between 0 and 1."""
 
