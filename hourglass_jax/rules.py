@@ -63,17 +63,19 @@ class Whole(Number):
     kind = int
 
 
-class Wholes:
-    """A list of whole numbers of at least `low`."""
+class Each:
+    """A list of values that another rule accepts, of a length if there is one."""
 
-    def __init__(self, low: int):
-        self.low = low
+    def __init__(self, rule: Rule, length: int | None = None):
+        self.rule, self.length = rule, length
 
     def accepts(self, value: Any) -> bool:
-        return isinstance(value, (list, tuple)) and all(Whole(self.low).accepts(v) for v in value)
+        if not isinstance(value, (list, tuple)) or self.length not in (None, len(value)):
+            return False
+        return all(self.rule.accepts(v) for v in value)
 
     def __str__(self) -> str:
-        return f"a list of whole numbers of at least {self.low}"
+        return f"a list of {self.length or 'any number of'} values, each {self.rule}"
 
 
 class Shares:

@@ -131,7 +131,9 @@ def _network(graph: _Graph, model: StackedHourglass) -> list[str]:
     """Adds `StackedHourglass`; returns every stack's heatmaps [batch, joints, height, width]."""
     x = graph.add("Transpose", "images", perm=[0, 3, 1, 2])
     for operation, values in (("Sub", model.normalisation.mean), ("Div", model.normalisation.std)):
-        x = graph.add(operation, x, graph.constant(np.float32(values).reshape(1, 3, 1, 1)))
+        x = graph.add(
+            operation, x, graph.constant(np.array(values, np.float32).reshape(1, 3, 1, 1))
+        )
     x = graph.norm_relu(("stem", "bn"), graph.conv(("stem", "conv"), x, stride=2))
     x = graph.pool(_residual(graph, ("stem", "residual1"), x))
     x = _residual(graph, ("stem", "residual2"), x)

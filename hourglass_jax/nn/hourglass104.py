@@ -26,7 +26,7 @@ from hourglass_jax.nn import kernels, layers
 from hourglass_jax.nn.corner_pooling import DIRECTIONS, CornerModule
 from hourglass_jax.nn.hourglass104_blocks import Blocks, residual
 from hourglass_jax.nn.network import Normalisation
-from hourglass_jax.rules import SWITCH, OneOf, Whole, Wholes, field
+from hourglass_jax.rules import SWITCH, Each, OneOf, Whole, field
 
 _LARGE = {
     "num_stacks": 2,
@@ -60,11 +60,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 class Hourglass104Options:
     """Fields of the config's `model` that only this network has; see `Hourglass104`."""
 
-    num_stacks: int = field(Whole(1), default=2)
-    widths: tuple[int, ...] = field(Wholes(2), default=_LARGE["widths"])
-    blocks: tuple[int, ...] = field(Wholes(1), default=_LARGE["blocks"])
-    stem_features: int = field(Whole(1), default=128)
-    corner_features: int = field(Whole(1), default=128)
+    num_stacks: int = field(Whole(1, 64), default=2)
+    widths: tuple[int, ...] = field(Each(Whole(2, 8192)), default=_LARGE["widths"])
+    blocks: tuple[int, ...] = field(Each(Whole(1, 16)), default=_LARGE["blocks"])
+    stem_features: int = field(Whole(1, 8192), default=128)
+    corner_features: int = field(Whole(1, 8192), default=128)
     stride: int = field(OneOf((4, 8)), default=4)
     squeeze: bool = field(SWITCH, default=False)
 

@@ -51,7 +51,7 @@ class Network(Protocol):
     """
 
     Options: ClassVar[type]
-    stride: Any
+    stride: int
     channel_axes: ClassVar[Mapping[tuple[str, str], int]]
     normalisation: Normalisation
     dtype: Any

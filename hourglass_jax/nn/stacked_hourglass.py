@@ -204,7 +204,7 @@ class StackedHourglass(nn.Module):
     axis_name: str | None = None
 
     Options: ClassVar[type] = HourglassOptions
-    stride: ClassVar[int] = 4
+    stride = 4  # without a type, which would make it a field of this dataclass
     channel_axes: ClassVar[Mapping[tuple[str, str], int]] = {
         ("heatmaps", "kernel"): 3,
         ("heatmaps", "bias"): 0,

@@ -241,7 +241,11 @@ def test_a_tasks_heads_decide_what_is_read_and_how_it_starts():
     [
         ({"widths": (8, 8, 8)}, HEADS, "widths=.*blocks=.*a number for each resolution"),
         ({"widths": (8,), "blocks": (1,)}, HEADS, "at least two"),
-        ({"widths": (8, 0.5)}, HEADS, "widths=.* must be a list of whole numbers of at least 2"),
+        (
+            {"widths": (8, 0.5)},
+            HEADS,
+            "each a whole number of at least 2 and",
+        ),
         ({"widths": (8, 9), "blocks": (1, 1), "squeeze": True}, HEADS, "must be even"),
         ({"stride": 2}, HEADS, "stride=2 must be one of 4, 8"),
         ({}, {"a": Head(("x",), None, "middle")}, "no middle features, which the head a needs"),
