@@ -25,6 +25,7 @@ from hourglass_jax import nn
 from hourglass_jax.checkpoint.metadata import Inference, describe
 from hourglass_jax.checkpoint.state import TrainState
 from hourglass_jax.checkpoint.store import Checkpoints
+from hourglass_jax.data import sides
 from hourglass_jax.data import skeleton as skeletons
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
@@ -34,6 +35,7 @@ from hourglass_jax.nn import Normalisation
 from hourglass_jax.nn.hourglass104 import Hourglass104
 from hourglass_jax.nn.stacked_hourglass import StackedHourglass
 from hourglass_jax.runtime import command_line as command
+from hourglass_jax.runtime import disk, preemption
 from hourglass_jax.tasks.single_pose.task import SinglePose
 
 logger = logging.getLogger("hourglass_jax.interop.torch_weights")  # also if run as __main__
@@ -142,10 +144,7 @@ def convert(path: pathlib.Path, output: pathlib.Path, names: Sequence[str] | Non
         records=None,  # it was trained elsewhere
         averaged=False,
     )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output={output}: {error.strerror}; choose another folder") from None
+    disk.make_folder(output, f"--output={output}")
     with Checkpoints(output, None) as checkpoints:
         if checkpoints.latest is not None:
             raise UserError(f"--output={output} holds a checkpoint already; choose another folder")
@@ -171,7 +170,7 @@ def _skeleton(num_joints: int, joints: Sequence[str] | None) -> Skeleton:
     for skeleton in known:
         if tuple(joints) == skeleton.joints:
             return skeleton
-    return Skeleton("published", tuple(joints), skeletons.pairs_by_name(joints), ())
+    return Skeleton("published", tuple(joints), sides.pairs_by_name(joints), ())
 
 
 def main(argv: list[str]) -> None:
@@ -181,8 +180,8 @@ def main(argv: list[str]) -> None:
         "and fine-tuning.",
     )
     add = parser.add_argument
-    add("file", help="as published: .pth, .pth.tar, .pt, .pkl or .safetensors")
-    add("--output", required=True, help="folder for the checkpoint")
+    add("file", type=command.path, help="as published: .pth, .pth.tar, .pt, .pkl or .safetensors")
+    add("--output", type=command.path, required=True, help="folder for the checkpoint")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--joints", help="names in the order of the heatmaps, if not MPII's 16")
     group.add_argument("--categories", help="a detector's, in this order, if not COCO's 80")
@@ -198,6 +197,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """Runs the command; exit status 0, 2 for a user's mistake, else 1."""
+    preemption.end_at_once(resumes=lambda: False)
     with command.reporting_errors():
         main(sys.argv[1:])
 
