@@ -62,7 +62,7 @@ def start_on_a_full_disk(records, workdir, fields):
 @pytest.mark.parametrize(
     ("at", "error"),
     [
-        ("the records", "UserError: records cannot be written to"),
+        ("the records", "RunError: records cannot be written to"),
         pytest.param("the first picture", "RunError: ", marks=pytest.mark.slow),
     ],
     ids=lambda value: value.partition(":")[0],
