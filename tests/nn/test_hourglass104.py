@@ -262,7 +262,7 @@ def test_fine_tuning_keeps_the_categories_of_the_same_name():
         for each in (source_heads, heads)
     )
     trained, fresh = (nn.init_variables(each, i) for i, each in enumerate((source, model)))
-    found, _ = warm_start(fresh, heads, trained, source_heads, model, "there")
+    found, _ = warm_start(fresh, heads, trained, source_heads, model, source, "there")
     trained, fresh, found = (each["params"]["stack0"] for each in (trained, fresh, found))
     for leaf in ("kernel", "bias"):
         for i, expected in enumerate(
