@@ -149,6 +149,32 @@ def test_single_images_are_not_moving(tmp_path):
     assert frames.open_frames(tmp_path / "text.jpg") is None  # reading it as an image says why
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a", "a.mp4.part"])
+def test_a_video_by_another_name(tmp_path, name):
+    images, _, _ = read(video(tmp_path / "a.avi").rename(tmp_path / name))
+    assert len(images) == 5
+
+
+def test_an_image_by_the_name_of_a_video(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # which FFmpeg would not follow
+    for kind in ("JPEG", "PNG", "WEBP"):
+        path = tmp_path / f"{kind}.mp4"
+        Image.fromarray(images_of(1)[0]).save(path, kind, exif=exif)
+        assert frames.open_frames(path) is None
+        assert photo.as_rgb(path).shape == (*SIZE, 3)
+    images, _, _ = read(video(tmp_path / "a.mjpeg").rename(tmp_path / "stream.avi"))
+    assert len(images) == 5
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.mov"])
+def test_heif_is_not_shown_in_parts(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    assert frames.open_frames(tmp_path / name) is None
+    with pytest.raises(UserError, match="HEIC is not read; convert it"):
+        photo.as_rgb(tmp_path / name)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -198,6 +224,12 @@ def test_frames_before_damage_are_kept(tmp_path, caplog):
     path.write_bytes(content[:900])
     with pytest.raises(UserError, match=r"a\.gif"):
         assert frames.open_frames(path) or photo.as_rgb(path)
+    first, *rest = [Image.fromarray(image) for image in images_of(4)]
+    first.save(tmp_path / "a.tif", save_all=True, append_images=rest)
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content[: len(content) * 3 // 4])
+    images, _, found = read(tmp_path / "a.tif")
+    assert len(images) == 3 and "a.tif is damaged from frame 3 on" in (found.problem or "")
 
 
 def test_frames_that_would_fill_the_memory(tmp_path):
