@@ -65,27 +65,29 @@ class Corners:
         targets: Mapping[str, Array],
         totals: Mapping[str, Float[Array, ""]],
     ) -> dict[str, Float[Array, " stacks"]]:
-        terms, tags, offset = {}, [], 0
+        terms, tags, offset_errors = {}, {}, []
         mask = targets["mask"]
         for corner, positions in _positions(targets).items():
             heat = maps[f"{corner}_heat"]
-            shape = heat.shape[2:]
-            cells, offsets = heatmaps.split(positions, *shape[:2])
+            height, width, count = heat.shape[2:]
+            cells, offsets = heatmaps.split(positions, height, width)
             drawn = heatmaps.draw(
                 cells[:, :, None],
                 targets["categories"][..., None],
                 mask[..., None],
                 targets["radii"],
-                shape,
+                (height, width, count),
                 heat.dtype,
             )
             focal = losses.focal(heat, drawn, targets["background"], clipped=self.published)
             terms[f"{corner}_heat"] = losses.mean_over(focal, totals[f"{corner}_peaks"])
-            tags.append(heatmaps.gather(maps[f"{corner}_tag"], cells[:, None])[..., 0])
+            tags[corner] = heatmaps.gather(maps[f"{corner}_tag"], cells[:, None])[..., 0]
             predicted = heatmaps.gather(maps[f"{corner}_offset"], cells[:, None])
-            offset += losses.l1(predicted, offsets, mask, smooth=True)
-        offset = losses.mean_over(offset, totals["objects"], published=self.published)
-        pull, push = losses.pull_push(*tags, mask, published=self.published)
+            offset_errors.append(losses.l1(predicted, offsets, mask, smooth=True))
+        offset = losses.mean_over(
+            offset_errors[0] + offset_errors[1], totals["objects"], published=self.published
+        )
+        pull, push = losses.pull_push(tags["tl"], tags["br"], mask, published=self.published)
         if not self.published:  # sums over a device's images, which grow with their number
             pull, push = pull / totals["images"], push / totals["images"]
         pairs = {"pull": pull, "push": push, "offset": offset}

@@ -21,12 +21,12 @@ class Kept(NamedTuple):
     """The result of suppression, by decreasing score.
 
     Attributes:
-      index: index of each box among the given ones.
+      rows: index of each box among the given ones.
       scores: scores after decay.
       boxes: boxes, averaged if corners vote.
     """
 
-    index: Int[np.ndarray, " kept"]
+    rows: Int[np.ndarray, " kept"]
     scores: Float[np.ndarray, " kept"]
     boxes: Float[np.ndarray, "kept 4"]
 
@@ -67,9 +67,9 @@ def suppress(
     """
     boxes = np.asarray(boxes, np.float64)
     scores = np.array(scores, np.float64)  # a copy, which decays
-    index, final, averaged = [], [], []
+    rows, final, averaged = [], [], []
     areas = (boxes[:, 2:] - boxes[:, :2] + border).prod(1)
-    while len(index) < min(limit, len(boxes)):
+    while len(rows) < min(limit, len(boxes)):
         best = int(scores.argmax())
         if scores[best] < min_score:
             break
@@ -80,7 +80,7 @@ def suppress(
         shared = np.maximum(high - low + border, 0).prod(1)
         overlap = shared / np.maximum(areas[best] + areas[same] - shared, _TINY)
         factor = _factor(overlap, method, iou, sigma)
-        index.append(best)
+        rows.append(best)
         final.append(scores[best])
         if votes is None:
             averaged.append(boxes[best])
@@ -92,7 +92,7 @@ def suppress(
             averaged.append(((weights[..., None] * corners).sum(0) / total).ravel())
         scores[same] *= factor
         scores[best] = -np.inf  # taken
-    return Kept(np.array(index, np.int64), np.array(final), np.array(averaged).reshape(-1, 4))
+    return Kept(np.array(rows, np.int64), np.array(final), np.array(averaged).reshape(-1, 4))
 
 
 def _factor(overlap: Float[np.ndarray, " n"], method: str, iou: float, sigma: float):

@@ -242,5 +242,5 @@ def test_suppression_carries_joints_along():
     found = suppression.suppress(rows[:, :4], rows[:, 4], np.zeros(len(rows)), border=1)
     expected = arrays["nms_out"][: int(arrays["nms_kept"])]
     np.testing.assert_allclose(
-        np.c_[found.boxes, found.scores, rows[found.index, 5:]], expected, atol=1e-4
+        np.c_[found.boxes, found.scores, rows[found.rows, 5:]], expected, atol=1e-4
     )

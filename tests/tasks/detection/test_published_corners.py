@@ -134,7 +134,7 @@ def test_suppression(method):
         rows[:, :4], rows[:, 4], np.zeros(len(rows)), method=method, border=1
     )
     expected = arrays[f"nms_{method}"][: int(arrays[f"nms_{method}_kept"])]
-    assert len(found.index) == len(expected)
+    assert len(found.rows) == len(expected)
     np.testing.assert_allclose(found.boxes, expected[:, :4], atol=1e-4)
     np.testing.assert_allclose(found.scores, expected[:, 4], atol=1e-6)
 
@@ -179,8 +179,8 @@ def test_pooled_views(name, method, votes):
         votes=rows[:, 5:7] if votes else None,
         border=1,
     )
-    assert 0 <= len(expected) - len(found.index) <= 1  # of equal scores, the loop keeps both
-    ours = np.c_[found.boxes, found.scores, rows[found.index, 7]]
+    assert 0 <= len(expected) - len(found.rows) <= 1  # of equal scores, the loop keeps both
+    ours = np.c_[found.boxes, found.scores, rows[found.rows, 7]]
     np.testing.assert_allclose(
         np.sort(ours[:, 4]), np.sort(expected[:, 4])[-len(ours) :], atol=1e-9
     )
