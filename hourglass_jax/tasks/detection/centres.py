@@ -64,43 +64,59 @@ class Centres:
             totals["joints"] = jnp.sum(mask, dtype=jnp.float32)
         return totals
 
+    def heatmaps(
+        self, targets: Mapping[str, Array], dtype=jnp.float32
+    ) -> dict[str, Float[Array, "batch height width channels"]]:
+        """Draws the targets of the heads that are heatmaps."""
+        height, width = targets["background"].shape[1:]
+
+        def drawn(positions, channels, mask, count):
+            cells, _ = heatmaps.split(positions, height, width)
+            shape = (height, width, count)
+            return heatmaps.draw(cells, channels, mask, targets["radii"], shape, dtype)
+
+        centres, mask = _centres(targets)[:, :, None], targets["mask"][..., None]
+        hm = drawn(centres, targets["categories"][..., None], mask, len(self.categories))
+        if not self.joints:
+            return {"hm": hm}
+        joints = (targets["joints"], _channels(targets), targets["joint_mask"])
+        return {"hm": hm, "hm_hp": drawn(*joints, len(self.joints))}
+
     def losses(
         self,
         maps: Mapping[str, Float[Array, "batch stacks height width channels"]],
         targets: Mapping[str, Array],
         totals: Mapping[str, Float[Array, ""]],
     ) -> dict[str, Float[Array, " stacks"]]:
-        mask, radii, background = targets["mask"], targets["radii"], targets["background"]
+        mask, drawn = targets["mask"], self.heatmaps(targets, maps["hm"].dtype)
+        height, width = maps["hm"].shape[2:4]
 
-        def focal(logits, cells, channels, mask):
-            drawn = heatmaps.draw(cells, channels, mask, radii, logits.shape[2:], logits.dtype)
-            return losses.focal(logits, drawn, background, clipped=self.published)
+        def focal(name, count):
+            total = losses.focal(
+                maps[name], drawn[name], targets["background"], clipped=self.published
+            )
+            return losses.mean_over(total, count)
 
-        def l1(name, cells, values, mask):
-            return losses.l1(heatmaps.gather(maps[name], cells[:, None]), values, mask)
+        def l1(name, cells, values, mask, count):
+            total = losses.l1(heatmaps.gather(maps[name], cells[:, None]), values, mask)
+            # The denominator counts x and y.
+            return losses.mean_over(total, 2 * count, published=self.published)
 
-        def mean(total, count, values=1):
-            # The published denominator counts values.
-            return losses.mean_over(total, values * count, published=self.published)
-
-        cells, offsets = heatmaps.split(_centres(targets), *maps["hm"].shape[2:4])
-        hm = focal(maps["hm"], cells[:, :, None], targets["categories"][..., None], mask[..., None])
+        cells, offsets = heatmaps.split(_centres(targets), height, width)
         terms = {
-            "hm": losses.mean_over(hm, totals["peaks"]),
-            "wh": mean(l1("wh", cells, _sizes(targets), mask), totals["objects"], 2),
-            "reg": mean(l1("reg", cells, offsets, mask), totals["objects"], 2),
+            "hm": focal("hm", totals["peaks"]),
+            "wh": l1("wh", cells, _sizes(targets), mask, totals["objects"]),
+            "reg": l1("reg", cells, offsets, mask, totals["objects"]),
         }
         if self.joints:
-            labelled, channels = targets["joint_mask"], _channels(targets)
-            ends = (targets["joints"] - cells[:, :, None]).reshape(*mask.shape, -1)
-            both = jnp.repeat(labelled, 2, axis=-1)
-            terms["hps"] = mean(l1("hps", cells, ends, both), totals["joints"], 2)
-            cells, offsets = heatmaps.split(targets["joints"], *maps["hm"].shape[2:4])
-            hm_hp = focal(maps["hm_hp"], cells, channels, labelled)
-            terms["hm_hp"] = losses.mean_over(hm_hp, totals["joint_peaks"])
+            labelled = targets["joint_mask"]
+            ends = targets["joints"] - cells[:, :, None]
+            ends, both = ends.reshape(*mask.shape, -1), jnp.repeat(labelled, 2, axis=-1)
+            terms["hps"] = l1("hps", cells, ends, both, totals["joints"])
+            terms["hm_hp"] = focal("hm_hp", totals["joint_peaks"])
+            cells, offsets = heatmaps.split(targets["joints"], height, width)
             cells, offsets, flat = (_objects_joined(x) for x in (cells, offsets, labelled))
-            offset = l1("hp_offset", cells, offsets, flat)
-            terms["hp_offset"] = mean(offset, totals["joints"], 2)
+            terms["hp_offset"] = l1("hp_offset", cells, offsets, flat, totals["joints"])
         return {name: WEIGHTS.get(name, 1.0) * term for name, term in terms.items()}
 
     def decode(

@@ -59,6 +59,23 @@ class Corners:
         totals["images"] = jnp.float32(len(targets["mask"]))
         return totals
 
+    def heatmaps(
+        self, targets: Mapping[str, Array], dtype=jnp.float32
+    ) -> dict[str, Float[Array, "batch height width categories"]]:
+        """Draws the targets of the heads that are heatmaps."""
+        height, width = targets["background"].shape[1:]
+        return {
+            f"{corner}_heat": heatmaps.draw(
+                heatmaps.split(positions, height, width)[0][:, :, None],
+                targets["categories"][..., None],
+                targets["mask"][..., None],
+                targets["radii"],
+                (height, width, len(self.categories)),
+                dtype,
+            )
+            for corner, positions in _positions(targets).items()
+        }
+
     def losses(
         self,
         maps: Mapping[str, Float[Array, "batch stacks height width channels"]],
@@ -66,20 +83,13 @@ class Corners:
         totals: Mapping[str, Float[Array, ""]],
     ) -> dict[str, Float[Array, " stacks"]]:
         terms, tags, offset_errors = {}, {}, []
-        mask = targets["mask"]
+        mask, drawn = targets["mask"], self.heatmaps(targets, maps["tl_heat"].dtype)
         for corner, positions in _positions(targets).items():
             heat = maps[f"{corner}_heat"]
-            height, width, count = heat.shape[2:]
-            cells, offsets = heatmaps.split(positions, height, width)
-            drawn = heatmaps.draw(
-                cells[:, :, None],
-                targets["categories"][..., None],
-                mask[..., None],
-                targets["radii"],
-                (height, width, count),
-                heat.dtype,
+            cells, offsets = heatmaps.split(positions, *drawn[f"{corner}_heat"].shape[1:3])
+            focal = losses.focal(
+                heat, drawn[f"{corner}_heat"], targets["background"], clipped=self.published
             )
-            focal = losses.focal(heat, drawn, targets["background"], clipped=self.published)
             terms[f"{corner}_heat"] = losses.mean_over(focal, totals[f"{corner}_peaks"])
             tags[corner] = heatmaps.gather(maps[f"{corner}_tag"], cells[:, None])[..., 0]
             predicted = heatmaps.gather(maps[f"{corner}_offset"], cells[:, None])

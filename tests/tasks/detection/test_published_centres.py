@@ -8,7 +8,7 @@ from published_results import load
 
 from hourglass_jax.data.skeleton import COCO
 from hourglass_jax.image import geometry
-from hourglass_jax.tasks.detection import boxes, centres, heatmaps, losses, suppression, views
+from hourglass_jax.tasks.detection import boxes, centres, flip, heatmaps, losses, suppression
 from hourglass_jax.tasks.detection.radius import gaussian_radius
 
 # The image of centernet_targets.npz is 84 x 60 px; canvases of 84 px and 128 px become 32 cells.
@@ -180,7 +180,7 @@ def test_flip_test_of_boxes():
         {name: x[i : i + 1] for name, x in maps_of(arrays, "hm", "wh", "reg").items()}
         for i in range(2)
     )
-    merged = views.merge([(plain, False), (mirrored, True)], ())
+    merged = flip.merge([(plain, False), (mirrored, True)], ())
     assert_same_rows(rows_of(centres.decode(merged, 100)), arrays["boxes_flip"])
 
 
@@ -220,7 +220,7 @@ def test_flip_test_of_people():
     plain, mirrored = (
         {name: x[i : i + 1] for name, x in maps_of(arrays, *HEADS).items()} for i in range(2)
     )
-    merged = views.merge([(plain, False), (mirrored, True)], COCO.flip_order, published=True)
+    merged = flip.merge([(plain, False), (mirrored, True)], COCO.flip_order, published=True)
     assert_same_rows(rows_of(centres.decode(merged, 30)), arrays["people_flip"])
 
 
