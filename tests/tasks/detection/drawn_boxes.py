@@ -65,9 +65,7 @@ def draw(rng, name, count, width=96, height=72):
             down = (rows + 0.5 - y - box_height / 2) / box_height
             inside = across**2 + down**2 <= 0.25
         pixels[inside] = COLOURS[category]
-        ends = [
-            (u, v) for v in (y - 0.5, y + box_height - 0.5) for u in (x - 0.5, x + box_width - 0.5)
-        ]
+        ends = [(u, v) for v in (y, y + box_height - 1) for u in (x, x + box_width - 1)]
         annotations.append(
             Annotation(
                 id=f"{name}/{i}",

@@ -138,7 +138,7 @@ def test_losses_and_gradients(case):
     }
     heads = ("hm", "wh", "reg") + ("hps", "hm_hp", "hp_offset") * (case == "pose")
     predictions = {name: jnp.asarray(arrays[name]) for name in heads}
-    (total, terms), gradients = jax.value_and_grad(published_losses, has_aux=True)(
+    (total, terms), gradients = jax.jit(jax.value_and_grad(published_losses, has_aux=True))(
         predictions, arrays
     )
     for name, term in terms.items():
@@ -148,6 +148,9 @@ def test_losses_and_gradients(case):
         expected = arrays[f"gradient_{name}"]
         atol = 2e-6 * np.abs(expected).max()
         np.testing.assert_allclose(gradient, expected, atol=atol, err_msg=name)
+
+
+decode = jax.jit(centres.decode, static_argnums=(1,))
 
 
 def maps_of(arrays, *names):
@@ -167,10 +170,8 @@ def assert_same_rows(found, expected):
 
 def test_decoding_boxes():
     arrays = load("centernet_ctdet_decode")
-    assert_same_rows(
-        rows_of(centres.decode(maps_of(arrays, "hm", "wh", "reg"), 100)), arrays["boxes"]
-    )
-    found = rows_of(centres.decode(maps_of(arrays, "hm", "wh"), 100))
+    assert_same_rows(rows_of(decode(maps_of(arrays, "hm", "wh", "reg"), 100)), arrays["boxes"])
+    found = rows_of(decode(maps_of(arrays, "hm", "wh"), 100))
     assert_same_rows(found, arrays["boxes_no_reg"])
 
 
@@ -181,7 +182,7 @@ def test_flip_test_of_boxes():
         for i in range(2)
     )
     merged = flip.merge([(plain, False), (mirrored, True)], ())
-    assert_same_rows(rows_of(centres.decode(merged, 100)), arrays["boxes_flip"])
+    assert_same_rows(rows_of(decode(merged, 100)), arrays["boxes_flip"])
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ def test_flip_test_of_boxes():
 def test_boxes_in_the_image(name, canvas, size):
     """A pure shift from a canvas of 768 x 512 px, or the scale of a square as wide as the image."""
     arrays = load("centernet_ctdet_decode")
-    found = rows_of(centres.decode(maps_of(arrays, "hm", "wh", "reg"), 100))
+    found = rows_of(decode(maps_of(arrays, "hm", "wh", "reg"), 100))
     height, width = arrays["image_size"]
     sides = np.array([width, height])
     middle = sides // 2 if name == "keep" else sides / 2
@@ -210,8 +211,8 @@ HEADS = ("hm", "wh", "reg", "hps", "hm_hp", "hp_offset")
 
 def test_decoding_people():
     arrays = load("centernet_pose_decode")
-    assert_same_rows(rows_of(centres.decode(maps_of(arrays, *HEADS), 30)), arrays["people"])
-    found = rows_of(centres.decode(maps_of(arrays, *HEADS[:4]), 30))
+    assert_same_rows(rows_of(decode(maps_of(arrays, *HEADS), 30)), arrays["people"])
+    found = rows_of(decode(maps_of(arrays, *HEADS[:4]), 30))
     assert_same_rows(found, arrays["people_no_hm_hp"])
 
 
@@ -221,13 +222,13 @@ def test_flip_test_of_people():
         {name: x[i : i + 1] for name, x in maps_of(arrays, *HEADS).items()} for i in range(2)
     )
     merged = flip.merge([(plain, False), (mirrored, True)], COCO.flip_order, published=True)
-    assert_same_rows(rows_of(centres.decode(merged, 30)), arrays["people_flip"])
+    assert_same_rows(rows_of(decode(merged, 30)), arrays["people_flip"])
 
 
 def test_people_in_the_image():
     """From a canvas of 768 x 512 px around an image of 640 x 427 px."""
     arrays = load("centernet_pose_decode")
-    found = rows_of(centres.decode(maps_of(arrays, *HEADS), 30))[..., :39]
+    found = rows_of(decode(maps_of(arrays, *HEADS), 30))[..., :39]
     points = np.concatenate([found[..., :4], found[..., 5:]], axis=-1).reshape(2, 30, -1, 2)
     points = (points - (96, 64)) * 4 + (320, 213)
     expected = arrays["image_people_keep"]

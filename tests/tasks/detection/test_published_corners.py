@@ -87,7 +87,7 @@ def test_losses_and_gradients(case):
         for corner in ("tl", "br")
         for head in ("heat", "tag", "offset")
     }
-    (total, terms), gradients = jax.value_and_grad(published_losses, has_aux=True)(
+    (total, terms), gradients = jax.jit(jax.value_and_grad(published_losses, has_aux=True))(
         predictions, arrays
     )
     for name, term in terms.items():
@@ -108,7 +108,8 @@ def test_losses_and_gradients(case):
 def test_decoding(name, top_k, pairs, border):
     arrays = load("cornernet_decode")
     maps = {name: jnp.asarray(x) for name, x in arrays.items() if not name.startswith("boxes")}
-    found = corners.decode(maps, top_k, pairs, border=border)
+    decode = jax.jit(corners.decode, static_argnames=("top_k", "pairs", "border"))
+    found = decode(maps, top_k=top_k, pairs=pairs, border=border)
     rows = np.concatenate(
         [
             found["boxes"],
