@@ -1,16 +1,18 @@
 """A short run with each kind of keypoints: it trains, resumes, evaluates, reports and predicts."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 from conftest import shrink
 from drawn_boxes import CATEGORIES, DrawnBoxes
+from recorded_reads import recorded_reads
 
 from hourglass_jax import Detector, config_files, data
 from hourglass_jax.errors import UserError
 from hourglass_jax.tasks.detection.corners import Corners
-from hourglass_jax.tasks.detection.options import CORNERS, JOINTS
+from hourglass_jax.tasks.detection.options import CORNERS, JOINTS, Options
 from hourglass_jax.training import train
 
 
@@ -37,7 +39,9 @@ def registered(monkeypatch):
 
 
 def test_people_with_joints(registered, tmp_path):
-    config, result = run(tmp_path, JOINTS)
+    with recorded_reads(Options) as read:
+        config, result = run(tmp_path, JOINTS)
+    assert {name for _, name in read} == {field.name for field in dataclasses.fields(Options)}
     workdir = tmp_path / "run"
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if "loss" in line]
