@@ -22,6 +22,7 @@ def get_config(config):
     config.data.detections = (
         ""  # boxes to evaluate, in COCO's results format; empty: annotated ones
     )
+    config.data.outside_files = False  # whether images may lie outside their folder
     config.data.allow_missing = 0  # people whose image may be missing or unreadable
 
     config.model.num_stacks = 4

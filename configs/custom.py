@@ -15,10 +15,11 @@ def get_config(config):
     config.num_steps = 1200
 
     config.data.dataset = "custom"
-    config.data.train_json = ""
+    config.data.train_json = ""  # a file, several with commas, a pattern, or DeepLabCut's project
     config.data.image_dir = ""  # folder that file_name is relative to
     config.data.validation_json = ""  # empty: a fixed random tenth is held out
     config.data.validation_image_dir = ""  # empty: image_dir
+    config.data.outside_files = False  # whether images may lie outside their folder
     config.data.allow_missing = 0  # annotations whose image may be missing or unreadable
     config.data.pck_reference = "box"  # or "one_joint:other_joint"
     config.data.pck_threshold = 0.1  # of the box's side, or of the joints' distance

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from hourglass_jax import rules
 from hourglass_jax.errors import UserError
-from hourglass_jax.rules import SWITCH, Number, OneOf, Shares, Text, Texts, Whole, field
+from hourglass_jax.rules import SWITCH, Number, OneOf, Path, Shares, Text, Texts, Whole, field
 
 DTYPES = ("float32", "bfloat16", "float64")
 OPTIMIZERS = ("rmsprop", "adam", "muon")
@@ -26,7 +26,7 @@ class Data:
     """The data set and its records; `options` are the fields that only this data set has."""
 
     dataset: str = field(Text())
-    data_dir: str = field(Text())
+    data_dir: str = field(Path())
     resolution: int = field(Whole(16))
     shuffle_buffer: int = field(Whole(1))
     options: Mapping[str, Any] = rules.others(rules.Anything())
@@ -101,7 +101,7 @@ class Config:
     batch_size: int = field(Whole(1))
     num_steps: int = field(Whole(0))
     num_epochs: float = field(Number(0))
-    init_from: str = field(Text())
+    init_from: str = field(Path())
     freeze: tuple[str, ...] = field(Texts())
     sync_batch_norm: bool = field(SWITCH)
     freeze_batch_norm: bool = field(SWITCH)

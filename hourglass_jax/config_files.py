@@ -9,6 +9,7 @@ The package's configs are `configs/` of the repository, and are installed as hou
 import importlib.util
 import inspect
 import json
+import os
 import pathlib
 import re
 import traceback
@@ -20,11 +21,13 @@ from ml_collections import ConfigDict, config_flags
 
 from hourglass_jax import rules
 from hourglass_jax.errors import UserError
+from hourglass_jax.runtime import disk
 
 if TYPE_CHECKING:  # it imports JAX, which --help does not need
     from hourglass_jax.config import Config
 
 _PACKAGE = pathlib.Path(__file__).parent
+_KINDS = {bool: "True or False", int: "a whole number", float: "a number", tuple: "a list"}
 FOLDER = next(
     (path for path in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if path.is_dir()),
     _PACKAGE / "configs",
@@ -45,13 +48,15 @@ def find(name: str | pathlib.Path) -> pathlib.Path:
     Raises:
       UserError: there is no such file.
     """
-    path = pathlib.Path(name)
-    if path.is_file():
+    path = pathlib.Path(rules.expand(str(name), "--config"))
+    if os.path.isfile(path):  # False for names that are too long, too
         return path
     if path.suffix in ("", ".py") and str(path.parent) in (".", "configs"):
         for folder in (pathlib.Path("configs"), FOLDER):
-            if (folder / f"{path.stem}.py").is_file():
+            if os.path.isfile(folder / f"{path.stem}.py"):
                 return folder / f"{path.stem}.py"
+    if str(name) and os.path.isdir(path):
+        raise UserError(f"--config={name} is a folder; give a config file, such as {path}/mine.py")
     hint = rules.did_you_mean(path.stem, names()) or f"; the package has {', '.join(names())}"
     raise UserError(f"--config={name}: there is no such file{hint}")
 
@@ -69,8 +74,8 @@ def load(name: str | pathlib.Path) -> ConfigDict:
     values = default()
     if path.suffix == ".json":
         try:
-            config = ConfigDict(_tuples(json.loads(path.read_text())))
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            config = ConfigDict(_tuples(json.loads(path.read_text("utf-8-sig"))))
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"{path} cannot be read as a config ({error})") from None
     else:
         config = _get_config(path, values.copy_and_resolve_references())
@@ -84,7 +89,8 @@ def default() -> ConfigDict:
 
 def save(config: "Config", workdir: pathlib.Path) -> None:
     """Writes the config.json of a workdir, which `load` reads."""
-    (workdir / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    with disk.replacing(workdir / "config.json") as file:
+        file.write_text(json.dumps(config.to_dict(), indent=2) + "\n", "utf-8")
 
 
 def change(config: ConfigDict, arguments: Sequence[str]) -> list[str]:
@@ -97,9 +103,20 @@ def change(config: ConfigDict, arguments: Sequence[str]) -> list[str]:
       UserError: an argument cannot be understood, or its value is not of the field's type.
     """
     for argument in arguments:
-        match = re.match(r"--?(?:no)?config\.(([\w.]+)\.\w+)(=|$)", argument)
-        if match and not isinstance(_get(config, match[2]), ConfigDict):
-            raise rules.unknown_field(match[1], _names(config))
+        match = re.match(r"--?(?:no)?config\.([^=]*)", argument)
+        if match is None:
+            continue
+        name = match[1]
+        section = name.rpartition(".")[0]
+        known = not section or isinstance(_get(config, section), ConfigDict)
+        if not known or not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
+            raise rules.unknown_field(name, _names(config))
+        if isinstance(value := _get(config, name), ConfigDict):
+            field = next(iter(value), "field")
+            raise UserError(
+                f"config.{name} is a section; set its fields one by one, as in "
+                f"--config.{name}.{field}=..."
+            )
     values = flags.FlagValues()
     values.set_gnu_getopt()
     try:
@@ -113,8 +130,14 @@ def change(config: ConfigDict, arguments: Sequence[str]) -> list[str]:
         )
         return values(["", *arguments], known_only=True)[1:]
     # A field that cannot be set or a value of the wrong type raises one of many kinds.
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, SyntaxError) as error:
-        raise UserError(f"flags: {' '.join(str(error).split())}") from None
+    except (flags.Error, LookupError, AttributeError, TypeError, ValueError, SyntaxError) as error:
+        text = " ".join(str(error).split())
+        match = re.match(r"flag --(?:no)?config\.([\w.]+)=(.*?): ", text)
+        value = _get(config, match[1]) if match else None
+        if match is None or value is None or isinstance(value, ConfigDict):
+            raise UserError(f"flags: {text}") from None
+        kind = _KINDS.get(type(value), "of the same kind")
+        raise UserError(f"config.{match[1]}={match[2]} must be {kind}, such as {value!r}") from None
 
 
 def _get(config: Any, name: str) -> Any:

@@ -123,9 +123,7 @@ class Experiment:
         """Writes the records unless they exist; the first process does so before the others."""
         for first in (True, False):
             # Other processes find the records, or write them if they do not share its disk.
-            if distributed.is_first() == first:
-                self.records.prepare()
-            distributed.wait_for_all(f"records {'made' if first else 'found'}")
+            distributed.together(self.records.prepare, "records", first=first)
 
     def training_batches(self, first_step: int = 0) -> Iterator[dict[str, np.ndarray]]:
         """Yields this process's rows of augmented batches; see `pipeline.training_batches`."""
@@ -163,7 +161,7 @@ class Experiment:
             inference=metadata_lib.Inference(
                 flip_test=config.eval.flip_test, box_margin=self.source.box_margin
             ),
-            records=self.records.training_fingerprint,
+            records=self.records.data,
             averaged=config.ema_decay > 0,
         )
 

@@ -1,33 +1,36 @@
 """The command that finds poses in images and videos."""
 
 import argparse
+import contextlib
+import hashlib
+import json
 import logging
+import os
 import pathlib
 import sys
 
-import cv2
-
-from hourglass_jax.errors import UserError
-from hourglass_jax.inference.boxes import Boxes
-from hourglass_jax.inference.estimator import PoseEstimator
-from hourglass_jax.inference.files import Files, inputs
-from hourglass_jax.inference.results import Results
-from hourglass_jax.runtime import command_line, startup
-from hourglass_jax.runtime.waiting import Waiting
+from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.runtime import command_line, preemption
 
 logger = logging.getLogger("hourglass_jax.predict")  # also if run as __main__
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = command_line.Arguments(prog="python -m hourglass_jax.predict", description=__doc__)
-    add = parser.add_argument
+    add, path = parser.add_argument, command_line.path
     where = "a run's workdir, one step's folder in it, or a network that comes with the package"
-    add("--checkpoint", default="lsp-small", help=f"{where}; default: lsp-small")
-    add("--input", required=True, help='an image, a video, a folder, or a pattern such as "*.jpg"')
-    add("--output", required=True, help="folder for overlays, predictions.json and .csv")
+    add("--checkpoint", type=path, default="lsp-small", help=f"{where}; default: lsp-small")
+    add("--input", type=path, required=True,
+        help='an image, a video, a folder, or a pattern such as "*.jpg"')  # fmt: skip
+    add("--output", type=path, required=True,
+        help="folder for overlays, predictions.json and .csv; if the command was stopped, it "
+        "continues")  # fmt: skip
+    add("--overwrite", action="store_true", help="replace the results in the output folder")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--box", help="x,y,width,height in px: the person, in every image")
-    group.add_argument("--boxes", help="JSON or CSV file with the boxes of each image's people")
+    group.add_argument(
+        "--boxes", type=path, help="JSON or CSV file with the boxes of each image's people"
+    )
     add("--num_stacks", type=int, help="number of stacks to run; fewer are faster")
     add("--heatmaps", action="store_true", help="also save heatmaps, as images and .npz")
     add("--batch_size", type=int, default=8, help="people at a time; default: 8")
@@ -41,44 +44,121 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command; returns 0, or 1 if some of the input could not be read."""
-    flags = _arguments(argv)
-    output = pathlib.Path(flags.output)
-    files = list(inputs(flags.input, output))
-    boxes = Boxes.from_flags(flags.box, flags.boxes)
-    boxes.check([name for _, name in files])
+    """Runs the command.
+
+    Returns:
+      The exit status: 0, 1 if some of the input could not be read or some of the drawings could not
+      be written, or 128 and the number of the signal that stopped it.
+    """
+    stop = preemption.StopSignal(notice="")
     try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output={output}: {error.strerror}; choose another folder") from None
+        return _predict(_arguments(argv), stop)
+    except preemption.StoppedError:
+        print(f"stopped by {stop.cause}; start the same command again to continue", file=sys.stderr)
+        return 128 + (stop.received or 0)
+
+
+def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
+    # Imported late, so that wrong flags and signals need not wait for it.
+    from hourglass_jax.inference.boxes import Boxes
+    from hourglass_jax.inference.estimator import PoseEstimator
+    from hourglass_jax.inference.files import Files
+    from hourglass_jax.inference.inputs import inputs
+    from hourglass_jax.inference.places import as_text
+    from hourglass_jax.inference.results import Results
+    from hourglass_jax.runtime import startup
+    from hourglass_jax.runtime.waiting import Waiting
+
+    output = pathlib.Path(flags.output)
+    files = [(path, as_text(name)) for path, name in inputs(flags.input, output)]
+    names = [name for _, name in files]
+    boxes = Boxes.from_flags(flags.box, flags.boxes)
+    boxes.check(names)
+    boxes.check_sizes(zip((path for path, _ in files), names, strict=True))
+    for problem in boxes.problems:
+        print(f"error: {problem}", file=sys.stderr)
+    scales = _scales(flags.scales)
     startup.enable_compilation_cache()
     startup.keep_freed_memory()
-    estimator = PoseEstimator.from_checkpoint(
-        flags.checkpoint,
-        flip_test=flags.flip_test,
-        decode=flags.decode,
-        scales=_scales(flags.scales),
-        num_stacks=flags.num_stacks,
-        batch_size=flags.batch_size,
-    )
-    failed, waiting = 0, Waiting(len(files))
-    with Results(output) as results:
-        find = Files(
-            estimator, boxes, results, heatmaps=flags.heatmaps, batch_size=flags.batch_size
-        )
-        for path, name in files:
-            try:
-                find(path, name)
-            except (UserError, OSError, cv2.error) as error:
-                failed += 1
-                known = isinstance(error, UserError)
-                text = error if known else f"{path}: {' '.join(str(error).split())}"
-                print(f"error: {text}", file=sys.stderr)
-            waiting.advance()
-    logger.info(
-        "%d people in %d of %d files: %s", results.people, len(files) - failed, len(files), output
-    )
-    return 1 if failed else 0
+    with Results(output, _command(flags), names, overwrite=flags.overwrite) as results:
+        left = [(path, name) for path, name in files if not results.is_done(path, name)]
+        if len(left) < len(files):
+            logger.info("%d of %d files are done already", len(files) - len(left), len(files))
+        if left:
+            left.sort(key=lambda file: not results.is_begun(file[1]))
+            estimator = PoseEstimator.from_checkpoint(
+                flags.checkpoint,
+                flip_test=flags.flip_test,
+                decode=flags.decode,
+                scales=scales,
+                num_stacks=flags.num_stacks,
+                batch_size=flags.batch_size,
+            )
+            find = Files(
+                estimator,
+                boxes,
+                results,
+                heatmaps=flags.heatmaps,
+                batch_size=flags.batch_size,
+                between=stop.check,
+            )
+            waiting = Waiting(len(left))
+            with stop.in_loop(), results.recording(estimator.task.joints):
+                for path, name in left:
+                    stop.check()
+                    with results.file(path, name), _device_errors(path):
+                        find(path, name)
+                    waiting.advance()
+        else:
+            results.write()  # a stopped command may have left older ones
+        found, people = results.count()
+    logger.info("%d people in %d of %d files: %s", people, found, len(files), output)
+    return 1 if results.failed or boxes.problems else 0
+
+
+def _command(flags: argparse.Namespace) -> dict[str, list[str]]:
+    """Returns what the results depend on: see `Results`."""
+    from hourglass_jax.checkpoint import trained
+
+    checkpoint = _digest(trained.locate(pathlib.Path(flags.checkpoint), "--checkpoint"))
+    command = {
+        "checkpoint": [flags.checkpoint, checkpoint],
+        "input": [flags.input, os.path.realpath(flags.input)],
+    }
+    if flags.boxes is not None:
+        content = pathlib.Path(flags.boxes).read_bytes()
+        command["boxes"] = [flags.boxes, hashlib.sha256(content).hexdigest()]
+    values = {name: getattr(flags, name) for name in ("box", "num_stacks", "scales", "decode")}
+    values |= {"heatmaps": flags.heatmaps, "no_flip_test": flags.flip_test is False}
+    for name, value in values.items():
+        command[name] = [str(value)] * 2
+    return command
+
+
+def _digest(folder: pathlib.Path) -> str:
+    """Returns a text that differs for checkpoints with other weights.
+
+    Files of weights have random names, by which the small ones refer to them: no large one is read.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            small = path.read_bytes() if path.stat().st_size < 2**16 else b""
+            entry = [str(path.relative_to(folder)), path.stat().st_size, small.hex()]
+            digest.update(json.dumps(entry).encode())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _device_errors(path: pathlib.Path):
+    """Returns a context in which an error of the device is a RunError."""
+    import jax
+
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        reason = f"{path}: {' '.join(str(error).split())[:200]}"
+        raise RunError(f"{reason}; a lower --batch_size may help") from error
 
 
 def _scales(text: str | None) -> tuple[float, ...] | None:
@@ -89,7 +169,8 @@ def _scales(text: str | None) -> tuple[float, ...] | None:
 
 
 def run() -> None:
-    """Runs the command; exit status 0, 2 for a user's mistake, else 1."""
+    """Runs the command; its exit statuses are those of `main`, and 2 for a user's mistake."""
+    preemption.end_at_once(resumes=lambda: False)
     with command_line.reporting_errors():
         sys.exit(main(sys.argv[1:]))
 

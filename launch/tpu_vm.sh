@@ -39,13 +39,14 @@ until [ -n "${DRY_RUN:-}" ] ||
   sleep 30
 done
 
-on_all() { # runs a gcloud command for each node; NODE in its arguments becomes the node's name
-  local verb=$1 node status=0 pids=()
-  shift
+on_all() { # VERB SOURCE PLACE FLAGS...: runs a gcloud command for each node, NAMEPLACE being its target
+  local verb=$1 source=$2 place=$3 node status=0 pids=()
+  shift 3
   for ((slice = 0; slice < SLICES; slice++)); do
     node=$NAME
     [ "$SLICES" = 1 ] || node=$NAME-$slice
-    do_it gcloud compute tpus tpu-vm "$verb" "${@//NODE/$node}" --zone="$ZONE" --worker=all &
+    do_it gcloud compute tpus tpu-vm "$verb" ${source:+"$source"} "$node$place" "$@" \
+      --zone="$ZONE" --worker=all &
     pids+=("$!")
   done
   for pid in "${pids[@]}"; do
@@ -55,11 +56,12 @@ on_all() { # runs a gcloud command for each node; NODE in its arguments becomes 
 }
 archive=$(mktemp -d)/hourglass_jax.tar.gz
 do_it git archive --format=tar.gz --output="$archive" HEAD
-on_all scp "$archive" NODE:hourglass_jax.tar.gz
+on_all scp "$archive" :hourglass_jax.tar.gz
 install='mkdir -p hourglass_jax && tar xzf hourglass_jax.tar.gz -C hourglass_jax && cd hourglass_jax'
 # The images' own Python is 3.10.
 install+=' && { command -v python3.11 || sudo apt-get install -y python3.11-venv; } >/dev/null'
 install+=' && { EXTRAS=tpu; PYTHON=python3.11; source launch/environment.sh; }'
 run="cd hourglass_jax && source launch/again.sh && again .venv/bin/python -m hourglass_jax.main"
-on_all ssh NODE --command="${SETUP:-true} && $install"
-on_all ssh NODE --command="$run $(printf '%q ' "$@")"
+[ $# = 0 ] || run+=$(printf ' %q' "$@")
+on_all ssh "" "" --command="${SETUP:-true} && $install"
+on_all ssh "" "" --command="$run"

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import json
+import random
 import re
 import textwrap
 
@@ -171,9 +172,55 @@ def test_configs_are_found_from_any_folder_and_a_file_of_the_users_comes_first(f
         ("mpi", "did you mean mpii?"),
         ("nothing_like_it", "the package has coco, custom, flic"),
         ("", "there is no such file"),
+        (folder, "is a folder; give a config file"),
+        ("~nosuchuser/mine.py", "--config=~nosuchuser/mine.py: there is no such home folder"),
+        (300 * "a", "there is no such file"),
     ):
         with pytest.raises(UserError, match=re.escape(words)):
             config_files.find(name)
+
+
+def test_the_home_folder_in_paths(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    write(folder / "mine.py", "")
+    assert config_files.find("~/mine.py") == folder / "mine.py"
+    config = Config.from_dict(synthetic(data__data_dir="~/records", init_from="~"))
+    assert (config.data.data_dir, config.init_from) == (f"{folder}/records", str(folder))
+    with pytest.raises(UserError, match=r"config.init_from=~nosuchuser/run: there is no such home"):
+        Config.from_dict(synthetic(init_from="~nosuchuser/run"))
+    (folder / "~nosuchuser").mkdir()  # in the current folder
+    assert Config.from_dict(synthetic(init_from="~nosuchuser/run")).init_from == "~nosuchuser/run"
+
+
+def mutations(seed, count):
+    """Flags that a typing error or two make of right ones."""
+    rng = random.Random(seed)
+    names = config_files._names(config_files.load("synthetic"))
+    values = ["1", "0.5", "True", "x", "()", "(1,", "None", "", "nan", "-1", "{}", "'", "@", "1e9"]
+    for _ in range(count):
+        text = f"--config.{rng.choice(names)}={rng.choice(values)}"
+        for _ in range(rng.randrange(3)):
+            at = rng.randrange(9, len(text))
+            text = (
+                text[:at]
+                + rng.choice(["", ".", "a", "[", "=", " ", "é", text[at]])
+                + text[at + 1 :]
+            )
+        yield text
+
+
+@pytest.mark.parametrize("count", [10, pytest.param(200, marks=pytest.mark.slow)])
+def test_flags_with_typing_errors_are_understood_or_named(count):
+    loaded = config_files.load("synthetic")
+    for flag in mutations(count, count):
+        config = loaded.copy_and_resolve_references()
+        try:
+            rest = config_files.change(config, [flag])
+            Config.from_dict(config)
+        except UserError as error:
+            assert len(str(error)) < 300 and "\n" not in str(error), flag
+        else:
+            assert not rest or not rest[0].startswith("--config."), flag
 
 
 def test_fields_that_a_users_file_lacks_are_those_of_the_default(folder):
@@ -236,7 +283,11 @@ def test_flags_change_fields():
 @pytest.mark.parametrize(
     ("flag", "words"),
     [
-        ("--config.batch_size=many", "--config.batch_size=many"),
+        ("--config.batch_size=many", "config.batch_size=many must be a whole number, such as 16"),
+        ("--config.eval.flip_test=maybe", "flip_test=maybe must be True or False, such as True"),
+        ("--config.model=big", "config.model is a section; .* --config.model.dtype="),
+        ("--config..seed=1", "unknown config field .seed; did you mean seed?"),
+        ("--config.optimizer.drop_at[0]=1", "did you mean optimizer.drop_at?"),
         ("--config.modle.num_stacks=3", "modle.num_stacks; did you mean model.num_stacks"),
         ("--config.seed.x=3", "unknown config field seed.x"),
         ("--config.seed", "config.seed"),

@@ -63,7 +63,7 @@ def test_slurm_queues_the_job_again_after_75(tmp_path, status, requeued):
 def test_an_installation_that_fails_is_not_taken_for_done(tmp_path):
     """Sourced where errors do not end the shell, as over ssh."""
     shutil.copytree(LAUNCH, tmp_path / "launch")
-    for name in ("requirements.txt", "pyproject.toml", "setup.py"):
+    for name in ("requirements.txt", "requirements-tpu.txt", "pyproject.toml", "setup.py"):
         (tmp_path / name).write_text("")
     python = tmp_path / ".venv/bin/python"
     python.parent.mkdir(parents=True)
@@ -99,6 +99,30 @@ def test_tpu_vms_are_made_filled_and_run(slices):
     assert {line.split(" ssh ")[1].split()[0] for line in runs} == names
 
 
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--workdir=/shared/NODE_A",
+        "--a=b c",
+        "--a=$HOME;ls",
+        "--a='\"",
+        "NODE",
+        "--config.x=('a',)",
+        "é",
+    ],
+)
+def test_tpu_vms_get_the_flags_as_they_are(tmp_path, flag):
+    """Their shell hands them to the command, which is asked for here."""
+    told = dry("tpu_vm.sh", flag, "--last", NAME="hg", ZONE="z", TYPE="t")
+    (line,) = [line for line in told.splitlines() if MAIN in line]
+    command = line.split("hourglass_jax.main")[1].split(" --zone=z")[0]
+    result = subprocess.run(
+        ["bash", "-c", f"printf '%s\n'{command}"], capture_output=True, text=True
+    )
+    assert result.stdout.splitlines() == [flag, "--last"]
+    assert "hourglass_jax.main --zone=z" in dry("tpu_vm.sh", NAME="hg", ZONE="z", TYPE="t")
+
+
 AGAIN = "source {launch}/again.sh; again bash {child}"
 
 
@@ -127,6 +151,23 @@ def test_a_signal_to_the_launcher_is_passed_on_and_ends_it(tmp_path):
     assert (tmp_path / "saved").exists()
 
 
+def test_a_second_ctrl_c_ends_the_launcher_at_once(tmp_path):
+    child = tmp_path / "child.sh"
+    child.write_text(f"trap '' TERM\ntouch {tmp_path}/started\nwhile true; do sleep 0.05; done\n")
+    process = subprocess.Popen(
+        ["bash", "-c", AGAIN.format(launch=LAUNCH, child=child)],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        stderr=subprocess.DEVNULL,
+    )
+    while not (tmp_path / "started").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 128 + signal.SIGKILL
+
+
 def test_the_job_set_runs_the_image_on_every_host_and_restarts_after_75():
     job_set = yaml.safe_load((LAUNCH / "jobset.yaml").read_text())
     assert (job_set["apiVersion"], job_set["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
@@ -149,11 +190,16 @@ def test_the_job_set_runs_the_image_on_every_host_and_restarts_after_75():
 @pytest.mark.parametrize("name", ["tpu", "cuda"])
 def test_images_hold_what_the_command_needs(name):
     text = (LAUNCH / f"{name}.Dockerfile").read_text()
-    assert (
-        f".[train,{name}]" in text and 'ENTRYPOINT ["python", "-m", "hourglass_jax.main"]' in text
-    )
+    assert 'ENTRYPOINT ["python", "-m", "hourglass_jax.main"]' in text
     copied = [
         word for line in text.splitlines() if line.startswith("COPY") for word in line.split()
     ]
-    for path in ("requirements.txt", "pyproject.toml", "setup.py", "hourglass_jax", "configs"):
+    lists = ("requirements.txt", f"requirements-{name}.txt")
+    for path in (*lists, "pyproject.toml", "setup.py", "hourglass_jax", "configs"):
         assert path in copied and (ROOT / path).exists()
+    installs = [line for line in text.splitlines() if line.startswith("RUN pip")]
+    assert "--require-hashes" in installs[0] and all(f"-r {path}" in installs[0] for path in lists)
+    assert "--no-deps --no-build-isolation ." in installs[1]
+    # Nothing is installed after the user has changed, and the command is that user's.
+    assert text.index("pip install --no-cache-dir --no-deps") < text.index("\nUSER hourglass\n")
+    assert text.index("\nUSER hourglass\n") < text.index("ENTRYPOINT")

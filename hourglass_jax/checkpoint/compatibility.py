@@ -4,7 +4,10 @@ import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from hourglass_jax.checkpoint import metadata as metadata_lib
+from hourglass_jax.checkpoint.integrity import damaged
 from hourglass_jax.checkpoint.metadata import FORMAT
+from hourglass_jax.data import fingerprint
 from hourglass_jax.errors import UserError
 from hourglass_jax.tasks.single_pose import legacy
 
@@ -18,19 +21,32 @@ _KINDS = ("data.dataset", "model.network")
 
 
 def upgrade(metadata: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
-    """Converts metadata to the current layout.
+    """Converts metadata to the current layout, and checks them.
 
     Raises:
+      DamagedError: a field is missing or has a value that is not allowed.
       UserError: this version does not read the checkpoint's format.
     """
     if metadata.get("format") != FORMAT:
         raise UserError(
-            f"{folder} has format {metadata.get('format')!r}, but this version reads format "
-            f"{FORMAT}; use the version that wrote it"
+            f"{folder} has format {repr(metadata.get('format'))[:100]}, but this version reads "
+            f"format {FORMAT}; use the version that wrote it"
         )
-    if "task" in metadata:
-        return metadata
-    return legacy.upgrade(metadata)
+    former = "task" not in metadata
+    known = legacy.FIELDS if former else metadata_lib.FIELDS
+    unknown = sorted(metadata.keys() - set(known))
+    if unknown:
+        raise UserError(
+            f"{folder} has the metadata field {unknown[0][:100]!r}, which this version does not "
+            f"know; use the version that wrote it"
+        )
+    try:
+        if former:
+            metadata = legacy.upgrade(metadata)
+        metadata_lib.check(metadata)
+    except UserError as error:
+        raise damaged(folder, error) from None
+    return metadata
 
 
 def trained_elsewhere(metadata: Mapping[str, Any]) -> bool:
@@ -82,7 +98,8 @@ def check(
         matters = not evaluate_only or key.partition(".")[0] in ("model", "data")
         if matters and before.get(key) != now.get(key):
             raise _another_run(folder, f"config.{key}", before.get(key), now.get(key))
-    if saved["records"] not in (current["records"], legacy.UNKNOWN_RECORDS):
+    known = saved["records"] != legacy.UNKNOWN_RECORDS
+    if known and not fingerprint.same_data(saved["records"], current["records"]):
         raise UserError(
             f"{folder} was trained on records {saved['records']}, but the data set's files have "
             f"changed and now give records {current['records']}; restore the files, or choose "

@@ -5,6 +5,7 @@ is a folder `data/<name>/` with a `source.py`, and a line in `data/__init__.py`.
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -65,6 +66,7 @@ class AnnotatedImage:
       annotations: people or objects in it.
       size: width and height, where the source knows them without opening the image.
       exhaustive: False where there may be people or objects without an annotation.
+      upright: whether `read` turns it as EXIF says.
     """
 
     id: str
@@ -73,6 +75,7 @@ class AnnotatedImage:
     annotations: Sequence[Annotation]
     size: tuple[int, int] | None = None
     exhaustive: bool = True
+    upright: bool = False
 
 
 NO_JOINTS = Skeleton("none", (), (), ())
@@ -106,8 +109,9 @@ class Source:
       select: the split that chooses the best checkpoint.
       report: the split whose figures are reported.
       submit: the split whose truth is not public, if there is one.
-      allow_missing: number of annotations that may lack a readable image.
+      allow_missing: number of annotations of a split that may lack a readable image.
       box_margin: side of the square box in sides of the object; prediction uses the same.
+      mirror_warning: why a mirror image may have wrong labels; "" where it cannot.
     """
 
     name: ClassVar[str]
@@ -123,6 +127,7 @@ class Source:
     submit: ClassVar[str | None] = None
     allow_missing: int = 0
     box_margin: float = 1.25
+    mirror_warning: str = ""
 
     @property
     def splits(self) -> Sequence[str]:
@@ -164,6 +169,13 @@ class Source:
     def evaluation_files(self) -> Sequence[pathlib.Path]:
         """Files that evaluation depends on, and training does not."""
         return []
+
+    def release(self) -> None:
+        """Frees the annotations; what is asked for afterwards is read again."""
+        for kind in type(self).__mro__:
+            for name, value in vars(kind).items():
+                if isinstance(value, functools.cached_property):
+                    vars(self).pop(name, None)
 
     def metrics(self, split: str) -> Sequence["Metric"]:
         """Returns the data set's own evaluation of a split, if it has one, headline first."""

@@ -20,16 +20,16 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import UInt8
 
+from hourglass_jax.data import headers
 from hourglass_jax.data.base import AnnotatedImage, Annotation
+from hourglass_jax.data.lost import Lost
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import io as image_io
 
 logger = logging.getLogger(__name__)
 
+Argument = TypeVar("Argument")
 Result = TypeVar("Result")
-
-# More than any camera's images have: files that claim more are damaged, or an attack.
-MAX_PIXELS = 100_000_000
 
 
 def cores() -> int:
@@ -39,38 +39,42 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def read_image(content: bytes, name: str) -> UInt8[np.ndarray, "height width 3"]:
-    """Decodes an image to RGB, its pixels as stored: annotations ignore EXIF rotation.
+def read_image(
+    content: bytes, name: str, upright: bool = False
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Decodes an image to RGB.
 
     Args:
       content: bytes of the file.
       name: name of the image in messages.
+      upright: whether to follow the orientation in EXIF; else pixels are as stored.
 
     Raises:
       UserError: the content is not an image, is cut short, or claims to be enormous.
     """
-    return image_io.decode(io.BytesIO(content), name, upright=False, max_pixels=MAX_PIXELS)
+    return image_io.decode(io.BytesIO(content), name, upright=upright)
 
 
 def read_file(
-    path: pathlib.Path, size: tuple[int, int] | None = None
+    path: pathlib.Path, size: tuple[int, int] | None = None, upright: bool = False
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Reads an image file as `read_image` does.
 
     Args:
       path: image file.
       size: width and height that the image must have, if known.
+      upright: as in `read_image`.
 
     Raises:
       UserError: the file is missing, cannot be read, or has another size.
     """
-    if not os.path.isfile(path):
+    if not is_file(path):
         raise UserError(f"{path} is missing")
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    image = read_image(content, str(path))
+    image = read_image(content, str(path), upright)
     height, width = image.shape[:2]
     if size is not None and size != (width, height):
         raise UserError(
@@ -79,20 +83,30 @@ def read_file(
     return image
 
 
+def is_file(path: "pathlib.Path | str") -> bool:
+    """Returns whether a file is there; False for names that no file can have."""
+    try:
+        return os.path.isfile(path)
+    except ValueError:  # a lone surrogate, a null character
+        return False
+
+
 def image_file(
     path: pathlib.Path,
     annotations: Sequence[Annotation],
     *,
     id: str,
     size: tuple[int, int] | None = None,
+    upright: bool = False,
 ) -> AnnotatedImage:
-    """Returns an annotated image that is read from a file; `size` as in `read_file`."""
+    """Returns an annotated image that is read from a file; other arguments as in `read_file`."""
     return AnnotatedImage(
         id=id,
         name=str(path),
-        read=functools.partial(read_file, path, size),
+        read=functools.partial(read_file, path, size, upright),
         annotations=annotations,
         size=size,
+        upright=upright,
     )
 
 
@@ -121,7 +135,7 @@ def in_archive(
     Raises:
       UserError: the archive is damaged or cut short.
     """
-    left = dict(annotations)
+    left, turned = dict(annotations), []
 
     def image(name: str, read: Callable[[str], np.ndarray]) -> AnnotatedImage:
         where = f"{path}:{prefix}{name}"
@@ -134,11 +148,16 @@ def in_archive(
                 wanted = member.isfile() and name in left
                 stream = archive.extractfile(member) if wanted else None
                 if stream is not None:
-                    yield image(name, functools.partial(read_image, stream.read()))
+                    content = stream.read()
+                    head = headers.header(io.BytesIO(content))
+                    if head and head.orientation > 1:
+                        turned.append(name)
+                    yield image(name, functools.partial(read_image, content))
                     if not left:  # the rest need not be unpacked
-                        return
+                        break
     except (tarfile.TarError, EOFError, OSError) as error:
         raise UserError(f"{path} cannot be read to its end ({error}); download it again") from None
+    headers.warn_of_turned(turned, str(path))
     for name in sorted(left):
         yield image(name, _missing)
 
@@ -168,9 +187,9 @@ def check_files(images: Iterable[AnnotatedImage], allow_missing: int) -> None:
     Raises:
       UserError: more annotations than that lack an image.
     """
-    lost = _Lost()
+    lost = Lost()
     for image in images:
-        if not os.path.isfile(image.name):
+        if not is_file(image.name):
             lost.add(image, f"{image.name} is missing")
     lost.check(allow_missing)
 
@@ -199,14 +218,15 @@ def read_all(
         except _UnreadableError as error:
             return image, str(error), []
 
-    lost, annotations, found = _Lost(), 0, 0
-    for image, problem, results in _in_threads(attempt, images):
+    lost, annotations, found = Lost(), 0, 0
+    for image, problem, results in in_threads(attempt, images):
         annotations += len(image.annotations)
         found += len(results)
         if problem:
             lost.add(image, problem)
         yield from results
     lost.check(allow_missing)
+    lost.say()
     if not found:
         raise UserError(
             f"none of a split's {annotations} annotations has an image and labels that can be "
@@ -227,35 +247,9 @@ def _read(image: AnnotatedImage) -> UInt8[np.ndarray, "height width 3"]:
         raise _UnreadableError(str(error)) from None
 
 
-class _Lost:
-    """Annotations without a readable image: how many and why, by the image's name."""
-
-    def __init__(self):
-        self.problems: dict[str, str] = {}
-        self.counts = collections.Counter[str]()
-
-    def add(self, image: AnnotatedImage, problem: str) -> None:
-        self.problems[image.name] = problem
-        self.counts[image.name] += len(image.annotations)
-
-    def check(self, allowed: int) -> None:
-        """Logs what is lost; raises UserError if that is more than `allowed`."""
-        names, count = sorted(self.problems), self.counts.total()
-        for name in names:
-            logger.warning(
-                "%d annotations are without an image: %s", self.counts[name], self.problems[name]
-            )
-        if count <= allowed:
-            return
-        some = "; ".join(self.problems[name] for name in names[:5])
-        more = f"; and {len(names) - 5} more images" if len(names) > 5 else ""
-        raise UserError(
-            f"{count} annotations are without an image: {some}{more}. Unpack the data set again, "
-            f"or go on without them with config.data.allow_missing={count}"
-        )
-
-
-def _in_threads(function: Callable, arguments: Iterable) -> Iterator:
+def in_threads(
+    function: Callable[[Argument], Result], arguments: Iterable[Argument]
+) -> Iterator[Result]:
     """Yields function(argument) in order; computes a bounded number ahead, to save memory.
 
     Decoding, resizing and encoding release Python's lock, so threads use every core.

@@ -5,6 +5,7 @@ can be decoded alone. Records lie in a folder named by a fingerprint of everythi
 made of, so that changed sources never train on stale records.
 """
 
+import hashlib
 import io
 import json
 import logging
@@ -12,6 +13,7 @@ import pathlib
 import shutil
 import time
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +21,8 @@ import tensorflow_datasets as tfds
 
 from hourglass_jax.data import fingerprint, images, jpeg
 from hourglass_jax.data.base import AnnotatedImage, Source
-from hourglass_jax.errors import UserError
+from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.runtime import disk, lock
 from hourglass_jax.tasks.base import Record, Spec, Task
 
 # JAX owns the accelerators; TensorFlow only feeds it.
@@ -30,7 +33,17 @@ logger = logging.getLogger(__name__)
 
 # Fields of every record beside a task's own; `image` is a JPEG.
 COMMON = {"record_to_source": Spec((2, 3), np.float32)}
+_LABELS = (".json", ".csv", ".mat")  # files of labels; further files of a source are images
+_HELD = "held.txt"  # beside the records: the digest of what they hold
 _STALE = 6 * 3600  # s without a write after which an unfinished folder is abandoned
+
+
+class _Made(NamedTuple):
+    """A record, its key, and a digest of the labels of its image."""
+
+    key: int | str
+    record: Record
+    labels: bytes
 
 
 class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -39,8 +52,8 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     Attributes:
       source: data set of the images.
       task: task that makes records of them.
-      training_fingerprint: fingerprint of the training data, without what only evaluation
-        depends on.
+      training_fingerprint: fingerprint of the training data and of the rules by which records are
+        made, without what only evaluation depends on.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -62,19 +75,34 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         self.source, self.task = source, task
         # TFDS reads it from the instance, although it is declared for the class.
         self.name = f"{source.name}_{task.name}"  # pyright: ignore[reportAttributeAccessIssue]
-        identity = {
-            "source": [source.name, source.version, source.settings],
+        files = source.source_files
+        labels = [path for path in files if path.suffix.lower() in _LABELS]
+        self._images = fingerprint.digest(
+            "", [path for path in files if path not in set(labels)], source.large_files
+        )
+        about = json.dumps([source.name, source.settings, self._images], default=list)
+        self._files = fingerprint.digest(about, labels)
+        rules = {
+            "source": source.version,
             "task": [task.name, task.record_version, task.record_settings],
             "schema": {n: [s.shape, np.dtype(s.dtype).name] for n, s in task.schema.items()},
         }
-        self.training_fingerprint = name = fingerprint.digest(
-            json.dumps(identity, sort_keys=True, default=list),
-            source.source_files,
-            source.large_files,
-        )
+        rules = json.dumps([rules, self._files], sort_keys=True, default=list)
+        self.training_fingerprint = name = fingerprint.digest(rules)
         if source.evaluation_files:
             name = fingerprint.digest(name, source.evaluation_files)
+        self._held: dict[str, Any] = {}  # digests of the labels of each split
         super().__init__(config=tfds.core.BuilderConfig(name=name), data_dir=data_dir or None)
+
+    @property
+    def data(self) -> str:
+        """Identity of the training data, for `fingerprint.same_data`: its files, and what is held.
+
+        What records hold is known once they are made, and not where they are for evaluation alone.
+        """
+        path = pathlib.Path(self.data_path) / _HELD
+        held = not self.source.evaluation_files and path.is_file()
+        return f"{self._files}/{path.read_text(encoding='utf-8') if held else ''}"
 
     @property
     def schema(self) -> dict[str, Spec]:
@@ -89,31 +117,55 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def prepare(self) -> None:
         """Makes the records unless they exist.
 
+        Another process that makes the same records is waited for.
+
         Raises:
-          UserError: the source's files cannot be used, or the disk is full.
+          UserError: the source's files cannot be used, or the folder cannot be written to.
+          RunError: the disk is full or has failed.
         """
-        _remove_unfinished(pathlib.Path(self.data_path).parents[1])
+        folder = pathlib.Path(self.data_path).parent
+        _remove_unfinished(folder.parent)
         try:
-            self.download_and_prepare(
-                download_config=tfds.download.DownloadConfig(
-                    compute_stats=tfds.download.ComputeStatsMode.SKIP, try_download_gcs=False
-                ),
-                file_format="tfrecord",
-            )
-            if not self.info.splits:  # another process made them since the builder looked
-                self.info.read_from_directory(self.data_path)
+            if pathlib.Path(self.data_path).exists():
+                self._prepare()
+                return
+            with lock.claim(folder, "config.data.data_dir", wait=True):
+                for left in folder.glob("incomplete.*"):  # of a process that was killed
+                    shutil.rmtree(left, ignore_errors=True)
+                self._prepare()
         except (OSError, RuntimeError, tf.errors.OpError) as error:
             # TensorFlow writes the files, and TFDS wraps its errors.
-            disk = error
-            while disk is not None and not isinstance(disk, (OSError, tf.errors.OpError)):
-                disk = disk.__cause__
-            if disk is None:
+            cause = error
+            while cause is not None and not isinstance(cause, (OSError, tf.errors.OpError)):
+                cause = cause.__cause__
+            if cause is None:
                 raise
-            raise UserError(
-                f"records cannot be written to {self.data_path}: "
-                f"{getattr(disk, 'strerror', None) or getattr(disk, 'message', disk)}; set "
+            reason = getattr(cause, "strerror", None) or getattr(cause, "message", cause)
+            mistake = isinstance(cause, OSError) and cause.errno not in disk.FAILED
+            raise (UserError if mistake else RunError)(
+                f"records cannot be written to {self.data_path}: {reason}; set "
                 f"config.data.data_dir to another folder"
             ) from None
+
+    def _prepare(self) -> None:
+        self.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                compute_stats=tfds.download.ComputeStatsMode.SKIP, try_download_gcs=False
+            ),
+            file_format="tfrecord",
+        )
+        self._keep_digest()
+        if not self.info.splits:  # another process made them since the builder looked
+            self.info.read_from_directory(self.data_path)
+
+    def _keep_digest(self) -> None:
+        """Writes the digest of what was made, if anything was, and frees the source's memory."""
+        if self._held:
+            held = "".join(self._held[split].hexdigest() for split in sorted(self._held))
+            path = pathlib.Path(self.data_path) / _HELD
+            path.write_text(fingerprint.digest(self._images + held), encoding="utf-8")
+            self._held = {}
+        self.source.release()
 
     def _info(self) -> tfds.core.DatasetInfo:
         features: dict[str, tfds.features.FeatureConnector] = {
@@ -135,11 +187,15 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int | str, dict]]:
         found = self.source.images(split)
-        yield from images.read_all(found, self._records_of, self.source.allow_missing)
+        held = self._held[split] = hashlib.blake2b(split.encode(), digest_size=8)
+        for made in images.read_all(found, self._records_of, self.source.allow_missing):
+            held.update(made.labels)
+            yield made.key, made.record
 
-    def _records_of(self, image: AnnotatedImage) -> list[tuple[int | str, Record]]:
+    def _records_of(self, image: AnnotatedImage) -> list["_Made"]:
+        labels = fingerprint.of_labels(image.id, image.upright, image.annotations)
         return [
-            (key, {**record, "image": io.BytesIO(jpeg.encode(record["image"]))})
+            _Made(key, {**record, "image": io.BytesIO(jpeg.encode(record["image"]))}, labels)
             for key, record in self.task.records(image)
         ]
 

@@ -1,8 +1,8 @@
 """Skeletons: which joints a data set has, which of them mirror each other, and how they connect."""
 
+import collections
 import dataclasses
 import functools
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -74,45 +74,8 @@ class Skeleton:
         return dataclasses.asdict(self)
 
 
-def pairs_by_name(joints: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Returns the (left, right) pairs among joints whose names differ by their side alone.
-
-    A side is the word "left"/"right" anywhere ("leftear", "Ear left") or "l"/"r" that begins or
-    ends the name or a part of it ("lwrist", "ear-l", "EarL"). A name with two partners is
-    left alone.
-    """
-    forms: dict[tuple[str, str], list[str]] = {}
-    for joint in joints:
-        for side, rest in _sides_in(joint):
-            forms.setdefault((side, rest), []).append(joint)
-    pairs, taken = [], set()
-    for joint in joints:
-        for side, rest in _sides_in(joint):
-            partners = forms.get(("right", rest), [])
-            if side != "left" or len(forms["left", rest]) != 1 or len(partners) != 1:
-                continue
-            if joint not in taken and partners[0] not in taken:
-                pairs.append((joint, partners[0]))
-                taken |= {joint, partners[0]}
-    return tuple(pairs)
-
-
-def _sides_in(joint: str) -> list[tuple[str, str]]:
-    """Returns every reading of a name as (side, the rest), spelled-out sides first."""
-    readings = []
-    for side in ("left", "right"):
-        for match in re.finditer(side, joint, re.IGNORECASE):
-            readings.append((side, f"{joint[: match.start()]}<{joint[match.end() :]}".lower()))
-        # A letter that begins or ends a part of the name: "lwrist", "FL_paw", "EarL", "paw_l1".
-        either, capital = f"[{side[0]}{side[0].upper()}]", side[0].upper()
-        letter = rf"(?:^|(?<=[\W_])){either}|{either}(?=[\W_]|$)|(?<=[a-z]){capital}(?=[A-Z])"
-        for match in re.finditer(letter, joint):
-            readings.append((side, f"{joint[: match.start()]}<{joint[match.end() :]}".lower()))
-    return readings
-
-
 def _repeated(names: Sequence[str]) -> str | None:
-    return next((name for i, name in enumerate(names) if name in names[:i]), None)
+    return next((name for name, count in collections.Counter(names).items() if count > 1), None)
 
 
 def _sides(*parts: str) -> tuple[tuple[str, str], ...]:

@@ -3,6 +3,7 @@
 import json
 import logging
 import pathlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from hourglass_jax.evaluation import figures, report
 from hourglass_jax.evaluation.predictions import Predictions, Predictor
 from hourglass_jax.evaluation.step import make_eval_step
 from hourglass_jax.experiment import Experiment
-from hourglass_jax.runtime import distributed, json_lines, sharding
+from hourglass_jax.runtime import disk, distributed, json_lines, sharding
 from hourglass_jax.tasks.base import Metric
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,9 @@ def evaluate(
       UserError: there is no checkpoint, or it belongs to another network or data set.
     """
     source, split = experiment.source, experiment.source.report
+    if distributed.is_first():
+        with tempfile.TemporaryFile(dir=workdir):  # fails where nothing can be written later
+            pass
     with open_checkpoints(experiment, workdir) as checkpoints:
         step, metadata = best(experiment, checkpoints)
         if known is not None and known[0] == step and split == source.select:
@@ -136,6 +140,15 @@ def evaluate(
     return result
 
 
+def result_of(workdir: pathlib.Path) -> dict | None:
+    """Returns the content of a workdir's evaluation.json; None if it cannot be read."""
+    try:
+        result = json.loads((workdir / "evaluation.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return result if isinstance(result, dict) and isinstance(result.get("step"), int) else None
+
+
 def _write(
     experiment: Experiment,
     workdir: pathlib.Path,
@@ -150,16 +163,17 @@ def _write(
             **task.arrays(predictions.final),
             "ids": np.array(predictions.ids),
         }
-        np.savez_compressed(workdir / "predictions.npz", **arrays)
+        with disk.replacing(workdir / "predictions.npz") as file, file.open("wb") as stream:
+            np.savez_compressed(stream, **arrays)
     else:
-        (workdir / "predictions.json").write_text(json.dumps(results))
+        with disk.replacing(workdir / "predictions.json") as file:
+            file.write_text(json.dumps(results), encoding="utf-8")
     figures.save_best_to_worst(
         experiment.records, experiment.size, predictions, metrics, split, workdir / "pictures"
     )
     path = workdir / "metrics.jsonl"
     training = json_lines.read(path) if path.exists() else []
     report.write(workdir / "report.html", result, predictions, metrics, training)
-    # Last and atomic: if this file exists, so do the others.
-    unfinished = workdir / "evaluation.json.unfinished"
-    unfinished.write_text(json.dumps(result, indent=2) + "\n")
-    unfinished.replace(workdir / "evaluation.json")
+    # Last: if this file exists, so do the others.
+    with disk.replacing(workdir / "evaluation.json") as file:
+        file.write_text(json.dumps(result, indent=2) + "\n", "utf-8")

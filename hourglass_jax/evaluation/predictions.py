@@ -60,20 +60,36 @@ class Predictor:
       rows: this process's share of a batch.
     """
 
-    def __init__(self, records: Records, size: tuple[int, int], rows: Rows, mesh, flip_test: bool):
+    def __init__(
+        self,
+        records: Records,
+        size: tuple[int, int],
+        rows: Rows,
+        mesh,
+        flip_test: bool,
+        before_batch: Callable[[], None] = lambda: None,
+    ):
         self.records, self.size, self.rows = records, size, rows
-        self._mesh = mesh
+        self._mesh, self._before_batch = mesh, before_batch
         self._views = views.maps_of(size, flip_test)
 
     @classmethod
-    def of(cls, experiment: Experiment) -> "Predictor":
-        """Makes the predictor of an experiment with prepared records."""
+    def of(
+        cls, experiment: Experiment, before_batch: Callable[[], None] = lambda: None
+    ) -> "Predictor":
+        """Makes the predictor of an experiment with prepared records.
+
+        Args:
+          experiment: experiment with prepared records.
+          before_batch: function to call before each batch, which may raise to end the prediction.
+        """
         return cls(
             experiment.records,
             experiment.size,
             experiment.evaluation_rows,
             experiment.mesh,
             experiment.config.eval.flip_test,
+            before_batch,
         )
 
     @property
@@ -106,6 +122,7 @@ class Predictor:
         """Yields this process's rows of each batch: (record, instances after each stack)."""
         batches = pipeline.evaluation_batches(self.records, split, self.size, self.rows)
         for batch in itertools.islice(batches, -(-total // self.rows.batch_size)):
+            self._before_batch()
             images = sharding.shard_batch({"image": batch["image"]}, self._mesh)["image"]
             candidates = jax.tree.map(sharding.local_rows, step(variables, images))
             yield [

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from hourglass_jax.evaluation.predictions import Predictions
+from hourglass_jax.runtime import disk
 from hourglass_jax.tasks.base import Metric
 from hourglass_jax.tasks.table import Table
 
@@ -80,13 +81,15 @@ def write(
         "<h2>Config</h2>",
         f"<pre>{html.escape(json.dumps(result['config'], indent=1))}</pre>",
     ]
-    path.write_text(
+    text = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(name)}</title><style>{_STYLE}</style></head><body>\n"
         + "\n".join(parts)
         + "\n</body></html>\n"
     )
+    with disk.replacing(path) as file:
+        file.write_text(text, "utf-8")
 
 
 def _percent(value: float | None) -> str:

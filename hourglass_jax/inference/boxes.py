@@ -1,57 +1,69 @@
 """Boxes around people: one box for all images, or a file with boxes by image."""
 
-import csv
-import json
+import collections
+import itertools
 import logging
-import math
 import pathlib
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Float
 
 from hourglass_jax.errors import UserError
+from hourglass_jax.image import io
+from hourglass_jax.inference import boxes_file
+from hourglass_jax.inference.boxes_file import RULE
 
 logger = logging.getLogger(__name__)
 
+# Side of a person's crop as a multiple of the side of the box, as in training.
+BOX_MARGIN = 1.25
+# Images that are looked at to tell corners from sizes.
+_LOOKED_AT = 50
+# Boxes that tell them apart with certainty.
+_CERTAIN = 3
+_LATIN = {0xDC00 + code: code for code in range(128, 256)}
+
 
 class Boxes:
-    """Boxes (x, y, width, height), px, by image name."""
+    """Boxes (x, y, width, height), px, by image name.
 
-    def __init__(self, everywhere: list | None = None, by_name: dict[str, list] | None = None):
+    Attributes:
+      problems: a sentence for each entry of the file that is left out.
+    """
+
+    def __init__(
+        self,
+        everywhere: list | None = None,
+        by_name: dict[str, list] | None = None,
+        problems: Sequence[str] = (),
+    ):
         self._everywhere, self._by_name = everywhere, by_name
-        # Keys by the shorter names that may stand for them.
-        self._keys: dict[str, list[str]] = {}
-        for key in by_name or {}:
-            for short in {pathlib.PurePath(key).name, _number(key)}:
-                self._keys.setdefault(short, []).append(key)
+        self.problems = list(problems)
+        # Keys by the names that may stand for them, first as they are written.
+        self._indices = [_index(by_name or {}, fold) for fold in (str, str.casefold)]
 
     @classmethod
     def from_flags(cls, box: str | None, file: str | None) -> "Boxes":
         """Reads boxes from --box or --boxes; without either, each image shows one person.
 
-        A JSON file holds {"photo.jpg": [[x, y, width, height], ...]}, COCO annotations, or, as
-        detectors write them, a list of objects with "bbox" and "file_name" or "image_id". A CSV
-        file has the columns image, x, y, width, height.
-
         Args:
           box: value of --box, "x,y,width,height", for all images.
-          file: value of --boxes, a JSON or CSV file.
+          file: value of --boxes, a file as `boxes_file.read` takes it.
 
         Raises:
           UserError: a box is invalid, or the file cannot be read.
         """
         if box is not None:
-            return cls(everywhere=[_numbers(box.split(","), f"--box={box}")])
+            numbers = boxes_file.four_numbers(box.split(","))
+            if numbers is None or min(numbers[2:]) < 1:
+                raise UserError(f"--box={box[:80]}: {RULE}")
+            return cls(everywhere=[numbers])
         if file is None:
             return cls()
-        path = pathlib.Path(file)
-        try:
-            text = path.read_text("utf-8-sig")  # spreadsheets write a byte order mark
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--boxes={file} cannot be read: {error}") from None
-        by_name: dict[str, list] = {}
-        rows = _from_json(text, path) if path.suffix.lower() == ".json" else _from_csv(text, path)
-        for name, numbers in rows:
-            by_name.setdefault(str(name), []).append(_numbers(numbers, f"{path}, {name}"))
-        return cls(by_name=by_name)
+        by_name, problems = boxes_file.read(pathlib.Path(file))
+        return cls(by_name=by_name, problems=problems)
 
     def of(self, name: str) -> list | None:
         """Returns the boxes of an image, maybe none; None stands for the whole image."""
@@ -60,15 +72,28 @@ class Boxes:
         key = self._key(name)
         return [] if key is None else self._by_name[key]
 
+    def on(self, name: str, shape: tuple[int, ...]) -> tuple[list | None, list[str]]:
+        """Returns the boxes of an image as `of` does, and a sentence for each one left out.
+
+        Args:
+          name: name of the image.
+          shape: shape of the image, outside of which a box shows nothing.
+        """
+        boxes = self.of(name)
+        if boxes is None:
+            return None, []
+        problems = [f"{name}: {_outside(box, shape)}" for box in boxes if not _shows(box, shape)]
+        return [box for box in boxes if _shows(box, shape)], problems
+
     def _key(self, name: str) -> str | None:
         """Returns the key that matches an image name: COCO's 139 matches 000000000139.jpg."""
         if name in (self._by_name or {}):
             return name
-        path = pathlib.PurePath(name)
-        for form in (path.name, path.stem, _number(path.stem)):
-            keys = self._keys.get(form, [])
-            if len(keys) == 1:
-                return keys[0]
+        for fold, index in zip((str, str.casefold), self._indices, strict=True):
+            for form in _lookups(fold(name)):
+                keys = index.get(form, [])
+                if len(keys) == 1:
+                    return keys[0]
         return None
 
     def check(self, names: Sequence[str]) -> None:
@@ -81,75 +106,133 @@ class Boxes:
         if self._by_name is None:
             return
         keys = {name: self._key(name) for name in names}
-        unused = [key for key in self._by_name if key not in keys.values()]
-        if len(unused) == len(self._by_name):
+        used = collections.Counter(key for key in keys.values() if key is not None)
+        unused = [key for key, boxes in self._by_name.items() if boxes and key not in used]
+        if not used:
+            listed = unused or list(self._by_name)
             raise UserError(
-                f"--boxes lists none of the images: it has {', '.join(unused[:3]) or 'no boxes'}, "
+                f"--boxes lists none of the images: it has {', '.join(listed[:3]) or 'no boxes'}, "
                 f"and the input has {', '.join(names[:3])}"
             )
         if unused:
             logger.warning("boxes of %d images that do not exist: %s", len(unused), unused[0])
+        without = len(names) - used.total()
+        if without:
+            logger.info("--boxes lists %d of %d files", used.total(), len(names))
         # An image would get the boxes of an image with the same name in another folder.
         for name, key in keys.items():
-            if key not in (None, name) and key in keys:
+            if key not in (None, name) and used[key] > 1:
                 raise UserError(
                     f"--boxes has {key}, but not {name}, which has the same name in another "
                     f"folder; list each of them by its path from the input"
                 )
 
+    def check_sizes(self, files: Iterable[tuple[pathlib.Path, str]]) -> None:
+        """Checks that the boxes are not corners, by the sizes of the first images that have boxes.
+
+        Read as sizes, corners reach beyond their images, and corners themselves do not.
+
+        Args:
+          files: images with their names.
+
+        Raises:
+          UserError: the boxes are certainly corners.
+        """
+        if self._by_name is None:
+            return
+        listed = ((path, name, self.of(name)) for path, name in files)
+        looked_at = itertools.islice((entry for entry in listed if entry[2]), _LOOKED_AT)
+        beyond, example = [], ""
+        for path, name, boxes in looked_at:
+            size = io.size_of(path)
+            if size is None:
+                continue
+            for x, y, width, height in boxes or []:
+                within = -1 <= x < width <= size[0] + 1 and -1 <= y < height <= size[1] + 1
+                if not within:  # as x2 and y2
+                    return
+                beyond.append(x + width > 1.02 * size[0] + 1 or y + height > 1.02 * size[1] + 1)
+                if beyond[-1]:
+                    example = f"{[x, y, width, height]} of {name}, {size[0]} x {size[1]} px"
+        if sum(beyond) * 2 <= len(beyond):
+            return
+        text = f"most boxes reach beyond their images, such as {example}: are they corners? {RULE}"
+        if len(beyond) >= _CERTAIN:
+            raise UserError(text)
+        logger.warning(text)
+
+
+def check_boxes(
+    boxes, shape: tuple[int, ...], margin: float = BOX_MARGIN
+) -> Float[np.ndarray, "people 4"]:
+    """Returns boxes as an array; for None, a box whose crop is the image.
+
+    Args:
+      boxes: one or several boxes (x, y, width, height), px of the image, or None.
+      shape: shape of the image.
+      margin: side of the crop as a multiple of the side of the box.
+
+    Raises:
+      UserError: a box is invalid, or shows nothing of the image.
+    """
+    height, width = shape[:2]
+    if boxes is None:  # the crop is the image, where people rarely touch the borders
+        sides = np.array([width, height])
+        return np.concatenate([sides * (1 - 1 / margin) / 2, sides / margin])[None]
+    try:
+        array = np.atleast_2d(np.asarray(boxes, float)) if np.size(boxes) else np.zeros((0, 4))
+    except (TypeError, ValueError):
+        array = None
+    if array is None or array.ndim != 2 or array.shape[1] != 4:
+        raise UserError(f"each box must be (x, y, width, height), but boxes={repr(boxes)[:80]}")
+    if boxes_file.are_shares([float(box.max()) for box in array]):
+        raise UserError(f"boxes={array[:3].tolist()} are shares of the image; {RULE}")
+    for box in array:
+        if boxes_file.four_numbers(box.tolist()) is None or box[2:].min() < 1:
+            raise UserError(f"{box.tolist()} is not a box; {RULE}")
+        if not _shows(box, shape):
+            raise UserError(_outside(box.tolist(), shape))
+    return array
+
+
+def _shows(box: Sequence[float] | np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Returns whether a box covers a part of an image."""
+    x, y, width, height = box
+    return x < shape[1] and y < shape[0] and x + width > 0 and y + height > 0
+
+
+def _outside(box: Sequence[float], shape: tuple[int, ...]) -> str:
+    return f"the box {list(box)} shows nothing of the image, which is {shape[1]} x {shape[0]} px"
+
+
+def _index(keys: Iterable[str], fold) -> dict[str, list[str]]:
+    index: dict[str, list[str]] = {}
+    for key in keys:
+        folded = fold(key)
+        for form in {*_tails(folded), _number(folded)}:
+            index.setdefault(form, []).append(key)
+    return index
+
+
+def _lookups(name: str) -> Iterator[str]:
+    """Yields what may stand for an image, the most exact first."""
+    tails = _tails(name)
+    yield from tails
+    stem = pathlib.PurePath(tails[-1]).stem
+    yield stem
+    yield _number(stem)
+
+
+def _tails(name: str) -> list[str]:
+    """Returns the ends of a path, the longest first: a/b/c, b/c, c.
+
+    Windows separates folders by backslashes, macOS takes letters apart from their accents, and old
+    programs write Latin-1, which Python reads as surrogates.
+    """
+    name = unicodedata.normalize("NFC", name.replace("\\", "/").translate(_LATIN))
+    parts = pathlib.PurePosixPath(name).parts
+    return ["/".join(parts[i:]) for i in range(len(parts))] or [name]
+
 
 def _number(name: str) -> str:
     return name.lstrip("0") if name.isdigit() else name
-
-
-def _numbers(values, where: str) -> list[float]:
-    try:
-        numbers = [float(value) for value in values]
-        if len(numbers) == 4 and all(map(math.isfinite, numbers)) and min(numbers[2:]) > 0:
-            return numbers
-    except (TypeError, ValueError):
-        pass
-    raise UserError(
-        f"{where}: a box is x,y,width,height in px, the last two above 0, but this one is "
-        f"{repr(values)[:80]}"
-    )
-
-
-def _from_json(text: str, path: pathlib.Path):
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from None
-    if isinstance(content, dict) and isinstance(content.get("annotations"), list):
-        names = {image["id"]: image["file_name"] for image in content.get("images", [])}
-        content = [
-            {**person, "file_name": names.get(person.get("image_id"), person.get("image_id"))}
-            for person in content["annotations"]
-        ]
-    if isinstance(content, dict):
-        for name, boxes in content.items():
-            if not isinstance(boxes, list):
-                raise UserError(f"{path}, {name}: expected a list of boxes")
-            several = all(isinstance(box, (list, tuple)) for box in boxes)
-            yield from ((name, box) for box in (boxes if several else [boxes]))
-        return
-    for i, entry in enumerate(content if isinstance(content, list) else [content]):
-        if not isinstance(entry, dict) or "bbox" not in entry:
-            raise UserError(f'{path}: entry {i} has no "bbox"')
-        name = entry.get("file_name", entry.get("image_id"))
-        if name is None:
-            raise UserError(f'{path}: entry {i} has neither "file_name" nor "image_id"')
-        yield name, entry["bbox"]
-
-
-def _from_csv(text: str, path: pathlib.Path):
-    columns = ["image", "x", "y", "width", "height"]
-    lines = text.splitlines()
-    delimiter = ";" if lines and ";" in lines[0] else ","
-    rows = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
-    rows.fieldnames = [name.strip() for name in rows.fieldnames or []]
-    missing = [column for column in columns if column not in rows.fieldnames]
-    if missing:
-        raise UserError(f"{path} lacks the column {missing[0]!r}; it needs {', '.join(columns)}")
-    for row in rows:
-        yield row["image"], [row[column] for column in columns[1:]]

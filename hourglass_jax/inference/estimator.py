@@ -11,19 +11,16 @@ import cv2
 import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8
-from PIL import Image
 
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry, io
 from hourglass_jax.image.geometry import Affine
+from hourglass_jax.inference.boxes import BOX_MARGIN, check_boxes
 from hourglass_jax.nn import forward
 from hourglass_jax.runtime import sharding
 from hourglass_jax.tasks import views
 from hourglass_jax.tasks.base import Instance, Task
-
-# Side of a person's crop as a multiple of the side of the box, as in training.
-BOX_MARGIN = 1.25
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -171,7 +168,7 @@ class PoseEstimator:
 
     def __call__(
         self,
-        image: "str | pathlib.Path | Image.Image | np.ndarray",
+        image: Any,
         boxes: Float[np.ndarray, "people 4"] | Sequence | None = None,
         *,
         heatmaps: bool = False,
@@ -179,13 +176,14 @@ class PoseEstimator:
         """Predicts the poses of the people in an image.
 
         Args:
-          image: a file, a Pillow image, or an array [H, W], [H, W, 3] or [H, W, 4].
+          image: a path, an open file such as io.BytesIO, a Pillow image, or an array [H, W],
+            [H, W, 3] or [H, W, 4], of uint8 or of floats in [0, 1].
           boxes: one or several boxes (x, y, width, height) around people, px of the image; None for
             an image of one person.
           heatmaps: return the heatmaps as well.
 
         Raises:
-          UserError: the image cannot be read, or a box is invalid.
+          UserError: the image cannot be read, a box is invalid, or it shows nothing of the image.
         """
         pixels = io.as_rgb(image)
         boxes = self.check_boxes(boxes, pixels.shape)
@@ -253,35 +251,3 @@ def square_around(
     """Returns center and size of the square crop for a box, `margin` times as large."""
     # A box at x = 10 that is 10 px wide covers the pixels 10 to 19, with the centre at 14.5.
     return box[:2] + (box[2:] - 1) / 2, max(float(box[2:].max()) * margin, 2.0)
-
-
-def check_boxes(
-    boxes, shape: tuple[int, ...], margin: float = BOX_MARGIN
-) -> Float[np.ndarray, "people 4"]:
-    """Returns boxes as an array; for None, a box whose crop is the image.
-
-    Args:
-      boxes: one or several boxes (x, y, width, height), px of the image, or None.
-      shape: shape of the image.
-      margin: side of the crop as a multiple of the side of the box.
-
-    Raises:
-      UserError: a box is invalid.
-    """
-    height, width = shape[:2]
-    if boxes is None:  # the crop is the image, where people rarely touch the borders
-        sides = np.array([width, height])
-        return np.concatenate([sides * (1 - 1 / margin) / 2, sides / margin])[None]
-    try:
-        array = np.atleast_2d(np.asarray(boxes, float)) if np.size(boxes) else np.zeros((0, 4))
-    except (TypeError, ValueError):
-        array = None
-    if array is None or array.ndim != 2 or array.shape[1] != 4:
-        raise UserError(f"each box must be (x, y, width, height), but boxes={boxes!r}")
-    for box in array:
-        if not np.isfinite(box).all() or box[2:].min() <= 0 or np.abs(box).max() > 1e6:
-            raise UserError(
-                f"{box.tolist()} is not a box; it must be x, y, width, height in px, the last two "
-                f"above 0"
-            )
-    return array

@@ -1,55 +1,287 @@
-"""Results of prediction: predictions.json (COCO's results format) and predictions.csv."""
+"""Results of prediction: predictions.json (COCO's results format) and predictions.csv.
 
+Both are made from the journal, at the end and now and then, and are whole at every instant.
+"""
+
+import contextlib
 import csv
 import json
 import pathlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
+import cv2
 import numpy as np
 
+from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.inference.estimator import Poses
+from hourglass_jax.inference.journal import Entry, Journal
+from hourglass_jax.inference.places import Places, as_path
+from hourglass_jax.runtime import disk, lock
+
+JSON, CSV, JOURNAL = "predictions.json", "predictions.csv", "progress.jsonl"
+# Seconds between two times at which the files are written, and as a multiple of what it takes.
+_EVERY, _MULTIPLE = 5.0, 50
+# People as in predictions.json, without the name of their image.
+People = list[dict[str, Any]]
 
 
 class Results:
-    """Writes results as they are predicted; a context manager."""
+    """The results of one command in its output folder; a context manager.
 
-    def __init__(self, output: pathlib.Path):
-        self.output, self.people = output, 0
-        self._taken: set[pathlib.Path] = set()
+    Attributes:
+      failed: number of files of which something could not be read or written.
+    """
+
+    def __init__(
+        self,
+        output: pathlib.Path,
+        command: Mapping[str, Sequence[str]],
+        names: Sequence[str],
+        *,
+        overwrite: bool = False,
+    ):
+        """Makes results.
+
+        Args:
+          output: output folder.
+          command: flags that the results depend on: the value of each for people, and a text that
+            differs where the results do.
+          names: names of the input files, in the order of the results.
+          overwrite: whether to replace what is there.
+        """
+        self.output, self.failed = output, 0
+        self._command = {flag: list(texts) for flag, texts in command.items()}
+        self._names, self._overwrite = names, overwrite
+        self._known, self._stem = 0, ""
+        self._error: str | None = None
+        self._due = time.monotonic() + _EVERY
 
     def __enter__(self) -> "Results":
-        self._json = (self.output / "predictions.json").open("w")
-        self._csv = (self.output / "predictions.csv").open("w", newline="")
-        self._json.write("[")
-        self._rows = csv.writer(self._csv)
-        self._rows.writerow(["image", "person", "joint", "x", "y", "score"])
+        """Claims the folder, and takes up what is there.
+
+        Raises:
+          UserError: the folder cannot be used, another process is at work there, or it holds the
+            results of another command.
+          RunError: the disk has failed or is full.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(lock.claim(self.output, "--output"))
+            try:
+                Places(self.output).remove_parts()
+                self._journal = Journal(self.output / JOURNAL)
+            except OSError as error:
+                raise UserError(
+                    f"{error.filename}: {error.strerror}; choose another --output"
+                ) from None
+            self._check()
+            self._replaced = [entry.stem for entry in self._entries()] if self._overwrite else []
+            if self._overwrite:
+                self._journal.forget()
+            self._claimed = stack.pop_all()
+        taken = [(entry.stem, entry.name) for entry in self._entries()]
+        self._places = Places(self.output, taken)
         return self
 
     def __exit__(self, *unused) -> None:
-        self._json.write("\n]\n")
-        self._json.close()
-        self._csv.close()
+        self._claimed.close()
 
-    def add(self, name: str, poses: Poses) -> None:
-        """Writes the poses of one image."""
-        for person, (joints, scores) in enumerate(zip(poses.joints, poses.scores, strict=True)):
+    def _check(self) -> None:
+        for name in (JSON, CSV):
+            if (self.output / name).is_dir():
+                raise UserError(f"{self.output / name} is a folder; choose another --output")
+        header, problem = self._journal.header, None
+        if header is not None:
+            differences = _differences(header["command"], self._command)
+            if differences:
+                problem = f"of another command, with {differences}"
+        elif self._journal.exists:
+            problem = f"whose {JOURNAL} cannot be read"
+        elif any((self.output / name).exists() for name in (JSON, CSV)):
+            problem = f"without {JOURNAL}, which would tell where they come from"
+        if problem and not self._overwrite:
+            raise UserError(
+                f"--output={self.output} holds results {problem}; give --overwrite to replace "
+                f"them, or choose another folder"
+            )
+
+    def is_done(self, path: pathlib.Path, name: str) -> bool:
+        """Returns whether a file is finished, and has not changed since."""
+        entry = self._journal.entries.get(name)
+        return entry is not None and entry.error is None and entry.stamp == _stamp(path)
+
+    def is_begun(self, name: str) -> bool:
+        """Returns whether a stopped command left the file in the middle."""
+        entry = self._journal.unfinished
+        return entry is not None and entry.name == name
+
+    @contextlib.contextmanager
+    def recording(self, joints: Sequence[str]) -> Iterator[None]:
+        """Returns a context in which results are added, and whose end writes the files.
+
+        What a former command has found comes first.
+        """
+        if self._journal.header is None:
+            with disk.errors(self.output):
+                for name in (JSON, CSV):
+                    (self.output / name).unlink(missing_ok=True)
+                for stem in self._replaced:
+                    self._places.clear(stem)
+            self._journal.start(self._command, joints)
+        else:
+            self._journal.resume()
+        try:
+            yield
+        finally:
+            # A disk that has failed does so here again: one error is enough.
+            known = isinstance(sys.exc_info()[1], RunError)
+            with contextlib.suppress(RunError) if known else contextlib.nullcontext():
+                self._journal.close()
+                self.write()
+
+    @contextlib.contextmanager
+    def file(self, path: pathlib.Path, name: str) -> Iterator[None]:
+        """Returns a context for the results of one input file; its errors are named and noted."""
+        stamp, begun = _stamp(path), self._journal.unfinished
+        self._known, self._error = 0, None
+        if begun is not None and (begun.name, begun.stamp) == (name, stamp):
+            self._known, self._stem = begun.images, begun.stem
+        else:
+            self._stem = self._places.stem(name)
+            self._journal.begin(name, stamp, self._stem)
+        try:
+            yield
+        except (UserError, OSError, cv2.error, MemoryError) as error:
+            self._fail(error, path)
+        self._journal.end(self._error)
+        self.failed += self._error is not None
+
+    def _fail(self, error: Exception, where: pathlib.Path) -> None:
+        text = " ".join(str(error).split()) or type(error).__name__
+        text = text if isinstance(error, UserError) else f"{where}: {text}"
+        self._error = self._error or text
+        print(f"error: {text}", file=sys.stderr)
+
+    def known(self) -> Iterator[People]:
+        """Yields the people of the frames that a stopped command has found in this file."""
+        if self._known:
+            assert self._journal.unfinished is not None
+            yield from (people for _, people in self._journal.images(self._journal.unfinished))
+
+    def add(self, frame: int | None, poses: Poses) -> People:
+        """Adds the poses in an image (frame None) or in a frame of a video, and returns people."""
+        people = []
+        for joints, scores, box in zip(poses.joints, poses.scores, poses.boxes, strict=True):
             table = np.concatenate([joints, scores[:, None]], axis=1)
-            entry = {
-                "image_id": name,
+            if not np.isfinite(table).all():
+                raise UserError("the network's output is not finite; its checkpoint is damaged")
+            person = {
                 "category_id": 1,
-                "bbox": np.round(poses.boxes[person], 2).tolist(),
+                "bbox": np.round(box, 2).tolist(),
                 "keypoints": np.round(table.ravel(), 4).tolist(),
                 "score": round(float(scores.mean()), 4),
             }
-            self._json.write(("," if self.people else "") + "\n" + json.dumps(entry))
-            for joint, (x, y, score) in zip(poses.names, table, strict=True):
-                self._rows.writerow([name, person, joint, f"{x:.2f}", f"{y:.2f}", f"{score:.4f}"])
-            self.people += 1
+            people.append(person)
+        if (frame or 0) >= self._known:
+            self._journal.add(frame, people)
+        if time.monotonic() >= self._due:
+            self.write()
+        return people
 
-    def place(self, folder: str, name: str, suffix: str) -> pathlib.Path:
-        """Returns the file for an image's result; keeps suffixes that tell images apart."""
-        path = self.output / folder / pathlib.Path(name).with_suffix(suffix)
-        if path in self._taken:
-            path = path.with_name(pathlib.Path(name).name + suffix)
-        self._taken.add(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+    def draw(self, folder: str, suffix: str, write: Callable[[pathlib.Path], object]) -> None:
+        """Writes a drawing of the current input file.
+
+        What goes wrong is named and noted, and costs nothing else.
+
+        Args:
+          folder: folder for drawings of the kind.
+          suffix: suffix of the drawing.
+          write: function that writes it to a file.
+        """
+        part = None
+        try:
+            part = self._places.part(folder, suffix)
+            write(part)
+            self._places.put(part, folder, self._stem, suffix)
+        except Exception as error:  # encoders raise many kinds
+            self._fail(error, self.output / folder / as_path(f"{self._stem}{suffix}"))
+        finally:
+            if part is not None:
+                part.unlink(missing_ok=True)
+
+    def part(self, folder: str, suffix: str) -> pathlib.Path:
+        """Returns a new file for what becomes a drawing in the end."""
+        return self._places.part(folder, suffix)
+
+    def count(self) -> tuple[int, int]:
+        """Returns how many of the input files have results, and how many people are in them."""
+        names = set(self._names)
+        entries = [entry for entry in self._entries() if entry.name in names and entry.images]
+        return len(entries), sum(entry.people for entry in entries)
+
+    def _entries(self) -> list[Entry]:
+        """Returns what was found: in the order of the input, then of files that are gone."""
+        found = dict(self._journal.entries)
+        begun = self._journal.unfinished
+        if begun is not None:
+            found.setdefault(begun.name, begun)
+        inputs = [found.pop(name) for name in self._names if name in found]
+        return [*inputs, *found.values()]
+
+    def write(self) -> None:
+        """Writes predictions.json and predictions.csv with all that was found until now."""
+        begin = time.monotonic()
+        assert self._journal.header is not None
+        joints, separator = self._journal.header["joints"], ""
+        with (
+            disk.errors(self.output),
+            disk.replacing(self.output / JSON) as json_path,
+            disk.replacing(self.output / CSV) as csv_path,
+            json_path.open("x", encoding="utf-8") as objects,
+            csv_path.open("x", encoding="utf-8", newline="") as table,
+        ):
+            rows = csv.writer(table)
+            rows.writerow(["image", "person", "joint", "x", "y", "score"])
+            objects.write("[")
+            for entry in self._entries():
+                for frame, people in self._journal.images(entry):
+                    name = entry.name if frame is None else f"{entry.name}#{frame}"
+                    for number, person in enumerate(people):
+                        whole = {"image_id": name, **person}
+                        objects.write(f"{separator}\n{json.dumps(whole)}")
+                        separator = ","
+                        rows.writerows(_rows(name, number, joints, person["keypoints"]))
+            objects.write("\n]\n")
+        now = time.monotonic()
+        self._due = now + max(_EVERY, _MULTIPLE * (now - begin))
+
+
+def _rows(name: str, person: int, joints: Sequence[str], keypoints: Sequence[float]):
+    """Yields the lines of a person in predictions.csv."""
+    # As JSON escapes it: readers of CSV refuse a file that is not UTF-8.
+    name = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    for i, joint in enumerate(joints):
+        x, y, score = keypoints[3 * i : 3 * i + 3]
+        yield [name, person, joint, f"{x:.2f}", f"{y:.2f}", f"{score:.4f}"]
+
+
+def _stamp(path: pathlib.Path) -> list[int] | None:
+    """Returns size and time of change of a file; None if it is gone."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _differences(there: Mapping[str, Sequence[str]], here: Mapping[str, Sequence[str]]) -> str:
+    """Returns the flags of another command that differ, or ""."""
+    texts = []
+    for flag in here:
+        shown, identity = there.get(flag, ["None", ""])
+        if identity != here[flag][1]:
+            same = shown == here[flag][0]
+            texts.append(f"--{flag}={shown}{' as it was then' if same else ''}")
+    return ", ".join(texts)

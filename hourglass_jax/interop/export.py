@@ -25,6 +25,7 @@ from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.interop import onnx_graph
 from hourglass_jax.nn.stacked_hourglass import StackedHourglass
 from hourglass_jax.runtime import command_line as command
+from hourglass_jax.runtime import disk, preemption
 from hourglass_jax.tasks.single_pose.task import SinglePose
 
 logger = logging.getLogger("hourglass_jax.interop.export")  # also if run as __main__
@@ -78,17 +79,17 @@ def write_onnx(trained: Trained, outputs: str, path: pathlib.Path) -> None:
     """
     # The graph is written module by module, and decodes joints without the task.
     if not isinstance(trained.model, StackedHourglass):
-        raise UserError(f"{path}: only stacked hourglasses can be ONNX files; write .stablehlo")
+        raise UserError("only stacked hourglasses can be ONNX files; write .stablehlo")
     if outputs != MAPS and not isinstance(trained.task, SinglePose):
         raise UserError(
-            f"{path}: an ONNX file of the task {trained.task.name!r} can only return {MAPS}; write "
+            f"an ONNX file of the task {trained.task.name!r} can only return {MAPS}; write "
             f".stablehlo for {outputs}"
         )
     try:
         path.write_bytes(onnx_graph.serialize(trained, outputs))
     except ImportError:
         raise UserError(
-            f"writing {path} needs the package onnx; pip install onnx onnxruntime"
+            "writing ONNX files needs the package onnx; pip install onnx onnxruntime"
         ) from None
 
 
@@ -123,11 +124,12 @@ def export(trained: Trained, outputs: str, path: pathlib.Path) -> float | None:
     if path.suffix not in FORMATS:
         raise UserError(f"--output={path} must end in one of {', '.join(FORMATS)}")
     write, run = FORMATS[path.suffix]
+    disk.make_folder(path.parent, f"--output={path}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(trained, outputs, path)
+        with disk.replacing(path) as file:
+            write(trained, outputs, file)
     except OSError as error:
-        raise UserError(f"--output={path}: {error.strerror}; choose another path") from None
+        raise disk.refusal(error, f"--output={path}") from None
     shape = (2, trained.input_size, trained.input_size, 3)
     images = np.random.default_rng(0).random(shape, np.float32)
     found, expected = run(path, images), jax.jit(network(trained, outputs))(images)
@@ -149,13 +151,19 @@ def main(argv: list[str]) -> None:
         description="Writes a trained network as one file that runs without this package.",
     )
     add = parser.add_argument
-    add("--checkpoint", required=True, help="a run's workdir, or one step's folder in it")
-    add("--output", required=True, help="FILE.onnx or FILE.stablehlo")
+    add(
+        "--checkpoint",
+        type=command.path,
+        required=True,
+        help="a run's workdir, or one step's folder in it",
+    )
+    add("--output", type=command.path, required=True, help="FILE.onnx or FILE.stablehlo")
     add("--outputs", default=MAPS, help="maps (the default), or joints")
     flags = parser.parse_args(argv)
     path = pathlib.Path(flags.output)
     if path.suffix not in FORMATS:  # before the checkpoint is read
         raise UserError(f"--output={path} must end in one of {', '.join(FORMATS)}")
+    disk.make_folder(path.parent, f"--output={path}")
     trained = checkpoint.load(flags.checkpoint)
     known = (MAPS, *trained.task.exports)
     if flags.outputs not in known:
@@ -175,6 +183,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """Runs the command; exit status 0, 2 for a user's mistake, else 1."""
+    preemption.end_at_once(resumes=lambda: False)
     with command.reporting_errors():
         main(sys.argv[1:])
 

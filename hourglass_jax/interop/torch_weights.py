@@ -24,6 +24,7 @@ from hourglass_jax import nn
 from hourglass_jax.checkpoint.metadata import Inference, describe
 from hourglass_jax.checkpoint.state import TrainState
 from hourglass_jax.checkpoint.store import Checkpoints
+from hourglass_jax.data import sides
 from hourglass_jax.data import skeleton as skeletons
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
@@ -31,6 +32,7 @@ from hourglass_jax.interop import torch_file
 from hourglass_jax.interop.torch_names import Bearpaw, Princeton
 from hourglass_jax.nn.stacked_hourglass import Normalisation, StackedHourglass
 from hourglass_jax.runtime import command_line as command
+from hourglass_jax.runtime import disk, preemption
 from hourglass_jax.tasks.single_pose.task import SinglePose
 
 logger = logging.getLogger("hourglass_jax.interop.torch_weights")  # also if run as __main__
@@ -166,10 +168,7 @@ def convert(path: pathlib.Path, output: pathlib.Path, joints: Sequence[str] | No
         records=None,  # it was trained elsewhere
         averaged=False,
     )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--output={output}: {error.strerror}; choose another folder") from None
+    disk.make_folder(output, f"--output={output}")
     with Checkpoints(output, None) as checkpoints:
         if checkpoints.latest is not None:
             raise UserError(f"--output={output} holds a checkpoint already; choose another folder")
@@ -196,7 +195,7 @@ def _skeleton(num_joints: int, joints: Sequence[str] | None) -> Skeleton:
     for skeleton in known:
         if tuple(joints) == skeleton.joints:
             return skeleton
-    return Skeleton("published", tuple(joints), skeletons.pairs_by_name(joints), ())
+    return Skeleton("published", tuple(joints), sides.pairs_by_name(joints), ())
 
 
 def main(argv: list[str]) -> None:
@@ -206,8 +205,12 @@ def main(argv: list[str]) -> None:
         "and fine-tuning.",
     )
     add = parser.add_argument
-    add("file", help="of princeton-vl, bearpaw or anibali: .pth, .pth.tar, .pt or .safetensors")
-    add("--output", required=True, help="folder for the checkpoint")
+    add(
+        "file",
+        type=command.path,
+        help="of princeton-vl, bearpaw or anibali: .pth, .pth.tar, .pt or .safetensors",
+    )
+    add("--output", type=command.path, required=True, help="folder for the checkpoint")
     add("--joints", help="names in the order of the heatmaps, if they are not MPII's 16")
     flags = parser.parse_args(argv)
     joints = flags.joints.split(",") if flags.joints else None
@@ -220,6 +223,7 @@ def main(argv: list[str]) -> None:
 
 def run() -> None:
     """Runs the command; exit status 0, 2 for a user's mistake, else 1."""
+    preemption.end_at_once(resumes=lambda: False)
     with command.reporting_errors():
         main(sys.argv[1:])
 

@@ -91,9 +91,14 @@ def _initial(key, shape, dtype, bound, starts):
     """Draws numbers in +-bound, except for channels (the last axis) with a given start."""
     # Blocks of one size need one compiled kernel, instead of one for every shape.
     size = math.prod(shape)
-    keys = [jax.random.fold_in(key, i) for i in range(-(-size // _BLOCK))]
+    blocks = -(-size // _BLOCK)
     xp = jnp if isinstance(key, Tracer) else np
-    numbers = xp.concatenate([xp.asarray(_draw(key, bound, dtype)) for key in keys])
+    if xp is jnp and blocks > 32:  # a single operation, quick to trace however many blocks
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(blocks))
+        numbers = jax.vmap(lambda key: _draw(key, bound, dtype))(keys).ravel()
+    else:
+        keys = [jax.random.fold_in(key, i) for i in range(blocks)]
+        numbers = xp.concatenate([xp.asarray(_draw(key, bound, dtype)) for key in keys])
     numbers = numbers[:size].reshape(shape)
     if starts:
         given = np.broadcast_to([start is not None for start in starts], shape)

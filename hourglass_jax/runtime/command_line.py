@@ -1,4 +1,4 @@
-"""Messages of every command, and the errors that end it."""
+"""Messages of every command, the errors that end it, and flags that are paths."""
 
 import argparse
 import contextlib
@@ -6,9 +6,11 @@ import logging
 import os
 import sys
 import threading
+import warnings
 
 import absl.logging
 
+from hourglass_jax import rules
 from hourglass_jax.errors import RunError, UserError
 
 # Prefix of the names of threads whose work is not needed when a command ends.
@@ -22,17 +24,43 @@ class Arguments(argparse.ArgumentParser):
         raise UserError(f"{message}; {self.prog} --help lists the flags")
 
 
+def path(text: str) -> str:
+    """Returns the value of a flag that is a path, with `~` for the home folder.
+
+    Raises:
+      argparse.ArgumentTypeError: it is empty, or there is no such home folder.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    try:
+        return rules.expand(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+class _Lines(logging.StreamHandler):
+    """Prints the log; where nobody reads it any more, that is no error."""
+
+    def handleError(self, record) -> None:  # noqa: N802
+        pass
+
+
 @contextlib.contextmanager
 def reporting_errors():
     """Prints the package's log, and ends with one sentence on a `UserError` or `RunError`.
 
     Exit status 2 for a user's mistake, 1 for a run that failed.
     """
-    output = logging.StreamHandler(sys.stdout)
+    for stream in (sys.stdout, sys.stderr):  # file names may have letters that it lacks
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # pyright: ignore
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # they name no file
+    output = _Lines(sys.stdout)
     output.setFormatter(logging.Formatter("%(message)s"))
     # Only this package's log: others would bury it, and errors in libraries are raised.
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    sys.unraisablehook = _report_unraisable
     logger = logging.getLogger("hourglass_jax")
     logger.addHandler(output)
     logger.setLevel(logging.INFO)
@@ -46,8 +74,18 @@ def reporting_errors():
         _end(end.code)
 
 
+def _report_unraisable(error: "sys.UnraisableHookArgs") -> None:
+    """Prints errors of other threads, but not what TensorStore's meet after a failed write."""
+    if str(error.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(error)
+
+
 def _end(status: int | str | None):
     """Exits; at once if a thread is busy with what is no longer needed, such as compiling."""
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads it any more; Python would try again, and complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if any(thread.name.startswith(EXPENDABLE) for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()

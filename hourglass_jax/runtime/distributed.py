@@ -8,9 +8,10 @@ JAX_NUM_PROCESSES and JAX_PROCESS_ID, for which the command has flags as well.
 import contextlib
 import itertools
 import os
+import pathlib
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from jax._src import distributed as jax_distributed  # for the barrier, which ha
 from jax.experimental import multihost_utils
 
 from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.runtime import lock
 
 # After so many seconds without a sign of life a process counts as dead, and the others end.
 HEARTBEAT_S = 30
@@ -45,6 +47,7 @@ def initialize(
     known = _arguments(os.environ, coordinator, num_processes, process_id)
     if known is None:
         return
+    jax.config.update("jax_enable_preemption_service", False)  # see preemption.py
     try:
         jax.distributed.initialize(
             **known,
@@ -161,6 +164,47 @@ def ending_with_others():
 def is_first() -> bool:
     """Returns whether this is the process that writes what only one may write."""
     return jax.process_index() == 0
+
+
+def together(function: Callable[[], Any], name: str, *, first: bool) -> None:
+    """Calls a function in some processes; if it fails in one of them, all processes fail.
+
+    Args:
+      function: function to call.
+      name: name of the barrier at which processes wait for each other, for a day at most.
+      first: call it in the first process alone; otherwise in the others alone.
+
+    Raises:
+      UserError: the function raised it in some process.
+      RunError: the function raised any other error in another process.
+    """
+    failure = None
+    try:
+        if is_first() == first:
+            function()
+    except Exception as error:
+        failure = error
+    wait_for_all(name)
+    mine = None if failure is None else (isinstance(failure, UserError), str(failure))
+    everyone = gather_objects(mine)
+    if failure is not None:
+        raise failure
+    for process, other in enumerate(everyone):
+        if other is not None:
+            mistake, text = other
+            raise (UserError if mistake else RunError)(f"process {process}: {text}")
+
+
+@contextlib.contextmanager
+def owning(folder: pathlib.Path, flag: str):
+    """Claims a folder for all processes, in the name of the first one; see `lock.claim`."""
+    with contextlib.ExitStack() as claim:
+
+        def own():
+            claim.enter_context(lock.claim(folder, flag))
+
+        together(own, "folder", first=True)
+        yield
 
 
 def wait_for_all(name: str, seconds: int = 24 * 3600) -> None:

@@ -41,31 +41,36 @@ def calibrate(experiment: Experiment, workdir: pathlib.Path) -> dict:
       UserError: there is no checkpoint, it belongs to another network or data set, or there is a
         calibrated checkpoint already.
     """
-    target, mesh = workdir / "calibrated", experiment.mesh
+    target = workdir / "calibrated"
     with (
+        distributed.owning(target, "--workdir"),
         evaluate.open_checkpoints(experiment, workdir) as checkpoints,
         Checkpoints(target, experiment.headline) as calibrated,
     ):
         step, metadata = evaluate.best(experiment, checkpoints)
-        if calibrated.latest is not None:
+        if calibrated.latest is None:
+            state = _calibrated(experiment, evaluate.restore(experiment, checkpoints, step), step)
+            # Averaged parameters, if there are any, become the parameters.
+            calibrated.save(state, {**metadata, "evaluated": "params"}, None)
+        elif evaluate.result_of(target) is not None:
             raise UserError(f"{target} holds a calibrated checkpoint already; delete it first")
-        variables = evaluate.restore(experiment, checkpoints, step)
-        statistics_step = make_statistics_step(experiment.model, mesh)
-        total = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
-        for batch in itertools.islice(experiment.training_batches(), BATCHES):
-            images = sharding.shard_batch({"image": batch["image"]}, mesh)["image"]
-            total = jax.tree.map(jnp.add, total, statistics_step(variables, images))
-        state = TrainState(
-            step=sharding.replicate(jnp.asarray(step), mesh),
-            params=variables["params"],
-            batch_stats=jax.tree.map(lambda x: x / BATCHES, total),
-            opt_state=(),
-        )
-        # Averaged parameters, if there are any, become the parameters.
-        calibrated.save(state, {**metadata, "evaluated": "params"}, None)
-    if distributed.is_first():
-        config_files.save(experiment.config, target)
-    logger.info(
-        "statistics of %d batches of %d images: %s", BATCHES, experiment.config.batch_size, target
+        if distributed.is_first():
+            config_files.save(experiment.config, target)
+        calibrated.close()
+        return evaluate.evaluate(experiment, target)
+
+
+def _calibrated(experiment: Experiment, variables: dict, step: int) -> TrainState:
+    """Returns the state with BatchNorm's statistics over training batches."""
+    statistics_step = make_statistics_step(experiment.model, experiment.mesh)
+    total = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
+    for batch in itertools.islice(experiment.training_batches(), BATCHES):
+        images = sharding.shard_batch({"image": batch["image"]}, experiment.mesh)["image"]
+        total = jax.tree.map(jnp.add, total, statistics_step(variables, images))
+    logger.info("statistics of %d batches of %d images", BATCHES, experiment.config.batch_size)
+    return TrainState(
+        step=sharding.replicate(jnp.asarray(step), experiment.mesh),
+        params=variables["params"],
+        batch_stats=jax.tree.map(lambda x: x / BATCHES, total),
+        opt_state=(),
     )
-    return evaluate.evaluate(experiment, target)

@@ -1,5 +1,6 @@
 """Logs of a training run: TensorBoard event files, and metrics.jsonl."""
 
+import itertools
 import json
 import math
 import pathlib
@@ -23,13 +24,21 @@ class Log:
     Of several processes, only the first one writes.
     """
 
-    def __init__(self, workdir: pathlib.Path, schedule: optax.Schedule, first_step: int):
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        schedule: optax.Schedule,
+        first_step: int,
+        *,
+        evaluated: bool = True,
+    ):
         """Opens the logs of a workdir.
 
         Args:
           workdir: workdir of the run.
           schedule: schedule of the learning rate.
           first_step: number of updates done; later lines of an earlier start are removed.
+          evaluated: whether the evaluation of that step is complete, so that its line stays.
         """
         self._schedule = schedule
         self._path = workdir / "metrics.jsonl"
@@ -41,11 +50,16 @@ class Log:
         if self._path.exists():
             # Lines after the checkpoint will be logged again, with the same values.
             lines = json_lines.read(self._path)
-            kept = [json.dumps(line) for line in lines if line["step"] <= first_step]
+            stays = [
+                line["step"] < first_step
+                or (line["step"] == first_step and (evaluated or "loss" in line))
+                for line in lines
+            ]
+            kept = [json.dumps(line) for line in itertools.compress(lines, stays)]
         rewritten = self._path.with_suffix(".rewritten")
-        rewritten.write_text("".join(f"{line}\n" for line in kept))
+        rewritten.write_text("".join(f"{line}\n" for line in kept), "utf-8")
         rewritten.replace(self._path)  # atomic: a full disk must not lose lines
-        self._lines = self._path.open("a", buffering=1)
+        self._lines = self._path.open("a", buffering=1, encoding="utf-8")
 
     def training(self, step: int, metrics: Mapping[str, Any], rates: Mapping[str, float]) -> dict:
         """Logs the metrics of a step, and returns the logged record.

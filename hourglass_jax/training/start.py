@@ -126,19 +126,19 @@ class Start:
         )
         compiled = None
         if (checkpoints.latest or 0) < experiment.num_steps:
-            compiled = _compile(train_step, like, experiment.batch_shapes())
+            compiled = compile_in_thread(train_step, like, experiment.batch_shapes())
         state = _first_state(experiment, optax_optimizer, like, source, checkpoints)
         step, batches = int(state.step), iter(())
         if step < experiment.num_steps:
             batches = experiment.training_batches(step)
             batches = itertools.chain([next(batches)], batches)  # while XLA compiles the step
             if compiled is None:  # the latest checkpoint was damaged
-                compiled = _compile(train_step, like, experiment.batch_shapes())
+                compiled = compile_in_thread(train_step, like, experiment.batch_shapes())
             train_step = compiled.result()
         return cls(state, step, schedule, train_step, batches)
 
 
-def _compile(step, *shapes) -> concurrent.futures.Future:
+def compile_in_thread(step: Callable, *shapes) -> concurrent.futures.Future:
     """Traces a step now, and compiles it in another thread."""
     lowered = step.lower(*shapes)
     thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=command_line.EXPENDABLE)
@@ -178,14 +178,8 @@ def _warm_start(experiment: Experiment, variables: dict, source: Trained) -> dic
         source.variables,
         source.task.heads,
         experiment.model,
+        source.model,
         where,
     )
     logger.info("starting from %s\n%s", source.where, table)
-    stem = getattr(source.model, "stem", None)
-    if stem != getattr(experiment.model, "stem", None):
-        logger.warning(
-            "%s has another stem, of which only parts were loaded; set --config.model.stem=%s to "
-            "load all of it",
-            *(where, stem),
-        )
     return variables

@@ -6,10 +6,8 @@ index), so that interrupted and uninterrupted runs end with the same bits.
 """
 
 import contextlib
-import json
 import logging
 import pathlib
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,11 +17,11 @@ import jax
 from hourglass_jax import config_files
 from hourglass_jax.checkpoint.store import Checkpoints
 from hourglass_jax.config import Config
-from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.errors import UserError
 from hourglass_jax.evaluation import evaluate, figures
 from hourglass_jax.evaluation.predictions import Predictions
 from hourglass_jax.experiment import Experiment
-from hourglass_jax.runtime import distributed, preemption, sharding
+from hourglass_jax.runtime import disk, distributed, preemption, sharding
 from hourglass_jax.training import calibrate
 from hourglass_jax.training.finite import FiniteCheck
 from hourglass_jax.training.log import Log
@@ -50,32 +48,27 @@ def train_and_evaluate(config: Config | Mapping[str, Any], workdir: pathlib.Path
       RunError: a file could not be written or read.
     """
     experiment = Experiment.from_config(config)
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--workdir={workdir}: {error.strerror}; choose another folder") from None
-    finished = workdir / "evaluation.json"
     keep = experiment.config.checkpoint.keep
     with (
-        preemption.StopSignal() as stop,
-        _disk_errors(workdir),
+        disk.errors(workdir),
+        distributed.owning(workdir, "--workdir"),
         Checkpoints(workdir, experiment.headline, keep) as checkpoints,
     ):
         latest = latest_checkpoint(checkpoints, experiment)
         if experiment.config.num_epochs:
             experiment.prepare()  # the number of records determines the number of steps
-        if latest is not None and finished.exists() and latest == experiment.num_steps:
+        result = evaluate.result_of(workdir) if latest == experiment.num_steps else None
+        if result is not None and result["step"] == checkpoints.best:
             logger.info("%s is finished: %d steps, see evaluation.json", workdir, latest)
-            return json.loads(finished.read_text())
+            return dict(result)
         experiment, source = resolve(experiment, checkpoints, latest)
         experiment.prepare()
         if distributed.is_first():
             # It is the last file that a run writes: an old one must not be mistaken for this run's.
-            finished.unlink(missing_ok=True)
+            (workdir / "evaluation.json").unlink(missing_ok=True)
             config_files.save(experiment.config, workdir)
         start = Start.of(experiment, checkpoints, source)
-        last = _train(experiment, start, checkpoints, stop, workdir)
-        checkpoints.close()
+        last = _train(experiment, start, checkpoints, workdir)
         return evaluate.evaluate(experiment, workdir, last)
 
 
@@ -83,15 +76,17 @@ def _train(
     experiment: Experiment,
     start: Start,
     checkpoints: Checkpoints,
-    stop: preemption.StopSignal,
     workdir: pathlib.Path,
 ) -> tuple[int, Predictions] | None:
     """Trains to the end; returns the last step and its predictions for the split that selects."""
     config, mesh, num_steps = experiment.config, experiment.mesh, experiment.num_steps
     state, first, predicted = start.state, start.step, None
     metadata = experiment.metadata()
-    log = Log(workdir, start.schedule, first)
-    validate = Validation(experiment, log)
+    # The evaluation of the first step is due if a signal ended it before it was complete.
+    measured = first == 0 or checkpoints.is_measured(first)
+    log = Log(workdir, start.schedule, first, evaluated=measured)
+    stop = preemption.StopSignal()
+    validate = Validation(experiment, log, stop)
     warn_of_small_batches(experiment)
     finite = FiniteCheck(checkpoints)
     profiler = Profiler(workdir / "profile", first, num_steps, config.profile_steps)
@@ -100,24 +95,29 @@ def _train(
     with stop.in_loop(), profiler, bar as progress:
         for step in range(first, num_steps + 1):
             done = step == num_steps
-            evaluates = step > first and (done or step % config.eval.every_steps == 0)
+            evaluates = done or step % config.eval.every_steps == 0
+            evaluates = evaluates and not (step == first and measured)
             saves = step > first and (done or step % config.checkpoint.every_steps == 0)
-            stops = stop.requested_by_any(step)  # read once per step: it may change at any time
+            stops = stop.requested_by_any()  # read once per step: it may change at any time
             if evaluates or saves or stops:
                 finite.check()
             figure = None
-            if evaluates:
-                with progress.paused():
+            if evaluates and not stops:
+                with progress.paused(), contextlib.suppress(preemption.StoppedError):
                     figure, predicted = validate(state)
-            if evaluates or saves or (stops and step > first):
+                stops = figure is None or stop.requested_by_any()
+            if figure is not None and step == first:  # it is saved
+                checkpoints.add_figure(step, figure)
+            elif (evaluates or saves or stops) and step > first:
                 checkpoints.save(state, metadata, figure)
-            if done:
-                break
             if stops:
                 checkpoints.close()
-                latest = checkpoints.latest or 0
-                logger.info("stopped; start again to continue from step %d", latest)
-                sys.exit(preemption.STOPPED)
+                cause, latest = stop.cause, checkpoints.latest or 0
+                logger.info("stopped by %s; start again to continue from step %d", cause, latest)
+                stop.exit()
+            if done:
+                checkpoints.close()
+                break
 
             profiler.before(step)
             waited = time.perf_counter()
@@ -142,17 +142,20 @@ def _train(
 
 def evaluate_only(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> dict:
     """Evaluates the best checkpoint of a workdir; raises UserError if there is none."""
-    return evaluate.evaluate(_trained(config, workdir), workdir)
+    with disk.errors(workdir):
+        return evaluate.evaluate(_trained(config, workdir), workdir)
 
 
 def predict_test(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> pathlib.Path:
     """Writes the file for the data set's evaluation server; see `evaluate.predict_test`."""
-    return evaluate.predict_test(_trained(config, workdir), workdir)
+    with disk.errors(workdir):
+        return evaluate.predict_test(_trained(config, workdir), workdir)
 
 
 def calibrate_batch_norm(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> dict:
     """Recomputes BatchNorm's statistics; see `calibrate.calibrate`."""
-    return calibrate.calibrate(_trained(config, workdir), workdir)
+    with disk.errors(workdir):
+        return calibrate.calibrate(_trained(config, workdir), workdir)
 
 
 def _trained(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> Experiment:
@@ -165,16 +168,3 @@ def _trained(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> Exper
             experiment = experiment.as_trained(checkpoints.metadata(checkpoints.best))
     experiment.prepare()
     return experiment
-
-
-@contextlib.contextmanager
-def _disk_errors(workdir: pathlib.Path):
-    """Turns errors of a full, read-only or missing disk into a RunError."""
-    try:
-        yield
-    except OSError as error:
-        where = error.filename or workdir
-        raise RunError(
-            f"{where}: {error.strerror or error}; after making space or granting access, run the "
-            f"same command to continue from the last checkpoint in {workdir}"
-        ) from error

@@ -1,7 +1,9 @@
 """Evaluation during training, and checks for common problems."""
 
 import logging
+from concurrent.futures import Future
 
+import jax
 import numpy as np
 
 from hourglass_jax.checkpoint.state import TrainState
@@ -10,8 +12,10 @@ from hourglass_jax.evaluation.predictions import Predictions, Predictor
 from hourglass_jax.evaluation.step import make_eval_step
 from hourglass_jax.experiment import Experiment
 from hourglass_jax.image import draw
-from hourglass_jax.runtime import distributed
+from hourglass_jax.runtime import distributed, sharding
+from hourglass_jax.runtime.preemption import StopSignal
 from hourglass_jax.training.log import Log
+from hourglass_jax.training.start import compile_in_thread
 
 logger = logging.getLogger(__name__)
 # With fewer images per device, BatchNorm's statistics are mostly noise.
@@ -37,13 +41,11 @@ def warn_of_small_batches(experiment: Experiment) -> None:
 class Validation:
     """Evaluates on the split that selects the best checkpoint, and warns of common problems."""
 
-    def __init__(self, experiment: Experiment, log: Log):
-        self._predict, self._log = Predictor.of(experiment), log
+    def __init__(self, experiment: Experiment, log: Log, stop: StopSignal):
+        self._predict, self._log = Predictor.of(experiment, stop.check), log
+        self._experiment, self._stop = experiment, stop
         self._task, self._source = experiment.task, experiment.source
-        parts = (experiment.model, experiment.task, experiment.mesh)
-        flip_test = experiment.config.eval.flip_test
-        self._eval_step = make_eval_step(*parts, flip_test=flip_test)
-        self._batch_step = make_eval_step(*parts, flip_test=flip_test, batch_statistics=True)
+        self._steps: list[Future] = []
 
     def __call__(self, state: TrainState) -> tuple[float, Predictions]:
         """Evaluates a state, and returns the headline figure and the predictions.
@@ -53,7 +55,9 @@ class Validation:
         statistics are accurate.
         """
         source, split, step = self._source, self._source.select, int(state.step)
-        predictions = self._predict(self._eval_step, state.evaluated, split)
+        self._steps = self._steps or self._compile(state.evaluated)
+        eval_step = self._stop.wait(self._steps[0])
+        predictions = self._predict(eval_step, state.evaluated, split)
         metrics = self._task.metrics(source, split)
         values = predictions.figures(metrics)
         # This figure is measured in the same way on both splits.
@@ -63,8 +67,9 @@ class Validation:
         def measured(some: Predictions) -> float:
             return measure(some.found, some.truth)[name]
 
-        by_batch = measured(self._predict(self._batch_step, state.evaluated, split, COMPARED))
-        trained_on = self._predict(self._eval_step, state.evaluated, source.train, COMPARED)
+        batch_step = self._stop.wait(self._steps[1])
+        by_batch = measured(self._predict(batch_step, state.evaluated, split, COMPARED))
+        trained_on = self._predict(eval_step, state.evaluated, source.train, COMPARED)
         running = measured(predictions.first(COMPARED))
         logged = {f"{split}/{key}": value for key, value in values.items()} | {
             f"{source.train}/{name}": measured(trained_on),
@@ -83,6 +88,21 @@ class Validation:
                 *(step, name, COMPARED, by_batch, running),
             )
         return values[headline], predictions
+
+    def _compile(self, variables: dict) -> list[Future]:
+        """Compiles the steps with running and with batch statistics, in other threads."""
+        experiment = self._experiment
+        shape = (experiment.evaluation_rows.batch_size, *experiment.size, 3)
+        images = sharding.with_sharding(
+            jax.ShapeDtypeStruct(shape, np.uint8), experiment.mesh, sharding.SHARDED
+        )
+        parts = (experiment.model, experiment.task, experiment.mesh)
+        flip_test = experiment.config.eval.flip_test
+        steps = [
+            make_eval_step(*parts, flip_test=flip_test, batch_statistics=by_batch)
+            for by_batch in (False, True)
+        ]
+        return [compile_in_thread(step, variables, images) for step in steps]
 
     def _sheet(self, predictions: Predictions, split: str) -> np.ndarray | None:
         """Returns an image of the first predictions beside the truth, in the logging process."""

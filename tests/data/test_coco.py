@@ -200,14 +200,6 @@ def test_damaged_detections_are_refused(tmp_path, text):
         make_source(tmp_path, detections=str(tmp_path / "boxes.json")).count("validation")
 
 
-def test_what_cocos_evaluation_needs_is_looked_for_before_training(tmp_path):
-    content = write_coco(tmp_path)
-    del content["annotations"][4]["area"]
-    (tmp_path / "keypoints.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r"annotations\[4\].*'area'"):
-        make_source(tmp_path).count("train")
-
-
 def test_other_joints_are_refused(tmp_path):
     content = write_coco(tmp_path)
     content["categories"][0]["keypoints"][0] = "beak"

@@ -1,6 +1,7 @@
 """Records: what they are kept by, what they hold, and that nothing half-made is left behind."""
 
 import dataclasses
+import json
 import logging
 import os
 import pathlib
@@ -10,10 +11,13 @@ import time
 
 import numpy as np
 import pytest
+from keypoint_data import POINTS
+from keypoint_data import make as custom_source
+from keypoint_data import write as write_keypoints
 from test_coco import make_source as coco_source
 from test_coco import write_coco
 
-from hourglass_jax.data import pipeline, records
+from hourglass_jax.data import fingerprint, pipeline, records
 from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.data.base import AnnotatedImage, Annotation, Source
 from hourglass_jax.data.records import Records
@@ -91,6 +95,9 @@ def test_the_fingerprint_follows_what_records_are_made_of(folder):
     for name, change in (("record_version", 2), ("name", "other_pose")):
         kind = dataclasses.dataclass(frozen=True)(type("Task", (SinglePose,), {name: change}))
         found[f"the task's {name}"] = names_of(there, kind(ONE_JOINT))
+    strange = pathlib.Path(os.fsdecode(os.fsencode(there) + b"/caf\xe9.jpg"))  # no UTF-8
+    strange.write_text("")
+    found["a strange name"] = names_of(there, large_files=[there / "images.tar", strange])
     (there / "images.tar").write_text("longer than before")
     found["the size of a large file"] = names_of(there)
     (there / "joints.json").write_text("joints.jsom")
@@ -120,6 +127,35 @@ def test_what_is_evaluated_is_not_part_of_what_is_trained_on(folder):
     (there / "boxes.json").write_text("others")
     others = names_of(there, evaluation_files=[there / "boxes.json"])
     assert others[0] not in (plain, with_boxes[0]) and others[1] == training
+
+
+def test_data_are_compared_by_what_records_hold(tmp_path):
+    """Not by the rules of making them, nor by how a file is written."""
+
+    def data_of(name, change=lambda content: None, record_version=1, **options):
+        kind = dataclasses.dataclass(frozen=True)(
+            type("Task", (SinglePose,), {"record_version": record_version})
+        )
+        content = write_keypoints(tmp_path / name, change)
+        if options.pop("indent", None):
+            (tmp_path / name / "k.json").write_text(json.dumps(content, indent=1))
+        source = custom_source(tmp_path / name)
+        made = Records(source, kind(source.labels, limits=Limits(resolution=64)), str(tmp_path))
+        before = made.data
+        made.prepare()
+        assert not vars(source).keys() & {"_files", "_splits"}  # freed
+        return before, made.data
+
+    (unknown, plain), (_, rules) = data_of("a"), data_of("a", record_version=2)
+    assert fingerprint.same_data(plain, rules) and fingerprint.same_data(unknown, plain)
+    _, written = data_of("a", indent=True)
+    assert fingerprint.same_data(plain, written) and plain.split("/")[0] != written.split("/")[0]
+    joints = [51, *POINTS[1:]]
+    _, others = data_of("a", lambda c: c["annotations"][0].update(keypoints=joints))
+    assert not fingerprint.same_data(plain, others)
+    _, fewer = data_of("a", lambda c: c["annotations"].pop())
+    assert not fingerprint.same_data(plain, fewer)
+    assert fingerprint.same_data("x/", "x/1") and not fingerprint.same_data("x/2", "x/1")
 
 
 def test_a_missing_file_is_named(folder):

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hourglass_jax.data.skeleton import COCO, FLIC, LSP, MPII, Skeleton, pairs_by_name
+from hourglass_jax.data.sides import pairs_by_name, without_partner
+from hourglass_jax.data.skeleton import COCO, FLIC, LSP, MPII, Skeleton
 from hourglass_jax.errors import UserError
 
 pytestmark = pytest.mark.core
@@ -154,10 +155,45 @@ def test_asking_for_an_unknown_joint_is_told():
         (["paw_l1", "paw_r1", "lsho", "rsho"], [("paw_l1", "paw_r1"), ("lsho", "rsho")]),
         (["left", "nose", "bright", "tail"], []),
         (["left_a", "right_a", "Right_A"], []),  # two partners
+        (["leftEar", "rightEar"], [("leftEar", "rightEar")]),
+        (["Left Ear", "Right Ear"], [("Left Ear", "Right Ear")]),
+        (["l_ear", "r_ear", "L-paw", "R-paw"], [("l_ear", "r_ear"), ("L-paw", "R-paw")]),
+        (["ear1L", "ear1R", "toeL2", "toeR2"], [("ear1L", "ear1R"), ("toeL2", "toeR2")]),
+        (["Ohr_links", "Ohr_rechts"], [("Ohr_links", "Ohr_rechts")]),
+        (["rechtes Ohr", "linkes Ohr"], [("linkes Ohr", "rechtes Ohr")]),
+        (["linkeroog", "rechteroog"], [("linkeroog", "rechteroog")]),
+        (["oeil_gauche", "oeil_droit"], [("oeil_gauche", "oeil_droit")]),
+        (["main droite", "main gauche"], [("main gauche", "main droite")]),
+        (["mano izquierda", "mano derecha"], [("mano izquierda", "mano derecha")]),
+        (["ojo_izq", "ojo_der"], [("ojo_izq", "ojo_der")]),
+        (["occhio_sinistro", "occhio_destro"], [("occhio_sinistro", "occhio_destro")]),
+        (["orecchio_sx", "orecchio_dx"], [("orecchio_sx", "orecchio_dx")]),
+        (["olho esquerdo", "olho direito"], [("olho esquerdo", "olho direito")]),
+        (["vänster öga", "höger öga"], [("vänster öga", "höger öga")]),
+        (["va\u0308nster öga", "höger öga"], [("va\u0308nster öga", "höger öga")]),
+        (["venstre_øre", "højre_øre"], [("venstre_øre", "højre_øre")]),
+        (["lewe_oko", "prawe_oko"], [("lewe_oko", "prawe_oko")]),
+        (["левый глаз", "правый глаз"], [("левый глаз", "правый глаз")]),
+        (["左耳", "右耳"], [("左耳", "右耳")]),
+        (["der_kopf", "izq"], []),
+        (["pata_d", "pata_i", "nez_g", "nez_d"], []),  # letters of other languages are not certain
     ],
 )
 def test_pairs_are_found_in_names(joints, pairs):
     assert pairs_by_name(joints) == tuple(pairs)
+
+
+@pytest.mark.parametrize(
+    ("joints", "alone"),
+    [
+        (["left_ear", "nose", "bright", "upright"], ["left_ear"]),
+        (["earLeft", "paw_right", "rightEye", "Left Eye"], ["earLeft", "paw_right", "rightEye"]),
+        (["leftear", "rightear"], []),
+    ],
+)
+def test_sides_without_a_partner_are_found(joints, alone):
+    found = without_partner(joints, [*pairs_by_name(joints), ("Left Eye", "x")])
+    assert found == alone
 
 
 @pytest.mark.parametrize("skeleton", [MPII, LSP, COCO, FLIC], ids=lambda s: s.name)

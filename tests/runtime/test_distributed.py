@@ -194,14 +194,55 @@ def test_when_one_process_dies_the_other_ends_and_both_can_go_on(alone, tmp_path
 
 
 @pytest.mark.slow
-def test_a_signal_to_one_stops_both_at_one_step(alone, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_one_stops_both_at_one_step(alone, tmp_path, number):
     records, _ = alone
     processes = start_two(records, tmp_path, num_steps=10_000)
     for process in processes:
         wait_for_step(process, tmp_path, 12)
+    processes[1].send_signal(number)
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    status = 130 if number == signal.SIGINT else 75
+    assert [process.returncode for process in processes] == [75, status], outputs
+    assert not any("Traceback" in output for output in outputs), outputs
+
+
+@pytest.mark.slow
+def test_a_signal_ends_an_evaluation_of_both(alone, tmp_path):
+    fields = {"num_steps": 40, "data.num_validation": 2000, "checkpoint.every_steps": 40}
+    processes = start_two(tmp_path / "records", tmp_path / "run", **fields)
+    for process in processes:
+        wait_for_step(process, tmp_path / "run", 20)
     processes[1].send_signal(signal.SIGTERM)
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [75, 75], outputs
+    assert [path.name for path in (tmp_path / "run/checkpoints").iterdir()] == ["20"]
+    end(*start_two(tmp_path / "records", tmp_path / "run", **fields))
+    lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    measured = [json.loads(line)["step"] for line in lines if "validation/PCKh@0.5" in line]
+    assert measured == [20, 40]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("culprit", [0, 1])
+def test_when_one_process_cannot_start_the_other_ends_with_the_same_sentence(
+    alone, tmp_path, culprit
+):
+    """The first one finds no folder for records, or the second one, which has another."""
+    (tmp_path / "file").write_text("")
+    begin, port = time.monotonic(), free_port()
+    tell = SCHEDULERS["variables"]
+    folders = [alone[0], tmp_path / "file/records"]
+    if culprit == 0:
+        folders.reverse()
+    processes = [
+        start(folders[i], tmp_path / "run", tell(i, port), 2, num_steps=2) for i in range(2)
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2], outputs
+    assert time.monotonic() - begin < 60
+    for output in outputs:
+        assert "records cannot be written to" in output and "Traceback" not in output
 
 
 EXPLICIT = {

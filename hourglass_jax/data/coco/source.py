@@ -3,25 +3,23 @@
 import collections
 import dataclasses
 import functools
-import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from hourglass_jax.data import images
-from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
+from hourglass_jax.data import images, same_images
+from hourglass_jax.data.base import AnnotatedImage, Source, Tolerance
 from hourglass_jax.data.coco.evaluation import KeypointPrecision
-from hourglass_jax.data.formats import coco_json
-from hourglass_jax.data.formats.coco_json import KeypointFile
+from hourglass_jax.data.formats import coco_json, keypoint_file, values
+from hourglass_jax.data.formats.keypoint_file import Box, KeypointFile
+from hourglass_jax.data.formats.problems import Problems, text_of
+from hourglass_jax.data.formats.usable import fitted, usable
 from hourglass_jax.data.skeleton import COCO
 from hourglass_jax.errors import UserError
-from hourglass_jax.rules import Path, Whole, field
+from hourglass_jax.rules import SWITCH, Path, Whole, field
 from hourglass_jax.tasks.base import Metric
-
-# Fields of an annotation that COCOeval reads.
-_EVALUATED = {"id", "image_id", "bbox", "area", "iscrowd", "keypoints", "num_keypoints"}
 
 
 class CocoSource(Source):
@@ -34,6 +32,7 @@ class CocoSource(Source):
     """
 
     name = "coco"
+    version = 2
     labels = COCO
     tolerance = Tolerance(0.2)
 
@@ -47,6 +46,7 @@ class CocoSource(Source):
         validation_json: str = field(Path(), default="")
         validation_image_dir: str = field(Path(), default="")
         detections: str = field(Path(), default="")
+        outside_files: bool = field(SWITCH, default=False)
         allow_missing: int = field(Whole(0), default=0)
 
     def __init__(self, **options):
@@ -121,12 +121,15 @@ class CocoSource(Source):
     @functools.cached_property
     def _images(self) -> dict[str, list[AnnotatedImage]]:
         if self.options.detections:
-            splits = {"validation": _detected(self._detections)}
+            splits = {"validation": self._detected()}
         else:
+            train = self._read("train_json", "image_dir")
+            validation = self._validation
             splits = {
-                "train": _annotated(_read(self._path("train_json"), self._path("image_dir"))),
-                "validation": _annotated(self._validation),
+                "train": usable(train, by_joints=False),
+                "validation": usable(validation, by_joints=False),
             }
+            same_images.warn_of_seen(splits["validation"], splits["train"], validation.name)
         for split in splits.values():
             images.check_ids(a for image in split for a in image.annotations)
             images.check_files(split, self.allow_missing)
@@ -134,80 +137,90 @@ class CocoSource(Source):
 
     @functools.cached_property
     def _validation(self) -> KeypointFile:
-        folder = self._path("validation_image_dir")
-        return _read(self._path("validation_json"), folder, evaluated=True)
+        return self._read("validation_json", "validation_image_dir")
 
     @functools.cached_property
     def _detections(self) -> "dict[str, Detection]":
         return _read_detections(pathlib.Path(self.options.detections), self._validation)
+
+    def _detected(self) -> list[AnnotatedImage]:
+        """Returns the images of detected boxes, sorted by name."""
+        path = pathlib.Path(self.options.detections)
+        problems, found = Problems(path), []
+        for image in fitted(_with_boxes(self._detections), self._validation, problems):
+            boxes = [a for a in image.annotations if a.box is not None]
+            if boxes:
+                found.append(dataclasses.replace(image, annotations=boxes))
+        problems.say()
+        if not found:
+            raise UserError(f"{path} holds no box that can be used: {problems}")
+        return found
+
+    def _read(self, annotations: str, folder: str) -> KeypointFile:
+        path, outside = self._path(annotations), self.options.outside_files
+        file = coco_json.read(path, self._path(folder), outside=outside)
+        if file.skeleton.joints != COCO.joints:
+            raise UserError(
+                f"{path} has the joints {', '.join(file.skeleton.joints)}, not COCO's 17; use "
+                f"configs/custom.py for other joints"
+            )
+        file.problems.say()
+        return file
 
 
 class Detection(NamedTuple):
     """A detected person: the image, its box (x, y, width, height) and the detector's score."""
 
     image: AnnotatedImage
-    box: tuple[float, float, float, float]
+    box: Box
     score: float
 
 
-def _read(path: pathlib.Path, folder: pathlib.Path, *, evaluated: bool = False) -> KeypointFile:
-    """Reads annotations; `evaluated` ones must have all fields that COCO's evaluation reads."""
-    file = coco_json.read(path, folder, required=_EVALUATED if evaluated else ())
-    if file.skeleton.joints != COCO.joints:
-        raise UserError(
-            f"{path} has the joints {', '.join(file.skeleton.joints)}, not COCO's 17; use "
-            f"configs/custom.py for other joints"
-        )
-    return file
-
-
-def _annotated(file: KeypointFile) -> list[AnnotatedImage]:
-    """Returns the images of people with a box and joints, sorted by name."""
-    annotated = []
-    for image in sorted(file.images, key=lambda image: image.name):
-        people = [a for a in image.annotations if _counts(a)]
-        if people:
-            annotated.append(dataclasses.replace(image, annotations=people))
-    return annotated
-
-
-def _counts(annotation: Annotation) -> bool:
-    return annotation.box is not None and not annotation.crowd and bool(np.any(annotation.labelled))
-
-
-def _detected(detections: Mapping[str, Detection]) -> list[AnnotatedImage]:
+def _with_boxes(detections: Mapping[str, Detection]) -> list[AnnotatedImage]:
     """Returns the images of detected boxes; nothing is labelled, as their people are unknown."""
     nothing = np.zeros(COCO.num_joints, bool)
     by_name, people = {}, collections.defaultdict(list)
     for id, (image, box, _) in detections.items():
         by_name[image.name] = image
         people[image.name].append(
-            coco_json.annotation(id, np.zeros((COCO.num_joints, 2)), nothing, nothing, box)
+            keypoint_file.annotation(id, np.zeros((COCO.num_joints, 2)), nothing, nothing, box)
         )
     return [
-        images.image_file(pathlib.Path(name), people[name], id=by_name[name].id)
-        for name in sorted(by_name)
+        dataclasses.replace(by_name[name], annotations=people[name]) for name in sorted(by_name)
     ]
 
 
 def _read_detections(path: pathlib.Path, annotations: KeypointFile) -> dict[str, Detection]:
     """Returns each detected person by "image_id/index in the file"."""
-    by_id = {int(image.id): image for image in annotations.images}
-    detections = {}
-    try:
-        for i, entry in enumerate(json.loads(path.read_bytes())):
-            if entry["category_id"] != annotations.category_id:
+    by_id = {image.id: image for image in annotations.images}
+    detections: dict[str, Detection] = {}
+    entries, problems = coco_json.load_json(path), Problems(path)
+    if not isinstance(entries, list):
+        raise UserError(f"{path} is not in COCO's results format: it is no list of detections")
+    for i, entry in enumerate(entries):
+        where = f"entry {i}"
+        try:
+            if values.identity(entry["category_id"], "category_id") not in annotations.categories:
+                problems.add("left out: of another category", where)
                 continue
-            box, score = tuple(float(x) for x in entry["bbox"]), float(entry["score"])
-            if len(box) != 4 or not np.isfinite([*box, score]).all() or min(box[2:]) <= 0:
-                raise ValueError(f"entry {i} has the bbox {entry['bbox']} and the score {score}")
-            image_id = coco_json.whole(entry["image_id"])
-            detections[f"{image_id}/{i}"] = Detection(by_id[image_id], box, score)
-    except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise UserError(
-            f"{path} cannot be read as detections in COCO's results format "
-            f"({type(error).__name__}: {error})"
-        ) from None
+            image_id = str(values.identity(entry["image_id"], "image_id"))
+            if image_id not in by_id:
+                raise ValueError(f"its image_id is not in {annotations.name}")
+            detections[f"{image_id}/{i}"] = _detection(by_id[image_id], entry)
+        except KeyError as error:
+            problems.add(f"left out: there is no {error}", where)
+        except coco_json.WRONG as error:
+            problems.add(f"left out: {text_of(error)}", where)
+    problems.say()
     if not detections:
-        raise UserError(f"{path} holds no detections of the category {annotations.category_id}")
+        why = f": {problems}" if entries else ""
+        raise UserError(f"{path} holds no detections of people that can be used{why}")
     return detections
+
+
+def _detection(image: AnnotatedImage, entry: Mapping[str, Any]) -> Detection:
+    x, y, width, height = (float(number) for number in entry["bbox"])
+    score = float(entry["score"])
+    if not np.isfinite([x, y, width, height, score]).all() or min(width, height) <= 0:
+        raise ValueError("its bbox or score is not of a box")
+    return Detection(image, (x, y, width, height), score)

@@ -1,21 +1,22 @@
-"""Your own keypoints: a JSON file in COCO's format or a CSV file of DeepLabCut, and images."""
+"""Your own keypoints: JSON files in COCO's format or CSV files of DeepLabCut, and images."""
 
+import collections
 import dataclasses
 import functools
 import logging
-import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from hourglass_jax.data import images
+from hourglass_jax.data import images, same_images, sides
 from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
-from hourglass_jax.data.formats import coco_json, deeplabcut
-from hourglass_jax.data.formats.coco_json import KeypointFile
+from hourglass_jax.data.formats import annotation_files, keypoint_file, values
+from hourglass_jax.data.formats.keypoint_file import KeypointFile
+from hourglass_jax.data.formats.usable import usable
 from hourglass_jax.errors import UserError
-from hourglass_jax.rules import Number, Path, Text, Whole, field
+from hourglass_jax.rules import SWITCH, Number, Path, Text, Whole, field
 
 logger = logging.getLogger(__name__)
 
@@ -30,9 +31,11 @@ class CustomSource(Source):
     animal is the square around `bbox`, else around the labelled joints, times 1.25; annotations
     with neither are left out. PCK is relative to the box's side or, where `pck_reference` names two
     joints, "joint:joint", to their distance; half the box's side where one of them is missing.
+    Joints that no annotation of `train_json` labels are left out.
     """
 
     name = "custom"
+    version = 2
 
     @dataclasses.dataclass(frozen=True)
     class Options:
@@ -42,6 +45,7 @@ class CustomSource(Source):
         image_dir: str = field(Path(), default="")
         validation_json: str = field(Path(), default="")
         validation_image_dir: str = field(Path(), default="")
+        outside_files: bool = field(SWITCH, default=False)
         allow_missing: int = field(Whole(0), default=0)
         pck_reference: str = field(Text(), default=BOX)
         pck_threshold: float = field(Number(0, above=True), default=0.1)
@@ -50,16 +54,10 @@ class CustomSource(Source):
         self.options = self.Options(**options)
         self.allow_missing = self.options.allow_missing
         self.tolerance = Tolerance(self.options.pck_threshold)
-        self._train = self._read("train")
-        self.labels = self._train.skeleton
-        pairs = ", ".join(f"{a}/{b}" for a, b in self.labels.pairs) or "none"
-        logger.info(
-            "%s: %d joints (%s); pairs that a flip swaps, %s: %s",
-            *(self.options.train_json, self.labels.num_joints, ", ".join(self.labels.joints)),
-            *("as the file says" if self._train.pairs_given else "found in the names", pairs),
-        )
-        if not self.options.validation_json:
-            logger.info("no validation_json: a seeded tenth of the images is held out")
+        every, labelled = self._files["train"].skeleton, self._labelled
+        self.labels = keypoint_file.with_joints(self._files["train"], labelled).skeleton
+        self._say_joints(every.joints)
+        self.mirror_warning = self._mirror_warning()
         self._ends = self._reference_joints()
 
     def images(self, split: str) -> Iterator[AnnotatedImage]:
@@ -79,8 +77,7 @@ class CustomSource(Source):
 
     @property
     def source_files(self) -> Sequence[pathlib.Path]:
-        paths = (self.options.train_json, self.options.validation_json)
-        return [pathlib.Path(path).absolute() for path in paths if path]
+        return [path for split in self._files for path in self._paths(split)]
 
     @property
     def large_files(self) -> Sequence[pathlib.Path]:
@@ -88,35 +85,31 @@ class CustomSource(Source):
         for split, file in self._files.items():
             self._check_folder(split)
             names = {image.name for image in file.images if image.annotations}
-            paths += [pathlib.Path(name) for name in sorted(names) if os.path.isfile(name)]
+            paths += [pathlib.Path(name) for name in sorted(names) if images.is_file(name)]
         return paths
 
     @functools.cached_property
     def _files(self) -> dict[str, KeypointFile]:
         """The annotations by split, of those splits that have a file."""
-        if not self.options.validation_json:
-            return {"train": self._train}
-        return {"train": self._train, "validation": self._read("validation")}
+        given = ["train", *(["validation"] if self.options.validation_json else [])]
+        return {split: self._read(split) for split in given}
+
+    @functools.cached_property
+    def _labelled(self) -> list[str]:
+        """The joints that are labelled somewhere; all of them if none is."""
+        train = self._files["train"]
+        return keypoint_file.labelled_joints(train) or list(train.skeleton.joints)
 
     @functools.cached_property
     def _splits(self) -> dict[str, list[AnnotatedImage]]:
-        train, validation = self._train, self._files.get("validation")
-        usable = self._usable(train)
-        splits: dict[str, list[AnnotatedImage]]
-        if validation is None:
-            splits = dict(zip(("train", "validation"), hold_out(usable), strict=True))
-        elif validation.skeleton.joints == train.skeleton.joints:
-            splits = {"train": usable, "validation": self._usable(validation)}
+        splits = {split: self._usable(file) for split, file in self._files.items()}
+        if "validation" in splits:
+            names = self.options.validation_json
+            same_images.warn_of_seen(splits["validation"], splits["train"], names)
         else:
-            raise UserError(
-                f"{self.options.validation_json} has the joints "
-                f"{', '.join(validation.skeleton.joints)}, and {self.options.train_json} "
-                f"{', '.join(train.skeleton.joints)}; they must be the same"
-            )
-        logger.info(
-            "%d of %d annotations of %s have joints and a box",
-            *(_count(usable), _count(train.images), self.options.train_json),
-        )
+            logger.info("no validation_json: a seeded tenth of the images is held out")
+            train, validation = hold_out(splits["train"])
+            splits = {"train": train, "validation": validation}
         for split in splits.values():
             images.check_ids(a for image in split for a in image.annotations)
             images.check_files(split, self.allow_missing)
@@ -124,12 +117,16 @@ class CustomSource(Source):
 
     def _usable(self, file: KeypointFile) -> list[AnnotatedImage]:
         """Returns the images with annotations that can be learned from, sorted by name."""
-        usable = []
-        for image in sorted(file.images, key=lambda image: image.name):
-            annotations = [self._measured(a) for a in image.annotations if has_box(a)]
-            if annotations:
-                usable.append(dataclasses.replace(image, annotations=annotations))
-        return usable
+        train = self._files["train"]
+        if set(file.skeleton.joints) != set(train.skeleton.joints):
+            raise UserError(
+                f"{file.name} has the joints {', '.join(file.skeleton.joints)}, and {train.name} "
+                f"{', '.join(train.skeleton.joints)}; they must be the same"
+            )
+        return [
+            dataclasses.replace(image, annotations=[self._measured(a) for a in image.annotations])
+            for image in usable(keypoint_file.with_joints(file, self.labels.joints))
+        ]
 
     def _measured(self, annotation: Annotation) -> Annotation:
         """Returns the annotation with the reference that the config asks for."""
@@ -155,25 +152,67 @@ class CustomSource(Source):
             )
         return [self.labels.index(joint) for joint in joints]
 
-    def _read(self, split: str) -> KeypointFile:
-        path = getattr(self.options, f"{split}_json")
-        if not path:
+    def _say_joints(self, every: Sequence[str]) -> None:
+        pairs = ", ".join(f"{a}/{b}" for a, b in self.labels.pairs) or "none"
+        given = self._files["train"].pairs_given
+        logger.info(
+            "%s: %d joints (%s); pairs that a flip swaps, %s: %s",
+            *(self.options.train_json, self.labels.num_joints, ", ".join(self.labels.joints)),
+            *("as the file says" if given else "found in the names", pairs),
+        )
+        nowhere = [joint for joint in every if joint not in self.labels.joints]
+        if nowhere:
+            logger.warning(
+                "%s: left out, as no annotation labels them: %s",
+                *(self.options.train_json, ", ".join(nowhere)),
+            )
+
+    def _mirror_warning(self) -> str:
+        """Returns why flips may train wrong labels: sides that no pair tells apart."""
+        labels, where = self.labels, self.options.train_json
+        alone = sides.without_partner(labels.joints, labels.pairs)
+        if alone:
+            found = f"{where}: no pair includes {', '.join(alone)}, whose names tell a side"
+        elif labels.num_joints > 1 and not (labels.pairs or self._files["train"].pairs_given):
+            found = f"{where}: no pairs of left and right are found in the names of the joints"
+        else:
+            return ""
+        return (
+            f"{found}. Half of the images are mirrored in training, and there a joint of the left "
+            f"side is labelled as the right one's. Name the pairs in the category of a JSON file, "
+            f'"pairs": [["one", "other"]] ([] if there are none), or set config.augment.flip=0 and '
+            f"config.eval.flip_test=False"
+        )
+
+    def _paths(self, split: str) -> list[pathlib.Path]:
+        value = getattr(self.options, f"{split}_json")
+        if not value:
             raise UserError(
                 f"config.data.{split}_json is not set; name the file with the annotations"
             )
-        file = pathlib.Path(path).absolute()
-        reader = deeplabcut if file.suffix.lower() == ".csv" else coco_json
-        return reader.read(file, self._folder(split))
+        return annotation_files.paths_of(value)
+
+    def _read(self, split: str) -> KeypointFile:
+        folder, outside = self._folder(split), self.options.outside_files
+        read = functools.partial(annotation_files.read, folder=folder, outside=outside)
+        file = keypoint_file.joined([read(path) for path in self._paths(split)])
+        file.problems.say()
+        return file
 
     def _folder(self, split: str) -> pathlib.Path:
         own = self.options.validation_image_dir if split == "validation" else ""
-        return pathlib.Path(own or self.options.image_dir).absolute()
+        folder = own or self.options.image_dir or self._project(split)
+        return pathlib.Path(folder).absolute()
+
+    def _project(self, split: str) -> str:
+        """Returns the folder of a project of DeepLabCut, "" if the annotations are other files."""
+        return annotation_files.project_of(getattr(self.options, f"{split}_json"))
 
     def _check_folder(self, split: str) -> None:
         own = split == "validation" and self.options.validation_image_dir
         name = "validation_image_dir" if own else "image_dir"
         value = getattr(self.options, name)
-        if not value or not self._folder(split).is_dir():
+        if not (value or self._project(split)) or not self._folder(split).is_dir():
             raise UserError(
                 f"config.data.{name}={value!r} is not a folder; it must hold the images that "
                 f"{getattr(self.options, f'{split}_json')} names"
@@ -183,27 +222,35 @@ class CustomSource(Source):
 def hold_out(
     annotated: Sequence[AnnotatedImage],
 ) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
-    """Splits images into those to train on and a seeded tenth to validate on."""
-    ids = sorted(int(image.id) for image in annotated)
-    if len(ids) < 2:
+    """Splits images into those to train on and a seeded tenth to validate on.
+
+    Images of the same file or content are held out together.
+    """
+    if len(annotated) < 2:
         raise UserError(
-            f"there are {len(ids)} annotated images, too few to hold some out for validation; set "
-            f"config.data.validation_json"
+            f"there are {len(annotated)} annotated images, too few to hold some out for "
+            f"validation; set config.data.validation_json"
         )
-    count = max(round(HELD_OUT * len(ids)), 1)
-    held_out = set(np.random.default_rng(0).permutation(ids)[:count].tolist())
+    groups = same_images.same_images([image.name for image in annotated])
+    group_of = dict(zip((image.id for image in annotated), groups, strict=True))
+    if len(set(groups)) == 1:
+        logger.warning(
+            "all %d annotated images have the same content, so what is measured on those that are "
+            "held out says nothing about others",
+            len(annotated),
+        )
+        group_of = {image.id: i for i, image in enumerate(annotated)}
+    sizes = collections.Counter(group_of.values())
+    ids = sorted(group_of, key=values.in_order)
+    left = max(round(HELD_OUT * len(ids)), 1)
+    held_out = set()
+    for i in np.random.default_rng(0).permutation(len(ids)):
+        group = group_of[ids[i]]
+        if group not in held_out and sizes[group] <= left:
+            held_out.add(group)
+            left -= sizes[group]
+    held_out = held_out or {min(sizes, key=lambda group: sizes[group])}
     return (
-        [image for image in annotated if int(image.id) not in held_out],
-        [image for image in annotated if int(image.id) in held_out],
+        [image for image in annotated if group_of[image.id] not in held_out],
+        [image for image in annotated if group_of[image.id] in held_out],
     )
-
-
-def has_box(annotation: Annotation) -> bool:
-    """Returns whether there is a joint to learn, and a box to crop."""
-    assert annotation.labelled is not None  # every keypoint file has joints
-    enough = 1 if annotation.box is not None else 2
-    return not annotation.crowd and int(annotation.labelled.sum()) >= enough
-
-
-def _count(annotated: Sequence[AnnotatedImage]) -> int:
-    return sum(len(image.annotations) for image in annotated)

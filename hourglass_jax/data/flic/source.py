@@ -5,14 +5,14 @@ import functools
 import logging
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.io
 from jaxtyping import Bool, Float
 
-from hourglass_jax.data import images
+from hourglass_jax.data import images, orientation
 from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
+from hourglass_jax.data.formats import matlab, values
 from hourglass_jax.data.skeleton import FLIC
 from hourglass_jax.errors import UserError
 from hourglass_jax.rules import Path, Whole, field
@@ -90,7 +90,7 @@ class FlicSource(Source):
     @functools.cached_property
     def _splits(self) -> dict[str, list[AnnotatedImage]]:
         path = self._folder / "examples.mat"
-        frames = read(path)
+        frames = _settled(path, read(path))
         train = [frame for frame, is_train in frames if is_train]
         drawn = np.random.default_rng(0).permutation(len(train))[: round(HELD_OUT * len(train))]
         held_out = set(drawn.tolist())
@@ -103,19 +103,37 @@ class FlicSource(Source):
             if not split:
                 raise UserError(f"{path} has no examples for {name}; take FLIC's official file")
         images.check_ids(a for frame, _ in frames for a in frame.annotations)
-        images.check_files((frame for frame, _ in frames), self.allow_missing)
+        for split in splits.values():
+            images.check_files(split, self.allow_missing)
         return {name: sorted(split, key=lambda f: f.name) for name, split in splits.items()}
 
 
-def read(path: pathlib.Path) -> list[tuple[AnnotatedImage, bool]]:
-    """Reads examples.mat: frames of one person each, and whether they are for training.
+class Frame(NamedTuple):
+    """A film frame of one person, whether it is for training, and its width and height."""
+
+    image: AnnotatedImage
+    train: bool
+    size: tuple[int | None, int | None]
+
+
+def _settled(path: pathlib.Path, frames: Sequence[Frame]) -> list[tuple[AnnotatedImage, bool]]:
+    settled = orientation.settle(
+        [frame.image for frame in frames],
+        where=str(path),
+        prefer_upright=False,  # MATLAB reads pixels as they are stored
+        sizes={frame.image.id: frame.size for frame in frames},
+    )
+    return [(image, frame.train) for image, frame in zip(settled, frames, strict=True)]
+
+
+def read(path: pathlib.Path) -> list[Frame]:
+    """Reads examples.mat.
 
     Raises:
       UserError: the file is not in FLIC's format; the entry is named.
     """
     try:
-        content = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True)
-        examples = np.atleast_1d(content["examples"])
+        examples = np.atleast_1d(matlab.load(path, "examples"))
         coords = np.stack([np.asarray(e.coords, np.float64)[:2, LABELLED].T for e in examples])
         known = np.abs(coords).max(axis=-1) < _LARGEST  # NaN is not
         observers = _sides_are_the_observers(coords, known)
@@ -123,10 +141,11 @@ def read(path: pathlib.Path) -> list[tuple[AnnotatedImage, bool]]:
         for example, joints, labelled in zip(examples, coords, known, strict=True):
             annotation = _annotation(example, joints, labelled, observers)
             file = path.parent / "images" / annotation.id
-            frame = images.image_file(file, [annotation], id=annotation.id)
-            frames.append((frame, bool(example.istrain)))
+            image = images.image_file(file, [annotation], id=annotation.id)
+            height, width = (values.side(n) for n in np.ravel(example.imgdims)[:2])
+            frames.append(Frame(image, bool(example.istrain), (width, height)))
         return frames
-    # loadmat has no exception class: damaged files raise whatever its parser stumbles over.
+    # The fields may be of any class, and fail in whatever is done with them.
     except Exception as error:
         raise UserError(
             f"{path} cannot be read as FLIC's examples ({type(error).__name__}: "
@@ -154,7 +173,7 @@ def _annotation(
     observers: bool,
 ) -> Annotation:
     name = example.filepath
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name or pathlib.PurePath(name).name != name:
         raise ValueError(f"filepath is {name!r}")
     height = float(np.ravel(example.imgdims)[0])
     torso = np.asarray(example.torsobox, np.float64).ravel()  # x1, y1, x2, y2

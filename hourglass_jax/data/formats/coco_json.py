@@ -1,209 +1,227 @@
 """Reads keypoint annotations in COCO's JSON format, of any category and any joints.
 
 x, y count from 0; a joint's third number is 0 (not labelled), 1 (labelled, occluded) or 2
-(visible).
+(visible). An entry that is wrong is left out; the file's other entries are taken.
 """
 
-import dataclasses
 import json
-import logging
-import math
 import pathlib
-from collections.abc import Collection
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from hourglass_jax.data import images
-from hourglass_jax.data.base import AnnotatedImage, Annotation
-from hourglass_jax.data.skeleton import Skeleton, pairs_by_name
+from hourglass_jax.data.base import Annotation
+from hourglass_jax.data.formats import categories, keypoint_file, values
+from hourglass_jax.data.formats.image_paths import OutsideError, image_path
+from hourglass_jax.data.formats.keypoint_file import LARGEST, Box, KeypointFile, Side
+from hourglass_jax.data.formats.problems import Problems, text_of
 from hourglass_jax.errors import UserError
-from hourglass_jax.image import geometry
 
-logger = logging.getLogger(__name__)
-
-BOX_MARGIN = 1.25
-# px, beyond any image; its square is still finite.
-_LARGEST = 1e6
+# What values of other kinds than expected raise.
+WRONG = (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class KeypointFile:
-    """The content of a keypoint file.
-
-    Attributes:
-      skeleton: skeleton of the category with keypoints.
-      category_id: id of that category; of several with the same joints, the first.
-      images: all images of the file, with their annotations of these categories.
-      pairs_given: whether the file names the skeleton's pairs; else they come from the joints'
-        names.
-    """
-
-    skeleton: Skeleton
-    category_id: int
-    images: list[AnnotatedImage]
-    pairs_given: bool
-
-
-def square_around(box: tuple[float, float, float, float]) -> tuple[Float[np.ndarray, "2"], float]:
-    """Returns center and size of the square around x, y, width, height, 1.25 times as large.
-
-    COCO measures boxes from the image's corner, which lies half a pixel before pixel 0's centre.
-    """
-    x, y, width, height = box
-    center = np.array([x + width / 2 - 0.5, y + height / 2 - 0.5])
-    return center, max(width, height, 2.0) * BOX_MARGIN
-
-
-def annotation(
-    id: str,
-    joints: Float[np.ndarray, "joints 2"],
-    labelled: Bool[np.ndarray, " joints"],
-    visible: Bool[np.ndarray, " joints"],
-    box: tuple[float, float, float, float] | None = None,
-    crowd: bool = False,
-) -> Annotation:
-    """Returns an annotation with a square around `box`, else around the labelled joints.
-
-    The reference is the square's side without the margin. Where there is neither a box nor a
-    joint, the size is 0.
-    """
-    if box is not None:
-        center, size = square_around(box)
-    elif labelled.any():
-        center, size = geometry.box_around(joints, labelled, BOX_MARGIN)
-    else:
-        center, size = np.zeros(2), 0.0
-    return Annotation(
-        id=id,
-        center=center,
-        size=size,
-        box=box,
-        joints=joints,
-        labelled=labelled,
-        visible=visible,
-        crowd=crowd,
-        reference=size / BOX_MARGIN,
-    )
-
-
-def read(
-    path: pathlib.Path, folder: pathlib.Path, *, required: Collection[str] = ()
-) -> KeypointFile:
+def read(path: pathlib.Path, folder: pathlib.Path, *, outside: bool = False) -> KeypointFile:
     """Reads a file: its first category with keypoints, and others with the same joints.
+
+    Categories without annotations are passed over.
 
     Args:
       path: JSON file.
       folder: folder that the images' file names are relative to.
-      required: fields that the first category's annotations need for evaluation.
+      outside: whether file names may lead out of that folder.
 
     Raises:
-      UserError: the file is not in COCO's format; the entry is named.
+      UserError: the file is not in COCO's format, or the name of an image leads out of the folder.
     """
+    content, problems = _load(path), Problems(path)
+    known = categories.by_id(content["categories"], problems)
+    meant = categories.meant(path, content, known)
     try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from None
-    where = "the file"
-    try:
-        for name in ("images", "annotations", "categories"):
-            if not isinstance(content[name], list):
-                raise ValueError(f"{name!r} is not a list")
-        where = "categories"
-        category = next(c for c in content["categories"] if c.get("keypoints"))
-        skeleton, given = _skeleton(category)
-        same = [c for c in content["categories"] if c.get("keypoints") == category["keypoints"]]
-        categories = {whole(c["id"]) for c in same}
-        for other in content["categories"]:
-            if other not in same:
-                logger.info("%s: annotations of %r are left out", path, other.get("name"))
-        names: dict[int, str] = {}
-        sizes: dict[int, tuple[int, int]] = {}
-        for i, image in enumerate(content["images"]):
-            where = f"images[{i}]"
-            number, name = whole(image["id"]), _file_name(image["file_name"])
-            if names.setdefault(number, name) != name:
-                raise ValueError(f"id {number} is {names[number]!r} already")
-            if image.get("width") and image.get("height"):
-                sizes[number] = (whole(image["width"]), whole(image["height"]))
-        annotations: dict[int, list[Annotation]] = {number: [] for number in names}
-        for i, entry in enumerate(content["annotations"]):
-            where = f"annotations[{i}]"
-            if entry["category_id"] not in categories:
+        skeleton, given = categories.skeleton_of(known[meant], problems)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except WRONG as error:
+        raise UserError(
+            f"{path}, category {known[meant].get('name')!r}: {text_of(error)}"
+        ) from None
+    same = {i for i, c in known.items() if c.get("keypoints") == known[meant]["keypoints"]}
+    paths, sizes = _images(path, content["images"], folder, outside, problems)
+    annotations: dict[categories.Id, list[Annotation]] = {number: [] for number in paths}
+    taken: dict[str, int] = {}
+    for i, entry in categories.entries_of(content, "annotations", problems):
+        where = f"annotations[{i}]"
+        try:
+            category = categories.category_of(entry, known)
+            if category not in same:
+                problems.add(f"left out: {categories.other(category, known, meant)}", where)
                 continue
-            number = whole(entry["image_id"])
-            if number not in names:
-                raise ValueError(f"image_id {number} is not the id of an image in the file")
-            annotations[number].append(_annotation(entry, number, skeleton.num_joints))
-            missing = set(required) - entry.keys()
-            if missing and entry["category_id"] == category["id"]:
-                raise ValueError(f"there is no {min(missing)!r}, which evaluation needs")
-        category_id = whole(category["id"])
-    except StopIteration:
-        raise UserError(f"{path} has no category with `keypoints`") from None
-    except KeyError as error:
-        raise UserError(f"{path}, {where}: there is no {error}") from None
-    except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{path}, {where}: {' '.join(str(error).split())}") from None
+            image = values.identity(entry.get("image_id"), "image_id")
+            if image not in paths:
+                raise ValueError("its image_id is not the id of an image in the file")
+            if paths[image] is None:
+                raise ValueError("its image_id is the id of several images")
+            id = f"{image}/{_own_id(entry, i)}"
+            if id in taken:
+                if content["annotations"][taken[id]] == entry:
+                    raise ValueError("it is in the file twice")
+                problems.add("taken, though its id occurs more than once in the image", where)
+            while id in taken:
+                id = f"{id}.{i}"
+            annotations[image].append(_annotation(entry, id, skeleton.num_joints, problems, where))
+            taken[id] = i
+        except WRONG as error:
+            problems.add(f"left out: {text_of(error)}", where)
     annotated = [
-        images.image_file(folder / names[i], people, id=str(i), size=sizes.get(i))
-        for i, people in annotations.items()
+        images.image_file(there, annotations[number], id=str(number), size=_whole(sizes[number]))
+        for number, there in paths.items()
+        if there is not None
     ]
-    return KeypointFile(skeleton, category_id, annotated, given)
-
-
-def _skeleton(category: dict) -> tuple[Skeleton, bool]:
-    joints = tuple(str(name) for name in category["keypoints"])
-    ends = [(whole(a), whole(b)) for a, b in category.get("skeleton", [])]
-    if ends and min(min(pair) for pair in ends) < 1:
-        raise ValueError("skeleton counts joints from 1")
-    limbs = tuple((joints[a - 1], joints[b - 1]) for a, b in ends)
-    limbs = tuple(limb for limb in limbs if limb[0] != limb[1])
-    given = "pairs" in category or "flip_pairs" in category
-    if given:
-        pairs = category["pairs" if "pairs" in category else "flip_pairs"]
-    else:
-        pairs = pairs_by_name(joints)
-    return Skeleton(str(category.get("name", "custom")), joints, pairs, limbs), given
-
-
-def _annotation(entry: dict, image_id: int, num_joints: int) -> Annotation:
-    numbers = entry.get("keypoints") or [0] * (3 * num_joints)
-    if len(numbers) != 3 * num_joints:
-        raise ValueError(f"keypoints has {len(numbers)} numbers, not 3 for {num_joints} joints")
-    joints = np.array(numbers, np.float64).reshape(num_joints, 3)
-    # Partly missing labels are normal: a joint with a coordinate that is NaN is not labelled.
-    labelled = (joints[:, 2] > 0) & (np.abs(joints[:, :2]) < _LARGEST).all(axis=1)
-    box = entry.get("bbox")
-    if box is not None:
-        box = tuple(float(number) for number in box)
-        if len(box) != 4:
-            raise ValueError(f"bbox has {len(box)} numbers, not x, y, width, height")
-        usable = all(abs(number) < _LARGEST for number in box) and min(box[2:]) > 0
-        box = box if usable else None
-    return annotation(
-        id=f"{image_id}/{whole(entry['id'])}",
-        joints=np.where(labelled[:, None], joints[:, :2], 0),
-        labelled=labelled,
-        visible=labelled & (joints[:, 2] == 2),
-        box=box,
-        crowd=bool(entry.get("iscrowd", 0)),
+    return KeypointFile(
+        name=str(path),
+        skeleton=skeleton,
+        images=annotated,
+        problems=problems,
+        categories=frozenset(same),
+        pairs_given=given,
+        sizes={str(number): size for number, size in sizes.items()},
     )
 
 
-def _file_name(name: Any) -> str:
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"file_name {name!r} is not a file name")
-    return name
+def load_json(path: pathlib.Path) -> Any:
+    """Returns the content of a JSON file.
+
+    Raises:
+      UserError: it cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not valid JSON: {text_of(error)}") from None
 
 
-def whole(number: Any) -> int:
-    """Returns a JSON number as a whole number; raises ValueError if it is not one."""
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or math.isnan(number):
-        raise ValueError(f"{number!r} is not a number")
-    if int(number) != number:
-        raise ValueError(f"{number!r} is not a whole number")
-    return int(number)
+def _load(path: pathlib.Path) -> dict[str, list]:
+    content = load_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not in COCO's format: it is a {type(content).__name__}")
+    for name in ("images", "annotations", "categories"):
+        if not isinstance(content.get(name), list):
+            what = "is not a list" if name in content else "is missing"
+            raise UserError(f"{path} is not in COCO's format: {name!r} {what}")
+    return content
+
+
+def _images(
+    path: pathlib.Path, entries: list, folder: pathlib.Path, outside: bool, problems: Problems
+) -> tuple[dict[categories.Id, pathlib.Path | None], dict[categories.Id, tuple[Side, Side]]]:
+    """Returns paths and sizes of the images by id; the path of an ambiguous id is None."""
+    paths: dict[categories.Id, pathlib.Path | None] = {}
+    sizes: dict[categories.Id, tuple[Side, Side]] = {}
+    for i, image in categories.entries_of({"images": entries}, "images", problems):
+        where = f"images[{i}]"
+        try:
+            number = values.identity(image.get("id"), "id")
+            there = image_path(folder, image.get("file_name"), outside=outside)
+        except OutsideError as error:
+            raise UserError(f"{path}, {where}: {error}") from None
+        except ValueError as error:
+            problems.add(f"left out: {text_of(error)}", where)
+            continue
+        if paths.setdefault(number, there) != there:
+            paths[number] = None
+            problems.add(f"left out: its id {number} is that of another image", where)
+        sizes.setdefault(
+            number, (values.side(image.get("width")), values.side(image.get("height")))
+        )
+    return paths, sizes
+
+
+def _whole(size: tuple[Side, Side]) -> tuple[int, int] | None:
+    width, height = size
+    return None if width is None or height is None else (width, height)
+
+
+def _own_id(entry: Mapping[str, Any], place: int) -> str:
+    """Returns the part of an annotation's id behind the slash; its place where it has none."""
+    try:
+        return str(values.identity(entry.get("id"), "id")).replace("/", "_")
+    except ValueError:
+        return f"#{place}"
+
+
+def _annotation(
+    entry: Mapping[str, Any], id: str, num_joints: int, problems: Problems, where: str
+) -> Annotation:
+    joints = _keypoints(entry.get("keypoints"), num_joints)
+    xy, flags = joints[:, :2], joints[:, 2]
+    if not ((flags == 0) | (flags == 1) | (flags == 2)).all():
+        problems.add("a visibility other than 0, 1 and 2; above 0 counts as labelled", where)
+    # Partly missing labels are normal: a joint with a coordinate that is NaN is not labelled.
+    usable = (np.abs(xy) < LARGEST).all(axis=1)
+    labelled = (flags > 0) & usable
+    if ((flags > 0) & ~usable).any():
+        problems.add("a joint whose coordinates are not px counts as not labelled", where)
+    return keypoint_file.annotation(
+        id=id,
+        joints=np.where(labelled[:, None], xy, 0),
+        labelled=labelled,
+        visible=labelled & (flags == 2),
+        box=_box(entry.get("bbox"), problems, where),
+        crowd=values.flag(entry.get("iscrowd"), "iscrowd"),
+        area=_area(entry.get("area")),
+    )
+
+
+def _keypoints(numbers: Any, num_joints: int) -> np.ndarray:
+    """Returns x, y and visibility [joints, 3], also of nested lists, and of pairs x, y."""
+    if not numbers:
+        return np.zeros((num_joints, 3))
+    if not isinstance(numbers, list):
+        raise ValueError("keypoints is not a list")
+    if any(isinstance(joint, list) for joint in numbers):
+        numbers = [number for joint in numbers for number in _triple(joint)]
+    if len(numbers) != 3 * num_joints:
+        raise ValueError(f"keypoints has {len(numbers)} numbers, not 3 for {num_joints} joints")
+    try:
+        return np.array(numbers, np.float64).reshape(num_joints, 3)
+    except (TypeError, ValueError):
+        raise ValueError("keypoints holds other things than numbers") from None
+
+
+def _triple(joint: Any) -> list:
+    if not joint:
+        return [0, 0, 0]
+    if len(joint) == 2:  # without a visibility; 0, 0 stands for no label
+        return [*joint, 0 if joint[0] is None or (joint[0] == 0 and joint[1] == 0) else 2]
+    if len(joint) != 3:
+        raise ValueError(f"a joint has {len(joint)} numbers, not x, y and visibility")
+    return joint
+
+
+def _box(box: Any, problems: Problems, where: str) -> Box | None:
+    if not box:
+        return None
+    try:
+        x, y, width, height = (float(number) for number in box)
+    except WRONG:
+        problems.add("its bbox is left out: it is not the numbers x, y, width, height", where)
+        return None
+    if not all(abs(number) < LARGEST for number in (x, y, width, height)):
+        problems.add("its bbox is left out: its numbers are not px", where)
+    elif min(width, height) <= 0:
+        problems.add("its bbox is left out: it has no width or height", where)
+    else:
+        return x, y, width, height
+    return None
+
+
+def _area(area: Any) -> float | None:
+    try:
+        number = float(area)
+    except WRONG:
+        return None
+    return number if 0 < number < LARGEST**2 else None

@@ -2,83 +2,209 @@
 
 The first rows name scorer, (individuals,) bodyparts and coords (x, y) of each column; every further
 row is an image: its path, in one column or in three (labeled-data, video, image), then numbers,
-empty where a joint is not labelled.
+empty where a joint is not labelled. Columns of the individual "single" are unique parts, such as a
+corner of the arena: they are no joints of an animal.
 """
 
 import csv
 import itertools
 import math
 import pathlib
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from hourglass_jax.data.base import AnnotatedImage
-from hourglass_jax.data.formats.coco_json import KeypointFile, annotation
-from hourglass_jax.data.images import image_file
-from hourglass_jax.data.skeleton import Skeleton, pairs_by_name
+from hourglass_jax.data.formats.image_paths import OutsideError, image_path
+from hourglass_jax.data.formats.keypoint_file import LARGEST, KeypointFile, annotation
+from hourglass_jax.data.formats.problems import Problems, text_of
+from hourglass_jax.data.images import image_file, is_file
+from hourglass_jax.data.sides import pairs_by_name
+from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
 
 _HEADER = ("scorer", "individuals", "bodyparts", "coords")
-_LARGEST = 1e6
+_UNIQUE = "single"  # DeepLabCut's name of what all animals share
+_LABELS = "labeled-data"  # its folder of images
 
 
-def read(path: pathlib.Path, folder: pathlib.Path) -> KeypointFile:
+class _Columns(NamedTuple):
+    """The columns of a table: where numbers begin, and where each coordinate is."""
+
+    first: int
+    width: int
+    animals: list[str]
+    joints: tuple[str, ...]
+    places: dict[tuple[str, str, str], int]
+
+
+def read(path: pathlib.Path, folder: pathlib.Path, *, outside: bool = False) -> KeypointFile:
     """Reads a file; each animal in an image is an annotation.
 
     Args:
       path: CSV file.
-      folder: folder that the images' paths are relative to.
+      folder: folder that the images' paths are relative to; those that it lacks are looked for
+        beside the file.
+      outside: whether paths may lead out of that folder.
 
     Raises:
-      UserError: the file is not in DeepLabCut's format; the line is named.
+      UserError: the file is not in DeepLabCut's format, or a path leads out of the folder.
     """
+    problems = Problems(path)
+    rows, decimal = _rows(path)
+    header = {}
+    for i, (_, row) in enumerate(rows[: len(_HEADER)]):
+        if row[0].strip().lower() in _HEADER:
+            header.setdefault(row[0].strip().lower(), i)
+    columns = _columns(path, [row for _, row in rows], header, problems)
+    skeleton = Skeleton(path.stem, columns.joints, pairs_by_name(columns.joints), ())
+    images: list[AnnotatedImage] = []
+    number = itertools.count(1)
+    for line, row in rows[len(header) :]:
+        where = f"line {line}"
+        try:
+            numbers = _numbers(row, columns, decimal)
+            there = _image(path, row[: columns.first], folder, outside)
+        except OutsideError as error:
+            raise UserError(f"{path}, {where}: {error}") from None
+        except ValueError as error:
+            problems.add(f"left out: {text_of(error)}", where)
+            continue
+        annotations = []
+        for animal in columns.animals:
+            xy = np.array([
+                [numbers[columns.places[key]] if key in columns.places else math.nan
+                 for key in ((animal, joint, "x"), (animal, joint, "y"))]
+                for joint in columns.joints
+            ])  # fmt: skip
+            labelled = np.all(np.abs(xy) < LARGEST, axis=1)  # NaN is not
+            if (~np.all(np.isnan(xy), axis=1) & ~labelled).any():
+                problems.add("a joint whose coordinates are not px counts as not labelled", where)
+            if labelled.any():
+                xy = np.where(labelled[:, None], xy, 0)
+                annotations.append(annotation(f"{line}/{next(number)}", xy, labelled, labelled))
+        images.append(image_file(there, annotations, id=str(line)))
+    return KeypointFile(str(path), skeleton, images, problems)
+
+
+def _rows(path: pathlib.Path) -> tuple[list[tuple[int, list[str]]], str]:
+    """Returns the rows that are not blank, with their numbers, and the mark of decimals."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = [row for row in csv.reader(stream) if row]
+            first = stream.readline()
+            stream.seek(0)
+            # Spreadsheets of many countries write 1,5;2,5.
+            separator = max(",;\t", key=first.count)
+            rows = [row for row in csv.reader(stream, delimiter=separator) if row]
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid CSV: {error}") from None
-    names = [row[0].strip().lower() for row in rows[:4]]
-    header = {name: i for i, name in enumerate(names) if name in _HEADER}
+        raise UserError(f"{path} is not valid CSV in UTF-8: {error}") from None
+    numbered = [(i, row) for i, row in enumerate(rows, start=1) if any(map(str.strip, row))]
+    return numbered, "," if separator == ";" else "."
+
+
+def _columns(
+    path: pathlib.Path, rows: Sequence[list[str]], header: dict[str, int], problems: Problems
+) -> _Columns:
     if not {"scorer", "bodyparts", "coords"} <= header.keys():
         raise UserError(
             f"{path} does not begin with DeepLabCut's rows scorer, bodyparts and coords"
         )
-    parts, coords = rows[header["bodyparts"]], rows[header["coords"]]
-    animals = rows[header["individuals"]] if "individuals" in header else ["animal"] * len(parts)
+    parts, coords = ([cell.strip() for cell in rows[header[n]]] for n in ("bodyparts", "coords"))
+    animals = ["animal"] * len(parts)
+    if "individuals" in header:
+        animals = [cell.strip() for cell in rows[header["individuals"]]]
     first = next((i for i, name in enumerate(coords) if name == "x"), 0)
     if not first or not len(parts) == len(coords) == len(animals):
         raise UserError(f"{path}: the rows bodyparts and coords do not name columns x and y")
-    column = {(animals[i], parts[i], coords[i]): i for i in range(first, len(parts)) if parts[i]}
-    joints = tuple(dict.fromkeys(parts[first:]))
-    skeleton = Skeleton(path.stem, joints, pairs_by_name(joints), ())
-    images: list[AnnotatedImage] = []
-    number = itertools.count(1)
-    for line, row in enumerate(rows[len(header) :], start=len(header) + 1):
-        if len(row) != len(parts):
-            raise UserError(f"{path}, line {line}: {len(row)} columns, not {len(parts)}")
-        name = "/".join(cell for cell in row[:first] if cell).replace("\\", "/")
-        annotations = []
-        for animal in dict.fromkeys(animals[first:]):
-            cells = [
-                [row[column[animal, joint, axis]] if (animal, joint, axis) in column else ""
-                 for axis in "xy"]
-                for joint in joints
-            ]  # fmt: skip
-            xy = np.array([[_number(cell, path, line) for cell in pair] for pair in cells])
-            labelled = np.abs(xy).max(axis=1) < _LARGEST  # NaN is not
-            if labelled.any():
-                xy = np.where(labelled[:, None], xy, 0)
-                annotations.append(annotation(f"{line}/{next(number)}", xy, labelled, labelled))
-        images.append(image_file(folder / name, annotations, id=str(line)))
-    return KeypointFile(skeleton, 1, images, pairs_given=False)
+    places: dict[tuple[str, str, str], int] = {}
+    for i in range(first, len(parts)):
+        key = (animals[i], parts[i], coords[i])
+        if parts[i] and places.setdefault(key, i) != i:
+            raise UserError(f"{path}: two columns hold {coords[i]} of {parts[i]!r} of {animals[i]}")
+    every = list(dict.fromkeys(animals[first:]))
+    own = [animal for animal in every if animal != _UNIQUE] or every
+    unique = [part for animal, part, _ in places if animal not in own]
+    for part in dict.fromkeys(unique):
+        problems.add(
+            "left out: a unique part is no joint of an animal; a network finds it with a table "
+            "that has this part alone",
+            f"the part {part!r}",
+        )
+    joints = tuple(dict.fromkeys(part for animal, part, _ in places if animal in own))
+    return _Columns(first, len(parts), own, joints, places)
 
 
-def _number(cell: str, path: pathlib.Path, line: int) -> float:
+def _numbers(row: list[str], columns: _Columns, decimal: str) -> list[float]:
+    if len(row) < columns.width or any(cell.strip() for cell in row[columns.width :]):
+        raise ValueError(f"{len(row)} columns, not {columns.width}")
+    cells = row[columns.first : columns.width]
+    return [math.nan] * columns.first + [_number(cell.replace(decimal, ".")) for cell in cells]
+
+
+def _number(cell: str) -> float:
     if not cell.strip():
         return math.nan
     try:
         return float(cell)
     except ValueError:
-        raise UserError(f"{path}, line {line}: {cell!r} is not a number") from None
+        raise ValueError(f"{cell!r} is not a number") from None
+
+
+def _image(
+    path: pathlib.Path, cells: Sequence[str], folder: pathlib.Path, outside: bool
+) -> pathlib.Path:
+    """Returns the path of a row's image."""
+    name = "/".join(cell for cell in cells if cell).replace("\\", "/")
+    # Old versions wrote where the project was on another machine.
+    _, inside, rest = name.rpartition(f"{_LABELS}/")
+    there = image_path(folder, inside + rest if inside else name, outside=outside)
+    beside = path.parent / there.name
+    return beside if not is_file(there) and is_file(beside) else there
+
+
+def files_of(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the tables of a project, one a video.
+
+    Args:
+      folder: the project's folder, its folder `labeled-data`, or one video's folder in it.
+
+    Raises:
+      UserError: there are none, or those of several people.
+    """
+    for pattern in (
+        f"{_LABELS}/*/CollectedData_*.csv",
+        "*/CollectedData_*.csv",
+        "CollectedData_*.csv",
+    ):
+        found = sorted(folder.glob(pattern))
+        if found:
+            break
+    else:
+        raise UserError(
+            f"the folder {folder} holds no tables {_LABELS}/*/CollectedData_*.csv of DeepLabCut; "
+            f"name the file with the annotations"
+        )
+    scorers = sorted({path.stem.removeprefix("CollectedData_") for path in found})
+    own = [path for path in found if path.stem == f"CollectedData_{_scorer(folder)}"]
+    if len(scorers) > 1 and own:
+        return own
+    if len(scorers) > 1:
+        raise UserError(
+            f"{folder} holds tables of several people, {', '.join(scorers)}; name those of one as "
+            f"{folder / pattern.replace('_*', f'_{scorers[0]}')}"
+        )
+    return found
+
+
+def _scorer(folder: pathlib.Path) -> str:
+    """Returns whose tables config.yaml says are the project's; "" if it does not."""
+    try:
+        text = (folder / "config.yaml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    found = re.search(r"^scorer:\s*['\"]?([^'\"#\n]*)", text, re.MULTILINE)
+    return found[1].strip() if found else ""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hourglass_jax.data import images
+from hourglass_jax.data import images, orientation
 from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
 from hourglass_jax.data.mpii import annotations, submission
 from hourglass_jax.data.mpii.annotations import Entry
@@ -118,8 +118,10 @@ class MpiiSource(Source):
         splits = split(self._entries, self.allow_missing)
         images.check_ids(a for part in splits.values() for people in part.values() for a in people)
         if self._folder.is_dir():  # an archive must be read to its end to know what it lacks
-            files = [f for part in splits.values() for f in images.in_folder(self._folder, part)]
-            images.check_files(files, self.allow_missing)
+            for part in splits.values():
+                images.check_files(images.in_folder(self._folder, part), self.allow_missing)
+            names = [str(self._folder / name) for part in splits.values() for name in part]
+            orientation.check_stored(names, str(self._annotations_file))
         return splits
 
 
@@ -147,9 +149,9 @@ def split(
       UserError: more people of the customary split than `allow_missing` are not in the file.
     """
     splits: dict[str, dict[str, list[Annotation]]] = {}
-    lost = []
     for name, indices in customary_split().items():
         splits[name] = collections.defaultdict(list)
+        lost = []
         for image, person in indices.tolist():
             problem = _problem(entries, image, person, measured=name == "validation")
             if problem:
@@ -157,12 +159,12 @@ def split(
             else:
                 entry = entries[image - 1]
                 splits[name][entry.name].append(_measured(entry.annotations[person - 1]))
-    if len(lost) > allow_missing:
-        raise UserError(
-            f"{len(lost)} people of the customary split are not in {ANNOTATIONS}: "
-            f"{'; '.join(lost[:3])}{'; ...' if len(lost) > 3 else ''}. Take the official file, or "
-            f"go on without them with config.data.allow_missing={len(lost)}"
-        )
+        if len(lost) > allow_missing:
+            raise UserError(
+                f"{len(lost)} people of the customary {name} split are not in {ANNOTATIONS}: "
+                f"{'; '.join(lost[:3])}{'; ...' if len(lost) > 3 else ''}. Take the official file, "
+                f"or go on without them with config.data.allow_missing={len(lost)}"
+            )
     splits["test"] = collections.defaultdict(list)
     for entry in entries:
         for annotation in entry.annotations:

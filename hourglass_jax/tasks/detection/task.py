@@ -109,7 +109,9 @@ class Detection(Task):
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Detection":
         made = {
-            "options": Options(**settings["options"]),
+            "options": rules.section(
+                Options, settings["options"], "task.settings.options.", root="metadata"
+            ),
             "categories": tuple(settings["categories"]),
             "category_ids": tuple(settings["category_ids"]),
             "skeleton": Skeleton(**settings["skeleton"]),

@@ -21,15 +21,26 @@ def draw_skeleton(
     shown: Bool[np.ndarray, " joints"],
     skeleton: Skeleton,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Returns a copy of the image with joints drawn, and the limbs between them.
+    """Returns a copy of the image with joints drawn; see `draw_onto`."""
+    image = np.array(image, order="C")
+    draw_onto(image, joints, shown, skeleton)
+    return image
+
+
+def draw_onto(
+    image: UInt8[np.ndarray, "height width 3"],
+    joints: Float[np.ndarray, "joints 2"],
+    shown: Bool[np.ndarray, " joints"],
+    skeleton: Skeleton,
+) -> None:
+    """Draws joints, and the limbs between them, into an image.
 
     Args:
-      image: RGB image.
+      image: RGB image, contiguous and writable.
       joints: x, y in px of the image.
       shown: joints to draw; a limb is drawn if both of its ends are.
       skeleton: names of the joints, and limbs.
     """
-    image = np.array(image, order="C")  # a copy: OpenCV draws in place
     # OpenCV's line drawing overflows far outside the image.
     limit = 4 * max(image.shape)
     points = np.clip(np.nan_to_num(joints), -limit, limit)
@@ -44,7 +55,6 @@ def draw_skeleton(
         radius, colour = (width + 1) * 2**_SHIFT, _colour(skeleton.joints[i])
         cv2.circle(image, points[i], radius, colour, -1, cv2.LINE_AA, _SHIFT)
         cv2.circle(image, points[i], radius, (20, 20, 20), 1, cv2.LINE_AA, _SHIFT)
-    return image
 
 
 def _colour(joint: str) -> tuple[int, int, int]:

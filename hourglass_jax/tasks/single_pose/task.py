@@ -5,23 +5,27 @@ augmentation can show. Training therefore never decodes a whole image.
 """
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from hourglass_jax import rules
 from hourglass_jax.data.base import AnnotatedImage, Annotation, Source
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry
 from hourglass_jax.image.geometry import Affine
-from hourglass_jax.rules import SWITCH, Number, field
+from hourglass_jax.rules import SWITCH, Each, Number, OneOf, Text, Texts, Whole, field
 from hourglass_jax.tasks.base import Draws, Head, Instance, Metric, Record, Spec, Task
 from hourglass_jax.tasks.single_pose import drawing, heatmap, losses
 from hourglass_jax.tasks.single_pose import views as heatmap_views
 from hourglass_jax.tasks.single_pose.limits import Limits
 from hourglass_jax.tasks.single_pose.measure import JointsFound
+
+logger = logging.getLogger(__name__)
 
 _LARGEST_BOX = 1e6  # px; larger than any image, but damaged annotation files have such boxes
 
@@ -37,6 +41,28 @@ class Heatmap:
 
     sigma: float = field(Number(0, above=True), default=1.0)
     zero_target: bool = field(SWITCH, default=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Skeleton:
+    """A skeleton as a checkpoint has it; `Skeleton` checks which joints are named."""
+
+    name: str = field(Text())
+    joints: Sequence[str] = field(Texts())
+    pairs: Sequence[Sequence[str]] = field(Each(Each(Text(), 2)))
+    limbs: Sequence[Sequence[str]] = field(Each(Each(Text(), 2)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    """The settings in a checkpoint, of which former versions left some out."""
+
+    skeleton: _Skeleton
+    sigma: float = field(Number(0, above=True), default=1.0)
+    zero_target: bool = field(SWITCH, default=False)
+    decoder: str = field(OneOf(heatmap.DECODERS), default="quarter")
+    stride: int = field(Whole(1), default=4)
+    limits: Limits = dataclasses.field(default_factory=Limits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +116,8 @@ class SinglePose(Task):
         if decoder not in heatmap.DECODERS:
             known = ", ".join(heatmap.DECODERS)
             raise UserError(f"config.eval.decode={decoder!r} must be one of {known}")
+        if source.mirror_warning and (config.augment.flip or config.eval.flip_test):
+            logger.warning(source.mirror_warning)
         return cls(source.labels, options.sigma, options.zero_target, decoder, stride, limits)
 
     @property
@@ -102,8 +130,11 @@ class SinglePose(Task):
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "SinglePose":
-        skeleton, limits = Skeleton(**settings["skeleton"]), Limits(**settings["limits"])
-        return cls(**{**settings, "skeleton": skeleton, "limits": limits})
+        checked = rules.section(_Settings, settings, "task.settings.", root="metadata")
+        skeleton = Skeleton(**vars(checked.skeleton))
+        if not skeleton.joints:
+            raise UserError("metadata.task.settings.skeleton.joints names no joint")
+        return cls(**{**vars(checked), "skeleton": skeleton})
 
     @property
     def heads(self) -> dict[str, Head]:
@@ -266,11 +297,12 @@ class SinglePose(Task):
         return [*source.metrics(split), JointsFound(self.skeleton, source.tolerance)]
 
     def draw(self, image, found: Sequence[Instance]) -> UInt8[np.ndarray, "height width 3"]:
+        image = np.array(image, order="C")  # one copy for all people
         for person in found:
             # `finish` and `truth` make instances with joints.
             assert person.joints is not None and person.joint_scores is not None
             shown = person.joint_scores > drawing.SURE
-            image = drawing.draw_skeleton(image, person.joints, shown, self.skeleton)
+            drawing.draw_onto(image, person.joints, shown, self.skeleton)
         return image
 
     def draw_targets(self, image, targets) -> UInt8[np.ndarray, "newheight width 3"]:

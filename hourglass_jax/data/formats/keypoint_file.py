@@ -1,0 +1,169 @@
+"""The content of a file of keypoints, whichever format it has."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from hourglass_jax.data.base import AnnotatedImage, Annotation
+from hourglass_jax.data.formats.problems import Problems
+from hourglass_jax.data.skeleton import Skeleton
+from hourglass_jax.errors import UserError
+from hourglass_jax.image import geometry
+
+logger = logging.getLogger(__name__)
+
+BOX_MARGIN = 1.25
+# px, beyond any image; its square is still finite.
+LARGEST = 1e6
+
+Side = int | None
+Box = tuple[float, float, float, float]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KeypointFile:
+    """The content of a keypoint file.
+
+    Attributes:
+      name: path of the file, for messages.
+      skeleton: skeleton of the category with keypoints.
+      images: all images of the file, with their annotations of these categories.
+      problems: entries that were not taken as they are; not yet logged.
+      categories: ids of the categories with these joints.
+      pairs_given: whether the file names the skeleton's pairs; else they come from the joints'
+        names.
+      sizes: width and height of the images as the file says them, by the image's id; None where it
+        does not.
+    """
+
+    name: str
+    skeleton: Skeleton
+    images: list[AnnotatedImage]
+    problems: Problems
+    categories: frozenset[int | str | None] = frozenset()
+    pairs_given: bool = False
+    sizes: Mapping[str, tuple[Side, Side]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Number of annotations."""
+        return sum(len(image.annotations) for image in self.images)
+
+
+def square_around(box: Box) -> tuple[Float[np.ndarray, "2"], float]:
+    """Returns center and size of the square around x, y, width, height, 1.25 times as large.
+
+    COCO measures boxes from the image's corner, which lies half a pixel before pixel 0's centre.
+    """
+    x, y, width, height = box
+    center = np.array([x + width / 2 - 0.5, y + height / 2 - 0.5])
+    return center, max(width, height, 2.0) * BOX_MARGIN
+
+
+def annotation(
+    id: str,
+    joints: Float[np.ndarray, "joints 2"],
+    labelled: Bool[np.ndarray, " joints"],
+    visible: Bool[np.ndarray, " joints"],
+    box: Box | None = None,
+    crowd: bool = False,
+    area: float | None = None,
+) -> Annotation:
+    """Returns an annotation with a square around `box`, else around the labelled joints.
+
+    The reference is the square's side without the margin. Where there is neither a box nor a
+    joint, the size is 0.
+    """
+    if box is not None:
+        center, size = square_around(box)
+    elif labelled.any():
+        center, size = geometry.box_around(joints, labelled, BOX_MARGIN)
+    else:
+        center, size = np.zeros(2), 0.0
+    return Annotation(
+        id=id,
+        center=center,
+        size=size,
+        box=box,
+        joints=joints,
+        labelled=labelled,
+        visible=visible,
+        crowd=crowd,
+        area=area,
+        reference=size / BOX_MARGIN,
+    )
+
+
+def with_joints(file: KeypointFile, joints: Sequence[str]) -> KeypointFile:
+    """Returns the file with these of its joints alone, in this order."""
+    if tuple(joints) == file.skeleton.joints:
+        return file
+    kept = [file.skeleton.index(joint) for joint in joints]
+    pairs, limbs = (
+        tuple(pair for pair in part if set(pair) <= set(joints))
+        for part in (file.skeleton.pairs, file.skeleton.limbs)
+    )
+
+    def chosen(a: Annotation) -> Annotation:
+        assert a.joints is not None and a.labelled is not None and a.visible is not None
+        parts = a.joints[kept], a.labelled[kept], a.visible[kept]
+        return annotation(a.id, *parts, a.box, a.crowd, a.area)
+
+    return dataclasses.replace(
+        file,
+        skeleton=Skeleton(file.skeleton.name, tuple(joints), pairs, limbs),
+        images=[
+            dataclasses.replace(image, annotations=[chosen(a) for a in image.annotations])
+            for image in file.images
+        ],
+    )
+
+
+def labelled_joints(file: KeypointFile) -> list[str]:
+    """Returns the joints that at least one annotation labels."""
+    seen = np.zeros(file.skeleton.num_joints, bool)
+    for image in file.images:
+        for a in image.annotations:
+            if not a.crowd:
+                seen |= a.labelled
+    return [joint for joint, is_seen in zip(file.skeleton.joints, seen, strict=True) if is_seen]
+
+
+def joined(files: Sequence[KeypointFile]) -> KeypointFile:
+    """Returns several files as one; ids of all but the first begin with the file's number.
+
+    Raises:
+      UserError: a file has other joints than the first.
+    """
+    first, *others = files
+    if not others:
+        return first
+    images, sizes = list(first.images), dict(first.sizes)
+    name = f"{first.name} and {len(others)} more"
+    problems = Problems(name)
+    problems.absorb(first.problems)
+    for number, file in enumerate(others, start=2):
+        if set(file.skeleton.joints) != set(first.skeleton.joints):
+            raise UserError(
+                f"{file.name} has the joints {', '.join(file.skeleton.joints)}, and {first.name} "
+                f"{', '.join(first.skeleton.joints)}; they must be the same"
+            )
+        for image in with_joints(file, first.skeleton.joints).images:
+            annotations = [dataclasses.replace(a, id=f"{number}-{a.id}") for a in image.annotations]
+            id = f"{number}-{image.id}"
+            images.append(dataclasses.replace(image, id=id, annotations=annotations))
+            if image.id in file.sizes:
+                sizes[id] = file.sizes[image.id]
+        problems.absorb(file.problems)
+    return dataclasses.replace(
+        first,
+        name=name,
+        images=images,
+        problems=problems,
+        sizes=sizes,
+        categories=frozenset().union(*(file.categories for file in files)),
+        pairs_given=all(file.pairs_given for file in files),
+    )

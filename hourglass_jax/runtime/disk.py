@@ -1,0 +1,79 @@
+"""Disks that are full, read-only or gone: errors in one sentence, and files that are complete."""
+
+import contextlib
+import errno
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+
+from hourglass_jax.errors import RunError, UserError
+
+# What a disk that has failed answers; other errors come from a wrong path or from lacking rights.
+FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)
+
+
+@contextlib.contextmanager
+def errors(workdir: pathlib.Path) -> Iterator[None]:
+    """Turns errors of files into a RunError that says how to go on.
+
+    Args:
+      workdir: workdir of the run, for messages.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or workdir
+        raise RunError(
+            f"{where}: {error.strerror or error}; after making space or granting access, run the "
+            f"same command to continue from what is in {workdir}"
+        ) from error
+
+
+def refusal(error: OSError, where: str) -> UserError | RunError:
+    """Returns the error for a folder or file that cannot be made.
+
+    Args:
+      error: what went wrong.
+      where: flag and path, such as "--output=poses".
+    """
+    reason = error.strerror or str(error)
+    if error.errno in FAILED:
+        return RunError(
+            f"{where}: {reason}; run the same command again when the disk can be written to, or "
+            f"choose another folder"
+        )
+    return UserError(f"{where}: {reason}; choose another folder")
+
+
+def make_folder(folder: pathlib.Path, where: str) -> None:
+    """Makes a folder, if it does not exist, and makes sure that files can be written to it.
+
+    Args:
+      folder: the folder.
+      where: flag and path, for messages.
+
+    Raises:
+      UserError: it cannot be written to.
+      RunError: the disk has failed.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise refusal(error, where) from None
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yields a file to write, which takes the place of `path` when it is complete."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.unlink(missing_ok=True)  # it may be a link
+    try:
+        yield unfinished
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())  # a power cut leaves the one or the other
+        unfinished.replace(path)
+    finally:
+        with contextlib.suppress(OSError):  # it leaves no room for the next attempt
+            unfinished.unlink()
