@@ -205,8 +205,8 @@ def defaults(config: Config) -> dict[str, Any]:
     }
     for name, (common, specific) in parts.items():
         sections[name] = {**rules.defaults(common), **rules.defaults(specific)}
-    sections["model"] |= presets.PRESETS.get(config.model.preset, {})
     sections["augment"] = rules.defaults(Augment)
+    sections["model"] |= presets.PRESETS.get(config.model.preset, {})
     return {**rules.defaults(Config), **sections}
 
 

@@ -11,7 +11,6 @@ from recorded_reads import recorded_reads
 
 from hourglass_jax import Detector, config_files, data
 from hourglass_jax.errors import UserError
-from hourglass_jax.tasks.detection.corners import Corners
 from hourglass_jax.tasks.detection.options import CORNERS, JOINTS, Options
 from hourglass_jax.training import train
 
@@ -25,8 +24,10 @@ def make_config(folder, kind):
     return config
 
 
-def run(folder, kind):
+def run(folder, kind, preset=""):
     config = make_config(folder / "records", kind)
+    if preset:
+        config.model = {"preset": preset, "input_size": 63, "dtype": "float32", "remat": False}
     config.num_steps = 2
     train.train_and_evaluate(config, folder / "run")
     config.num_steps = 4
@@ -77,12 +78,9 @@ def test_people_with_joints(registered, tmp_path):
 
 
 @pytest.mark.slow
-def test_corners(registered, tmp_path, monkeypatch):
-    """With heads that read the features of a network without corner pooling."""
-    heads = Corners.heads.fget
-    plain = property(lambda self: {n: h._replace(features="") for n, h in heads(self).items()})
-    monkeypatch.setattr(Corners, "heads", plain)
-    _, result = run(tmp_path, CORNERS)
+def test_corners(registered, tmp_path):
+    """With a network that pools corners; its input is 63 px, of which 16 cells are made."""
+    _, result = run(tmp_path, CORNERS, preset="detection_small")
     assert result["images"] == 8 and result["metrics"]["AP"] >= 0
     found = Detector.from_checkpoint(tmp_path / "run")(np.zeros((30, 200, 3), np.uint8))
     assert found.joints is None and found.boxes.shape == (len(found.scores), 4)
