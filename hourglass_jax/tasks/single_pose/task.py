@@ -18,7 +18,7 @@ from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry
 from hourglass_jax.image.geometry import Affine
-from hourglass_jax.rules import SWITCH, Each, Number, OneOf, Text, Texts, Whole, field
+from hourglass_jax.rules import SWITCH, Anything, Each, Number, Text, Texts, Whole, field
 from hourglass_jax.tasks.base import Draws, Head, Instance, Metric, Record, Spec, Task
 from hourglass_jax.tasks.single_pose import drawing, heatmap, losses
 from hourglass_jax.tasks.single_pose import views as heatmap_views
@@ -60,7 +60,7 @@ class _Settings:
     skeleton: _Skeleton
     sigma: float = field(Number(0, above=True), default=1.0)
     zero_target: bool = field(SWITCH, default=False)
-    decoder: str = field(OneOf(heatmap.DECODERS), default="quarter")
+    decoder: str = field(Anything(), default="quarter")  # `SinglePose` checks it
     stride: int = field(Whole(1), default=4)
     limits: Limits = dataclasses.field(default_factory=Limits)
 
