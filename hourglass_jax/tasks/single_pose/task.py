@@ -12,14 +12,16 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from hourglass_jax import rules
 from hourglass_jax.data.base import AnnotatedImage, Annotation, Source
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry
 from hourglass_jax.image.geometry import Affine
-from hourglass_jax.rules import SWITCH, Number, field
-from hourglass_jax.tasks.base import Draws, Head, Instance, Metric, Record, Spec
-from hourglass_jax.tasks.single_pose import drawing, heatmap, losses, views
+from hourglass_jax.rules import SWITCH, Each, Number, OneOf, Text, Texts, Whole, field
+from hourglass_jax.tasks.base import Draws, Head, Instance, Metric, Record, Spec, Task
+from hourglass_jax.tasks.single_pose import drawing, heatmap, losses
+from hourglass_jax.tasks.single_pose import views as heatmap_views
 from hourglass_jax.tasks.single_pose.limits import Limits
 from hourglass_jax.tasks.single_pose.measure import JointsFound
 
@@ -42,7 +44,29 @@ class Heatmap:
 
 
 @dataclasses.dataclass(frozen=True)
-class SinglePose:
+class _Skeleton:
+    """A skeleton as a checkpoint has it; `Skeleton` checks which joints are named."""
+
+    name: str = field(Text())
+    joints: Sequence[str] = field(Texts())
+    pairs: Sequence[Sequence[str]] = field(Each(Each(Text(), 2)))
+    limbs: Sequence[Sequence[str]] = field(Each(Each(Text(), 2)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    """The settings in a checkpoint, of which former versions left some out."""
+
+    skeleton: _Skeleton
+    sigma: float = field(Number(0, above=True), default=1.0)
+    zero_target: bool = field(SWITCH, default=False)
+    decoder: str = field(OneOf(heatmap.DECODERS), default="quarter")
+    stride: int = field(Whole(1), default=4)
+    limits: Limits = dataclasses.field(default_factory=Limits)
+
+
+@dataclasses.dataclass(frozen=True)
+class SinglePose(Task):
     """The task of predicting one person's joints; see `tasks.base.Task`.
 
     Attributes:
@@ -83,7 +107,7 @@ class SinglePose:
           UserError: a field has an invalid value, the data set has no joints, or the augmentation
             exceeds the limits of the records.
         """
-        if not isinstance(source.labels, Skeleton):
+        if not source.labels.joints:
             raise UserError(f"data.dataset={source.name!r} has no joints; set another config.task")
         options = config.task_sections(cls.sections)["heatmap"]
         limits = Limits(resolution=config.data.resolution)
@@ -106,8 +130,11 @@ class SinglePose:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "SinglePose":
-        skeleton, limits = Skeleton(**settings["skeleton"]), Limits(**settings["limits"])
-        return cls(**{**settings, "skeleton": skeleton, "limits": limits})
+        checked = rules.section(_Settings, settings, "task.settings.", root="metadata")
+        skeleton = Skeleton(**vars(checked.skeleton))
+        if not skeleton.joints:
+            raise UserError("metadata.task.settings.skeleton.joints names no joint")
+        return cls(**{**vars(checked), "skeleton": skeleton})
 
     @property
     def heads(self) -> dict[str, Head]:
@@ -230,15 +257,15 @@ class SinglePose:
     def plateau(self, targets, totals) -> Float[Array, ""]:
         return losses.plateau(targets["heatmaps"], targets["weights"])
 
-    def merge(self, views_of) -> Float[Array, "batch h w joints"]:
-        return views.merge(views_of, self.skeleton.flip_order)
+    def merge(self, views) -> Float[Array, "batch h w joints"]:
+        return heatmap_views.merge(views, self.skeleton.flip_order)
 
     def decode(self, outputs: Float[Array, "batch h w joints"]) -> dict[str, Array]:
         joints_heatmap, scores = heatmap.decode(outputs, self.decoder)
         return {"joints_heatmap": joints_heatmap, "scores": scores}
 
-    def finish(self, views_of) -> list[Instance]:
-        ((candidates, to_frame),) = views_of
+    def finish(self, views) -> list[Instance]:
+        ((candidates, to_frame),) = views
         joints_heatmap = candidates["joints_heatmap"].astype(np.float64)
         joints_input = geometry.heatmap_to_crop(joints_heatmap, self.stride)
         scores = candidates["scores"]
