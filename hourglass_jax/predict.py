@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
     try:
         return _predict(_arguments(argv), stop)
     except preemption.StoppedError:
-        print(f"stopped by {stop.cause}; start the same command again to continue", file=sys.stderr)
+        command_line.say(f"stopped by {stop.cause}; start the same command again to continue")
         return 128 + (stop.received or 0)
 
 
@@ -76,7 +76,7 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     boxes.check(names)
     boxes.check_sizes(zip((path for path, _ in files), names, strict=True))
     for problem in boxes.problems:
-        print(f"error: {problem}", file=sys.stderr)
+        command_line.say(f"error: {problem}")
     scales = _scales(flags.scales)
     startup.enable_compilation_cache()
     startup.keep_freed_memory()

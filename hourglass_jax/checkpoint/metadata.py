@@ -38,7 +38,7 @@ class Inference:
     """
 
     flip_test: bool = field(SWITCH, default=True)
-    scales: Sequence[float] = field(Each(Number(0.01, 100)), default=(1.0,))
+    scales: Sequence[float] = field(Each(Number(0.1, 10)), default=(1.0,))
     box_margin: float = field(Number(0.01, 100), default=1.25)
 
 

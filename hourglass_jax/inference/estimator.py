@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -89,8 +88,10 @@ class PoseEstimator:
             raise UserError(
                 f"num_stacks={num_stacks}: this network has {all_stacks}; choose 1 to {all_stacks}"
             )
-        if not scales or not all(0 < s < math.inf for s in scales):
-            raise UserError(f"scales={scales!r} must be numbers above 0, such as (0.8, 1.0, 1.2)")
+        if not scales or not all(0.1 <= s <= 10 for s in scales):
+            raise UserError(
+                f"scales={scales!r} must be numbers from 0.1 to 10, such as (0.8, 1.0, 1.2)"
+            )
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size} must be at least 1")
         if not task.joints:
@@ -98,7 +99,11 @@ class PoseEstimator:
         if decode is not None:
             if "decoder" not in task.settings:
                 raise UserError(f"decode={decode!r}: the task {task.name!r} has only one decoder")
-            task = task.from_settings({**task.settings, "decoder": decode})
+            try:
+                task = task.from_settings({**task.settings, "decoder": decode})
+            except UserError as error:
+                text = str(error).replace("metadata.task.settings.decoder", "decode")
+                raise UserError(text) from None
         self.task = task
         self._side, self._scales, self._batch_size = input_size, tuple(scales), batch_size
         self._margin = box_margin

@@ -32,7 +32,10 @@ def inputs(pattern: str, output: pathlib.Path) -> Iterator[tuple[pathlib.Path, s
     elif os.path.isfile(path):
         root, paths = path.parent, [path]
     else:
-        found = _once(_matches(pattern))
+        # Names of folders that exist may have brackets.
+        parent = next((p for p in path.parents if os.path.isdir(p)), pathlib.Path())
+        escaped = os.path.join(glob.escape(str(parent)), path.relative_to(parent))
+        found = _once(_matches(escaped))
         paths = [p for p in found if _is_file(p)]
         # "day*" stands for folders, "**" for every file in them.
         folders = [] if paths else [p for p in found if os.path.isdir(p)]

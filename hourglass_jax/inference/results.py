@@ -19,7 +19,7 @@ from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.inference.estimator import Poses
 from hourglass_jax.inference.journal import Entry, Journal
 from hourglass_jax.inference.places import Places, as_path
-from hourglass_jax.runtime import disk, lock
+from hourglass_jax.runtime import command_line, disk, lock
 
 JSON, CSV, JOURNAL = "predictions.json", "predictions.csv", "progress.jsonl"
 # Seconds between two times at which the files are written, and as a multiple of what it takes.
@@ -69,6 +69,9 @@ class Results:
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(lock.claim(self.output, "--output"))
+            for name in (JSON, CSV, JOURNAL):
+                if (self.output / name).is_dir():
+                    raise UserError(f"{self.output / name} is a folder; choose another --output")
             try:
                 Places(self.output).remove_parts()
                 self._journal = Journal(self.output / JOURNAL)
@@ -89,9 +92,6 @@ class Results:
         self._claimed.close()
 
     def _check(self) -> None:
-        for name in (JSON, CSV):
-            if (self.output / name).is_dir():
-                raise UserError(f"{self.output / name} is a folder; choose another --output")
         header, problem = self._journal.header, None
         if header is not None:
             differences = _differences(header["command"], self._command)
@@ -159,10 +159,11 @@ class Results:
         self.failed += self._error is not None
 
     def _fail(self, error: Exception, where: pathlib.Path) -> None:
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = (isinstance(error, OSError) and error.strerror) or str(error)
+        text = " ".join(text.split()) or type(error).__name__
         text = text if isinstance(error, UserError) else f"{where}: {text}"
         self._error = self._error or text
-        print(f"error: {text}", file=sys.stderr)
+        command_line.say(f"error: {text}")
 
     def known(self) -> Iterator[People]:
         """Yields the people of the frames that a stopped command has found in this file."""

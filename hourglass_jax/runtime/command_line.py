@@ -24,6 +24,12 @@ class Arguments(argparse.ArgumentParser):
         raise UserError(f"{message}; {self.prog} --help lists the flags")
 
 
+def say(text: str) -> None:
+    """Prints a line to stderr; where it cannot be written, as on a full disk, that is no error."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
 def path(text: str) -> str:
     """Returns the value of a flag that is a path, with `~` for the home folder.
 
@@ -68,7 +74,7 @@ def reporting_errors():
     try:
         yield
     except (UserError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         _end(2 if isinstance(error, UserError) else 1)
     except SystemExit as end:
         _end(end.code)

@@ -112,6 +112,7 @@ def test_what_versions_and_spreadsheets_write(tmp_path, change, caplog):
         ("labeled-data/v/img1.png,50,4x0,120,45\n", "line 5: left out: '4x0' is not a number"),
         ("labeled-data/v/img1.png,50,40\n", "line 5: left out: 3 columns, not 5"),
         ("labeled-data/v/img1.png,50,40,120,45,6\n", "line 5: left out: 6 columns, not 5"),
+        (ROW.format(0), "line 5: left out: it is in the file twice"),
         (",50,40,120,45\n", "line 5: left out: file_name '' is not a file name"),
         ("labeled-data/v/img1.png,5000,40,120,45\n", "far outside the image counts as not"),
         ("labeled-data/v/img1.png,inf,40,120,45\n", "whose coordinates are not px counts as not"),

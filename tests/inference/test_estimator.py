@@ -165,6 +165,7 @@ def test_a_network_without_a_number_of_stacks():
         ({"num_stacks": 0}, "num_stacks=0"),
         ({"decode": "best"}, "decode='best'"),
         ({"scales": (0,)}, "scales"),
+        ({"scales": (80, 100)}, r"scales=\(80, 100\) must be numbers from 0.1 to 10"),
         ({"batch_size": 0}, "batch_size=0"),
     ],
     ids=str,

@@ -37,6 +37,15 @@ def test_a_folder_a_file_and_patterns(folder):
             names(nothing)
 
 
+def test_patterns_in_folders_with_brackets(folder, monkeypatch):
+    other = folder.rename(folder.parent / "in[1]")
+    assert names(other) == ["B.JPG", "a.jpg", "clip.MTS", "day1/c.png"]
+    assert names(other / "*.jpg") == ["a.jpg"]
+    assert names(other / "**/*.png") == ["c.png"]
+    monkeypatch.chdir(other)
+    assert names("*.[jm]*") == ["a.jpg"] and names("**/*.png") == ["c.png"]
+
+
 def test_links_are_followed_once(folder):
     (folder / "again").symlink_to(folder / "day1")
     (folder / "day1/loop").symlink_to(folder)

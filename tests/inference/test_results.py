@@ -8,6 +8,7 @@ import pathlib
 import random
 import subprocess
 import sys
+import unittest.mock
 
 import cv2
 import numpy as np
@@ -172,7 +173,7 @@ def test_results_are_not_written_through_links(fake, source, tmp_path, name):
     assert (tmp_path / "mine").read_text() == "mine"
 
 
-@pytest.mark.parametrize("hinder", ["file", "folder"])
+@pytest.mark.parametrize("hinder", ["file", "predictions.csv", "progress.jsonl"])
 def test_an_output_that_cannot_be_written_to(source, tmp_path, monkeypatch, hinder):
     """Is refused before the network is loaded."""
     monkeypatch.setattr(
@@ -183,9 +184,17 @@ def test_an_output_that_cannot_be_written_to(source, tmp_path, monkeypatch, hind
     if hinder == "file":
         output.write_text("")
     else:
-        (output / "predictions.csv").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"choose another"):
+        (output / hinder).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"out(/p\w+\.\w+ is a folder)?.*; choose another"):
         run(source, output, "--overwrite")
+
+
+def test_an_error_that_cannot_be_printed_costs_nothing(fake, source, tmp_path, monkeypatch):
+    (source / "0.jpg").write_text("no image")
+    full = unittest.mock.Mock(write=unittest.mock.Mock(side_effect=OSError("No space left")))
+    monkeypatch.setattr("sys.stderr", full)
+    assert run(source, tmp_path / "out") == 1
+    assert full.write.called and people_in(tmp_path / "out")
 
 
 def test_home_folders(tmp_path, monkeypatch):

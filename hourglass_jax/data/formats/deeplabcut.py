@@ -61,10 +61,13 @@ def read(path: pathlib.Path, folder: pathlib.Path, *, outside: bool = False) -> 
     columns = _columns(path, [row for _, row in rows], header, problems)
     skeleton = Skeleton(path.stem, columns.joints, pairs_by_name(columns.joints), ())
     images: list[AnnotatedImage] = []
-    number = itertools.count(1)
+    number, seen = itertools.count(1), set()
     for line, row in rows[len(header) :]:
         where = f"line {line}"
         try:
+            if tuple(row) in seen:
+                raise ValueError("it is in the file twice")
+            seen.add(tuple(row))
             numbers = _numbers(row, columns, decimal)
             there = _image(path, row[: columns.first], folder, outside)
         except OutsideError as error:
