@@ -52,6 +52,8 @@ def get_config() -> ConfigDict:
     config.augment.translate = 0.0  # largest shift either way, as a share of the input's side
     config.augment.flip = 0.5  # probability of a mirrored image
     config.augment.colour = 0.2  # each channel's gain is uniform in 1 -+ colour
+    config.augment.jitter = 0.0  # brightness, contrast and saturation: factors in 1 -+ jitter
+    config.augment.lighting = 0.0  # of the light's colour, standard deviations; AlexNet: 0.1
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "rmsprop"  # rmsprop, adam or muon

@@ -53,6 +53,8 @@ class Augment:
     translate: float = field(Number(0, 1))
     flip: float = field(Number(0, 1))
     colour: float = field(Number(0, 1))
+    jitter: float = field(Number(0, 1), default=0.0)
+    lighting: float = field(Number(0), default=0.0)
 
 
 @dataclasses.dataclass(frozen=True)

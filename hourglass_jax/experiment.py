@@ -17,7 +17,7 @@ from hourglass_jax.checkpoint import compatibility
 from hourglass_jax.checkpoint import metadata as metadata_lib
 from hourglass_jax.checkpoint.compatibility import trained_elsewhere
 from hourglass_jax.checkpoint.trained import model_and_task
-from hourglass_jax.config import Config, Data, Model
+from hourglass_jax.config import Augment, Config, Data, Model
 from hourglass_jax.data import pipeline
 from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.data.base import Source
@@ -198,6 +198,7 @@ def defaults(config: Config) -> dict[str, Any]:
     }
     for name, (common, specific) in parts.items():
         sections[name] = {**rules.defaults(common), **rules.defaults(specific)}
+    sections["augment"] = rules.defaults(Augment)
     return {**rules.defaults(Config), **sections}
 
 
