@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.network = "stacked_hourglass"
+    config.model.preset = ""  # a network by name, such as centernet_104; fields set here win
     config.model.num_stacks = 8
     config.model.order = 4  # how many times a stack halves its input: 64, 32, 16, 8, 4 px
     config.model.features = 256

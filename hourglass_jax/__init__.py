@@ -11,13 +11,10 @@ if TYPE_CHECKING:  # the names of `_PUBLIC`, for type checkers and editors
     from hourglass_jax.evaluation.step import make_eval_step
     from hourglass_jax.inference.detector import Detections, Detector
     from hourglass_jax.inference.estimator import PoseEstimator, Poses
+    from hourglass_jax.nn.hourglass104 import Hourglass104
     from hourglass_jax.nn.network import Normalisation, forward, init_variables
-    from hourglass_jax.nn.stacked_hourglass import (
-        PRESETS,
-        Hourglass,
-        Residual,
-        StackedHourglass,
-    )
+    from hourglass_jax.nn.presets import PRESETS
+    from hourglass_jax.nn.stacked_hourglass import Hourglass, Residual, StackedHourglass
     from hourglass_jax.tasks.base import Head, Instance, Metric, Task
     from hourglass_jax.tasks.detection.task import Detection
     from hourglass_jax.tasks.single_pose.heatmap import decode as decode_heatmaps
@@ -39,8 +36,10 @@ _PUBLIC = {
     "evaluation.step": ("make_eval_step",),
     "inference.detector": ("Detections", "Detector"),
     "inference.estimator": ("PoseEstimator", "Poses"),
+    "nn.hourglass104": ("Hourglass104",),
     "nn.network": ("Normalisation", "forward", "init_variables"),
-    "nn.stacked_hourglass": ("PRESETS", "Hourglass", "Residual", "StackedHourglass"),
+    "nn.presets": ("PRESETS",),
+    "nn.stacked_hourglass": ("Hourglass", "Residual", "StackedHourglass"),
     "tasks.base": ("Head", "Instance", "Metric", "Task"),
     "tasks.detection.task": ("Detection",),
     "tasks.single_pose.heatmap": ("decode_heatmaps", "encode_heatmaps", "flip_heatmaps"),

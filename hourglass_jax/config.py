@@ -40,6 +40,7 @@ class Model:
     dtype: str = field(OneOf(DTYPES))
     remat: bool = field(SWITCH)
     network: str = field(Text(), default="stacked_hourglass")
+    preset: str = field(Text(), default="")
     options: Mapping[str, Any] = rules.others(rules.Anything())
 
 

@@ -64,6 +64,21 @@ class Whole(Number):
     kind = int
 
 
+class Each:
+    """A list of values that another rule accepts, of a length if there is one."""
+
+    def __init__(self, rule: Rule, length: int | None = None):
+        self.rule, self.length = rule, length
+
+    def accepts(self, value: Any) -> bool:
+        if not isinstance(value, (list, tuple)) or self.length not in (None, len(value)):
+            return False
+        return all(self.rule.accepts(v) for v in value)
+
+    def __str__(self) -> str:
+        return f"a list of {self.length or 'any number of'} values, each {self.rule}"
+
+
 class Shares:
     """An increasing list of numbers between 0 and 1."""
 

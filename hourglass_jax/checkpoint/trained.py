@@ -47,7 +47,9 @@ def model_and_task(metadata: Mapping[str, Any]) -> tuple[Any, Task]:
         network["options"],
         task.heads,
         dtype=network["dtype"],
-        normalisation=nn.Normalisation(tuple(metadata["normalisation"]["mean"])),
+        normalisation=nn.Normalisation(
+            **{name: tuple(values) for name, values in metadata["normalisation"].items()}
+        ),
     )
     return model, task
 
