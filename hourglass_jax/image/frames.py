@@ -51,12 +51,9 @@ class Frames:
     problem: str | None = None
 
     def __iter__(self) -> Iterator[tuple[UInt8[np.ndarray, "height width 3"], float]]:
-        """Yields each frame in RGB, and its time in seconds, which increases from 0.
+        """Yields each frame, at least one, in RGB, and its time in seconds, which grows from 0.
 
         Damage ends the iteration: frames before it are not lost, and `problem` names it.
-
-        Raises:
-          UserError: there is not a single frame.
         """
         raise NotImplementedError
 
@@ -108,8 +105,13 @@ class _Animation(Frames):
     def __init__(self, path: pathlib.Path, image: Image.Image, pages: list[int]):
         self._path, self._image, self._pages = path, image, pages
         self.announced = len(pages)
-        shown = self._shown()
-        self.rate = 1 / shown
+        try:
+            image.seek(pages[0])
+            io.frame_of(image)  # some formats know how long it is shown only then
+        except Exception as error:  # Pillow's decoders raise many kinds on damaged files
+            self.close()
+            raise UserError(f"{path} cannot be read ({io.reason(error)})") from None
+        self.rate = 1 / self._shown()
 
     def _shown(self) -> float:
         """Returns for how long the current frame is shown, s."""
@@ -125,8 +127,6 @@ class _Animation(Frames):
                 self._image.seek(page)
                 frame = io.frame_of(self._image)
             except Exception as error:
-                if number == 0:
-                    raise UserError(f"{self._path} cannot be read ({io.reason(error)})") from None
                 self.problem = (
                     f"{self._path} is damaged from frame {number} on ({io.reason(error)}); the "
                     f"frames before it were read"

@@ -109,8 +109,9 @@ def size_of(file: Any) -> tuple[int, int] | None:
     """Returns width and height of an image file as `decode` returns it, or None if it is none."""
     try:
         with open_image(file) as image:
-            # Pillow says a TIFF's size as it will be.
-            turned = image.format != "TIFF" and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            # Pillow says a TIFF's size as it will be, and decodes a PNG to look behind its pixels.
+            said = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+            turned = said and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
             return (image.height, image.width) if turned else image.size
     except Exception:  # Pillow's decoders raise many kinds on damaged files
         return None

@@ -23,6 +23,7 @@ BOX_MARGIN = 1.25
 _LOOKED_AT = 50
 # Boxes that tell them apart with certainty.
 _CERTAIN = 3
+_LATIN = {0xDC00 + code: code for code in range(128, 256)}
 
 
 class Boxes:
@@ -225,9 +226,11 @@ def _lookups(name: str) -> Iterator[str]:
 def _tails(name: str) -> list[str]:
     """Returns the ends of a path, the longest first: a/b/c, b/c, c.
 
-    Windows separates folders by backslashes, and macOS takes letters apart from their accents.
+    Windows separates folders by backslashes, macOS takes letters apart from their accents, and old
+    programs write Latin-1, which Python reads as surrogates.
     """
-    parts = pathlib.PurePosixPath(unicodedata.normalize("NFC", name.replace("\\", "/"))).parts
+    name = unicodedata.normalize("NFC", name.replace("\\", "/").translate(_LATIN))
+    parts = pathlib.PurePosixPath(name).parts
     return ["/".join(parts[i:]) for i in range(len(parts))] or [name]
 
 

@@ -64,6 +64,8 @@ class Files:
     def _image(self, path: pathlib.Path, name: str) -> None:
         image = io.as_rgb(path)
         boxes, problems = self._boxes(name, image.shape)
+        if not len(boxes):
+            _raise(problems)
         poses = self.estimator.estimate([(image, b) for b in boxes], heatmaps=self.heatmaps)
         people = self.results.add(None, poses)
         self._drawings.image(image, people)
@@ -74,20 +76,16 @@ class Files:
     def _boxes(
         self, name: str, shape: tuple[int, ...]
     ) -> tuple[Float[np.ndarray, "people 4"], list[str]]:
-        """Returns the boxes in an image of a shape, and what is wrong with others.
-
-        Raises:
-          UserError: something is wrong with all of them.
-        """
+        """Returns the boxes in an image of a shape, and what is wrong with others."""
         boxes, problems = self.boxes.on(name, shape)
-        if not boxes:
-            _raise(problems)
         return self.estimator.check_boxes(boxes, shape), problems
 
     def _video(self, frames: Frames, name: str) -> None:
         pairs = iter(frames)
         first = next(pairs)
         boxes, problems = self._boxes(name, first[0].shape)
+        if not len(boxes):
+            _raise(problems)
         pairs = itertools.chain([first], pairs)
         per_batch = max(self.batch_size // max(len(boxes), 1), 1)
         waiting = Waiting(frames.announced, unit="frames")

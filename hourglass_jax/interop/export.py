@@ -123,8 +123,8 @@ def export(trained: Trained, outputs: str, path: pathlib.Path) -> float | None:
     if path.suffix not in FORMATS:
         raise UserError(f"--output={path} must end in one of {', '.join(FORMATS)}")
     write, run = FORMATS[path.suffix]
+    disk.make_folder(path.parent, f"--output={path}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with disk.replacing(path) as file:
             write(trained, outputs, file)
     except OSError as error:
@@ -162,6 +162,7 @@ def main(argv: list[str]) -> None:
     path = pathlib.Path(flags.output)
     if path.suffix not in FORMATS:  # before the checkpoint is read
         raise UserError(f"--output={path} must end in one of {', '.join(FORMATS)}")
+    disk.make_folder(path.parent, f"--output={path}")
     trained = checkpoint.load(flags.checkpoint)
     known = (MAPS, *trained.task.exports)
     if flags.outputs not in known:

@@ -144,10 +144,7 @@ def convert(path: pathlib.Path, output: pathlib.Path, names: Sequence[str] | Non
         records=None,  # it was trained elsewhere
         averaged=False,
     )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk.refusal(error, f"--output={output}") from None
+    disk.make_folder(output, f"--output={output}")
     with Checkpoints(output, None) as checkpoints:
         if checkpoints.latest is not None:
             raise UserError(f"--output={output} holds a checkpoint already; choose another folder")

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterator
 
 from hourglass_jax.errors import RunError, UserError
@@ -43,6 +44,24 @@ def refusal(error: OSError, where: str) -> UserError | RunError:
             f"choose another folder"
         )
     return UserError(f"{where}: {reason}; choose another folder")
+
+
+def make_folder(folder: pathlib.Path, where: str) -> None:
+    """Makes a folder, if it does not exist, and makes sure that files can be written to it.
+
+    Args:
+      folder: the folder.
+      where: flag and path, for messages.
+
+    Raises:
+      UserError: it cannot be written to.
+      RunError: the disk has failed.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise refusal(error, where) from None
 
 
 @contextlib.contextmanager

@@ -267,6 +267,7 @@ def test_sizes_are_known_without_decoding(picture, kind):
         content = io.BytesIO(encoded(picture, kind, exif=exif))
         assert photo.size_of(content) == photo.as_rgb(content).shape[1::-1]
     assert photo.size_of(io.BytesIO(b"text")) is None
+    assert photo.size_of(io.BytesIO(png_header(90_000, 90_000, 1, 0))) == (90_000, 90_000)
 
 
 def test_a_pillow_image_that_is_not_decoded_yet(picture):

@@ -130,6 +130,7 @@ GOOD = [9, 9, 240, 240]
         ("day1/a.jpg", "deep/day1/a.jpg"),
         ("A.JPG", "a.jpg"),
         ("caf\udce9.jpg", "caf\udce9.jpg"),
+        ("caf\udce9.jpg", "caf\u00e9.jpg"),
         ("7", "000007.png"),
     ],
 )

@@ -3,12 +3,14 @@
 import json
 
 import numpy as np
+import pytest
+from fake import fake, run  # noqa: F401 (a fixture)
 from PIL import Image
 
-from hourglass_jax import predict
+pytestmark = pytest.mark.core
 
 
-def test_bad_boxes_and_files_cost_nothing_else(finished, tmp_path, capsys):
+def test_bad_boxes_and_files_cost_nothing_else(fake, tmp_path, capsys):  # noqa: F811
     folder = tmp_path / "in"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -27,8 +29,7 @@ def test_bad_boxes_and_files_cost_nothing_else(finished, tmp_path, capsys):
     people = {"a.png": [[5, 5, 30, 40], [500, 5, 30, 40]], "pages": [[9, 9, 20, 20], [1, 1, 0, 9]]}
     people |= {name: [[5, 5, 30, 40]] for name in ("cut.jpg", "whole.jpg", "half.jpg", "list.mp4")}
     (tmp_path / "boxes.json").write_text(json.dumps(people))
-    flags = [f"--checkpoint={finished[0]}", f"--input={folder}", f"--output={tmp_path}/out"]
-    assert predict.main([*flags, f"--boxes={tmp_path}/boxes.json"]) == 1
+    assert run(folder, tmp_path / "out", f"--boxes={tmp_path}/boxes.json") == 1
     lines = capsys.readouterr().err.splitlines()
     for said in (
         "pages: a box is x,y,width,height in px, the last two at least 1, but this one is [1, 1, 0",
@@ -44,10 +45,18 @@ def test_bad_boxes_and_files_cost_nothing_else(finished, tmp_path, capsys):
     assert found[1]["keypoints"] == found[-1]["keypoints"]  # every pixel is there
 
 
-def test_pages_of_several_sizes_are_each_one_person(finished, tmp_path):
+def test_pages_of_several_sizes_are_each_one_person(fake, tmp_path):  # noqa: F811
     wide, high = Image.new("RGB", (80, 40)), Image.new("RGB", (40, 80))
     wide.save(tmp_path / "a.tif", save_all=True, append_images=[high])
-    flags = [f"--checkpoint={finished[0]}", f"--input={tmp_path}/a.tif"]
-    assert predict.main([*flags, f"--output={tmp_path}/out"]) == 0
+    assert run(tmp_path / "a.tif", tmp_path / "out") == 0
     first, second = json.loads((tmp_path / "out/predictions.json").read_text())
     assert (first["bbox"][2], second["bbox"][2]) == (80 / 1.25, 40 / 1.25)
+
+
+def test_an_image_of_which_no_box_shows_anything_counts_as_failed(fake, tmp_path, caplog):  # noqa: F811
+    caplog.set_level("INFO")
+    Image.new("RGB", (80, 40)).save(tmp_path / "a.png")
+    (tmp_path / "boxes.json").write_text('{"a.png": [[5000, 5000, 100, 200]]}')
+    flags = [f"--boxes={tmp_path}/boxes.json"]
+    assert run(tmp_path / "a.png", tmp_path / "out", *flags) == 1
+    assert "0 people in 0 of 1 files" in caplog.text

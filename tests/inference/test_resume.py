@@ -218,6 +218,14 @@ def test_signals_to_the_command(tmp_path):
     assert len({person["image_id"] for person in people_in(output)}) == 200
 
 
+def test_a_folder_that_vanishes(fake, source, tmp_path, capsys):
+    fake.on_call = lambda call: call == 2 and shutil.rmtree(tmp_path / "out")
+    with pytest.raises(RunError, match=r"No such file or directory.*run the same command"):
+        run(source, tmp_path / "out")
+    assert "Traceback" not in capsys.readouterr().err
+    assert run(source, tmp_path / "out") == 1 and len(people_in(tmp_path / "out")) == 24
+
+
 def peak_of(process):
     """Waits for the end of a process; returns its exit status and its peak of memory in MB."""
     _, status, usage = os.wait4(process.pid, 0)

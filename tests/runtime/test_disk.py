@@ -24,6 +24,15 @@ def test_a_file_is_replaced_when_it_is_complete(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a.json", "mine"]
 
 
+def test_a_folder_to_write_to(tmp_path):
+    disk.make_folder(tmp_path / "a/b", "--output=x")
+    assert not list((tmp_path / "a/b").iterdir())
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file/deeper"):
+        with pytest.raises(UserError, match=r"^--output=x: .*; choose another folder"):
+            disk.make_folder(folder, "--output=x")
+
+
 def test_a_failing_disk_is_no_mistake_of_the_user(tmp_path):
     for number, kind in ((errno.ENOSPC, RunError), (errno.EACCES, UserError)):
         error = OSError(number, os.strerror(number))
