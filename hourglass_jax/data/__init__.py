@@ -16,6 +16,7 @@ SOURCES: dict[str, "str | type[Source]"] = {
     "lsp": "hourglass_jax.data.lsp.source:LspSource",
     "mpii": "hourglass_jax.data.mpii.source:MpiiSource",
     "synthetic_people": "hourglass_jax.data.synthetic_people.source:SyntheticPeopleSource",
+    "synthetic_scenes": "hourglass_jax.data.synthetic_scenes.source:SyntheticScenesSource",
 }
 
 

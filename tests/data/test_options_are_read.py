@@ -30,6 +30,7 @@ MAKERS = {
     "lsp": make_lsp,
     "mpii": make_mpii,
     "synthetic_people": lambda folder: {"num_train": 1, "num_validation": 1},
+    "synthetic_scenes": lambda folder: {"num_train": 1, "num_validation": 1},
 }
 
 
