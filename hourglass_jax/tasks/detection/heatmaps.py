@@ -5,6 +5,8 @@ the cell that holds the keypoint, the rest is its offset within the cell. Target
 training step, because maps take a thousand times the memory of the keypoints.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -25,6 +27,7 @@ def split(
     return cells.astype(jnp.int32), positions - cells
 
 
+@functools.partial(jax.jit, static_argnames=("shape", "dtype"))
 def draw(
     cells: Int[Array, "batch objects points 2"],
     channels: Int[Array, "batch objects points"],

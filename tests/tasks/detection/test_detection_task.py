@@ -71,8 +71,13 @@ def inputs_of(task, record, draws):
 
 def finish(task, outputs, maps, to_source):
     """Instances of one image from the outputs of its views."""
-    merged = views.merge(task, [(x[:, None], a) for x, a in zip(outputs, maps, strict=True)])
-    candidates = jax.device_get(views.decode(task, merged))
+
+    @jax.jit
+    def decoded(outputs):
+        seen = [(x[:, None], affine) for x, affine in zip(outputs, maps, strict=True)]
+        return views.decode(task, views.merge(task, seen))
+
+    candidates = jax.device_get(decoded(outputs))
     rows = [jax.tree.map(lambda x: x[0, 0], found) for found in candidates]
     return views.finish(task, rows, maps, to_source)
 

@@ -29,30 +29,31 @@ def kept(annotated):
     return clip[rows] * RATIO, annotated[rows, 4].astype(int)
 
 
-@pytest.mark.parametrize("image", [0, 1])
+@jax.jit
+def draw(positions, categories, mask, radii):
+    cells, offsets = heatmaps.split(positions, 128, 128)
+    shape = (128, 128, 4)
+    drawn = heatmaps.draw(cells[:, :, None], categories[..., None], mask[..., None], radii, shape)
+    return cells, offsets, drawn
+
+
 @pytest.mark.parametrize("iou", [0.3, 0.7])
-def test_targets(image, iou):
+def test_targets(iou):
     arrays = load("cornernet_targets")
-    cells, categories = kept(arrays[f"boxes_{image}"])
-    count = int(arrays["mask"][image].sum())
-    assert len(cells) == count
-    width, height = np.ceil(cells[:, 2:] - cells[:, :2]).T
+    mask = arrays["mask"].astype(bool)
+    cells, categories = np.zeros((*mask.shape, 4), np.float32), np.zeros(mask.shape, int)
+    for image in range(2):
+        cells[image, mask[image]], categories[image, mask[image]] = kept(arrays[f"boxes_{image}"])
+    width, height = np.moveaxis(np.ceil(cells[..., 2:] - cells[..., :2]), -1, 0)
     radii = gaussian_radius(height, width, iou).astype(int)
-    for corner, positions in (("tl", cells[:, :2]), ("br", cells[:, 2:])):
-        at, offsets = heatmaps.split(jnp.asarray(positions, jnp.float32)[None], 128, 128)
-        index = at[0, :, 1] * 128 + at[0, :, 0]
-        np.testing.assert_array_equal(index, arrays[f"{corner}_index"][image, :count])
-        np.testing.assert_allclose(offsets[0], arrays[f"{corner}_offset"][image, :count], atol=1e-5)
-        drawn = heatmaps.draw(
-            at[:, :, None],
-            jnp.asarray(categories)[None, :, None],
-            jnp.ones((1, count, 1), bool),
-            jnp.asarray(radii)[None],
-            (128, 128, 4),
-        )
-        expected = arrays[f"{corner}_heat_{10 * iou:.0f}"][image]
-        np.testing.assert_allclose(drawn[0], expected, atol=2e-7)
-        np.testing.assert_array_equal(drawn[0] == 1, expected == 1)
+    for corner, positions in (("tl", cells[..., :2]), ("br", cells[..., 2:])):
+        at, offsets, drawn = map(np.asarray, draw(positions, categories, mask, radii))
+        index = at[..., 1] * 128 + at[..., 0]
+        np.testing.assert_array_equal(index[mask], arrays[f"{corner}_index"][mask])
+        np.testing.assert_allclose(offsets[mask], arrays[f"{corner}_offset"][mask], atol=1e-5)
+        expected = arrays[f"{corner}_heat_{10 * iou:.0f}"]
+        np.testing.assert_allclose(drawn, expected, atol=2e-7)
+        np.testing.assert_array_equal(drawn == 1, expected == 1)
 
 
 def published_losses(predictions, arrays):
