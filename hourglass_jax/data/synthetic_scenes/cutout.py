@@ -6,11 +6,10 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from hourglass_jax.data.synthetic_people.drawing import (
-    Figure,
     is_inside,
     own_visible,
-    sample_planned,
     sample_plan,
+    sample_planned,
 )
 from hourglass_jax.data.synthetic_people.mesh import Layer, overlay, paint
 

@@ -96,7 +96,7 @@ def _place(
             other, corner = placed[rng.integers(len(placed))]
             feet = np.array(corner) + np.array(other.size) * [0.5, 1.0] - mine * [0.5, 1.0]
             side = rng.choice([-1, 1]) * rng.uniform(0.4, 1.1) * (mine[0] + other.size[0]) / 2
-            corner = feet + [side, rng.normal(0, 0.05) * mine[1]]
+            corner = feet + np.array([side, rng.normal(0, 0.05) * mine[1]])
         elif rng.random() < WHOLE and (room > 0).all():
             corner = rng.uniform(0, 1, 2) * room
         else:
