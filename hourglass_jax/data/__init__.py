@@ -16,6 +16,7 @@ SOURCES: dict[str, "str | type[Source]"] = {
     "custom_boxes": "hourglass_jax.data.custom_boxes.source:CustomBoxesSource",
     "flic": "hourglass_jax.data.flic.source:FlicSource",
     "lsp": "hourglass_jax.data.lsp.source:LspSource",
+    "mixture": "hourglass_jax.data.mixture.source:MixtureSource",
     "mpii": "hourglass_jax.data.mpii.source:MpiiSource",
     "synthetic_people": "hourglass_jax.data.synthetic_people.source:SyntheticPeopleSource",
     "synthetic_scenes": "hourglass_jax.data.synthetic_scenes.source:SyntheticScenesSource",

@@ -44,6 +44,7 @@ class FileSource(Source):
     def __init__(self, options: FileOptions):
         self.options = options
         self.allow_missing = options.allow_missing
+        self.held_out = () if self._named("validation") else ("validation",)
 
     def images(self, split: str) -> Iterator[AnnotatedImage]:
         return iter(self._splits[split])

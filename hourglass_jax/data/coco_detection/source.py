@@ -14,7 +14,7 @@ from hourglass_jax.data.skeleton import COCO
 from hourglass_jax.errors import UserError
 from hourglass_jax.rules import SWITCH, Path, field
 
-_PEOPLE = "person_keypoints"
+_FOLDERS = {"train": "train2017", "validation": "val2017"}
 
 
 class CocoDetectionSource(FileSource):
@@ -45,33 +45,44 @@ class CocoDetectionSource(FileSource):
     def settings(self) -> Mapping[str, Any]:
         return {"joints": self.options.joints, "allow_missing": self.allow_missing}
 
+    @property
+    def source_files(self) -> Sequence[pathlib.Path]:
+        return [path for split in self.splits for path in self._paths(split)]
+
+    @property
+    def large_files(self) -> Sequence[pathlib.Path]:
+        files: list[pathlib.Path] = []
+        for split in self.splits:
+            folder = self._folder(split)
+            if not folder.is_dir():
+                raise UserError(
+                    f"the folder {folder} is missing; unpack the images in config.data.manual_dir, "
+                    f"or set config.data.image_dir and config.data.validation_image_dir"
+                )
+            files += sorted(folder.iterdir())
+        return files
+
     def _named(self, split: str) -> str:
-        kind = _PEOPLE if self.options.joints else "instances"
-        year = "train2017" if split == "train" else "val2017"
-        default = pathlib.Path(self.options.manual_dir) / "annotations" / f"{kind}_{year}.json"
-        path = pathlib.Path(super()._named(split) or default)
-        if not path.is_file():
-            raise UserError(
-                f"{path} is missing; unpack annotations_trainval2017.zip in "
-                f"config.data.manual_dir, or set config.data.{split}_json"
-            )
-        return str(path)
+        kind = "person_keypoints" if self.options.joints else "instances"
+        default = self._official("annotations", f"{kind}_{_FOLDERS[split]}.json")
+        return super()._named(split) or default
+
+    def _paths(self, split: str) -> list[pathlib.Path]:
+        paths = super()._paths(split)
+        for path in paths:
+            if not path.is_file():
+                raise UserError(
+                    f"{path} is missing; unpack annotations_trainval2017.zip in "
+                    f"config.data.manual_dir, or set config.data.{split}_json"
+                )
+        return paths
 
     def _folder(self, split: str) -> pathlib.Path:
-        name, year = {
-            "train": ("image_dir", "train2017"),
-            "validation": ("validation_image_dir", "val2017"),
-        }[split]
-        folder = getattr(self.options, name) or pathlib.Path(self.options.manual_dir) / year
-        return pathlib.Path(folder).absolute()
+        given = {"train": self.options.image_dir, "validation": self.options.validation_image_dir}
+        return pathlib.Path(given[split] or self._official(_FOLDERS[split])).absolute()
 
-    def _check_folder(self, split: str) -> None:
-        if not self._folder(split).is_dir():
-            raise UserError(
-                f"the folder {self._folder(split)} is missing; unpack the images in "
-                f"config.data.manual_dir, or set config.data.image_dir and "
-                f"config.data.validation_image_dir"
-            )
+    def _official(self, *names: str) -> str:
+        return str(pathlib.Path(self.options.manual_dir, *names))
 
     def _read_file(self, path: pathlib.Path, folder: pathlib.Path) -> KeypointFile:
         file = coco_json.read(path, folder, outside=self.options.outside_files, boxes=True)
@@ -90,6 +101,3 @@ class CocoDetectionSource(FileSource):
         if self.options.joints and file is self._files["train"]:
             return [image for image in usable if image.annotations]
         return usable
-
-    def _used(self, file: KeypointFile) -> list[AnnotatedImage]:
-        return file.images

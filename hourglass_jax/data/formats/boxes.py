@@ -22,10 +22,12 @@ def seen_categories(files: Sequence[KeypointFile]) -> dict[str, int | str | None
     Raises:
       UserError: no annotation has a box.
     """
-    known, seen = {}, set()
+    known: dict[str, int | str | None] = {}
+    seen: set[str] = set()
     for file in files:
         names = list(file.categories.values())
-        known = {name: id for id, name in file.categories.items()} | known
+        for id, name in file.categories.items():
+            known.setdefault(name, id)
         seen |= {
             names[a.category]
             for image in file.images

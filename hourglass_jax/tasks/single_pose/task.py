@@ -137,6 +137,8 @@ class SinglePose(Task):
     def records(self, image: AnnotatedImage) -> Iterator[tuple[int | str, Record]]:
         pixels = image.read()
         for annotation in image.annotations:
+            if annotation.joints is None or annotation.crowd:  # of a data set of boxes
+                continue
             key = annotation.id if annotation.key is None else annotation.key
             yield key, self._record(pixels, annotation)
 
