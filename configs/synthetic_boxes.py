@@ -1,6 +1,6 @@
 """Boxes of drawn people: a first detector, without a download.
 
-    python -m hourglass_jax.main --config=configs/synthetic_boxes.py --workdir=runs/synthetic_boxes
+python -m hourglass_jax.main --config=configs/synthetic_boxes.py --workdir=runs/synthetic_boxes
 """
 
 
