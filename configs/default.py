@@ -1,7 +1,7 @@
 """Every field, with the value that it has unless an experiment's file changes it.
 
-The network and the recipe are those of the paper (Newell et al. 2016, 4.1). A data set has further
-fields, which its README names; files in this folder that use the data set set them.
+The network and the recipe are those of the paper (Newell et al. 2016, 4.1). Data sets and
+other tasks have further fields, which files in this folder that use them set.
 """
 
 from ml_collections import ConfigDict
@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    config.task = "single_pose"  # what the network learns, or detection
+    config.task = "single_pose"  # what the network learns; or detection
     config.seed = 0
     config.batch_size = 16  # over all devices
     config.num_steps = 250_000

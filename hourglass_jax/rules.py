@@ -48,7 +48,12 @@ class Number:
         self.low, self.high, self.above = low, high, above
 
     def accepts(self, value: Any) -> bool:
-        if not isinstance(value, self.kind) or isinstance(value, bool) or not math.isfinite(value):
+        if not isinstance(value, self.kind) or isinstance(value, bool):
+            return False
+        try:
+            if not math.isfinite(value):
+                return False
+        except OverflowError:  # a whole number beyond what float can hold
             return False
         return (self.low < value if self.above else self.low <= value) and value <= self.high
 
@@ -175,6 +180,7 @@ def section(
     prefix: str = "",
     *,
     beside: type | None = None,
+    root: str = "config",
 ) -> Section:
     """Makes a section of a config from its values.
 
@@ -185,6 +191,7 @@ def section(
       prefix: text before the field names in messages, such as "model.".
       beside: a section with the same prefix whose fields were taken out of `values`; an unknown
         field may be a misspelling of one of them.
+      root: what the values are part of, for messages.
 
     Raises:
       UserError: names a field that is missing or unknown, or whose value is not allowed.
@@ -196,21 +203,23 @@ def section(
         if name not in fields:
             if collects is None or not collects.metadata["others"].accepts(value):
                 known = [*fields, *(_fields(beside) if beside else ())]
-                raise unknown_field(f"{prefix}{name}", [f"{prefix}{each}" for each in known])
+                known = [f"{prefix}{each}" for each in known]
+                raise unknown_field(f"{prefix}{name}", known, root)
             other[name] = value
             continue
         rule = _rule(fields[name])
         if not rule.accepts(value):
-            raise UserError(f"config.{prefix}{name}={value!r} must be {rule}")
+            raise UserError(f"{root}.{prefix}{name}={_short(value)} must be {rule}")
         if isinstance(rule, Path):
-            value = expand(value, f"config.{prefix}{name}")
+            value = expand(value, f"{root}.{prefix}{name}")
         elif _is_section(fields[name]):
-            value = section(fields[name].type, value, f"{prefix}{name}.")  # type: ignore
+            inner = fields[name].type
+            value = section(inner, value, f"{prefix}{name}.", root=root)  # type: ignore
         made[name] = tuple(value) if isinstance(value, list) else value
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in values:
-            raise UserError(f"the config lacks {prefix}{name}, {_rule(f)}")
+            raise UserError(f"the {root} lacks {prefix}{name}, {_rule(f)}")
     return kind(**made, **({collects.name: other} if collects else {}))
 
 
@@ -252,9 +261,9 @@ def expand(path: str, flag: str = "") -> str:
     return full
 
 
-def unknown_field(name: str, known: Iterable[str]) -> UserError:
+def unknown_field(name: str, known: Iterable[str], root: str = "config") -> UserError:
     """Returns the error for a field that does not exist, with the closest one that does."""
-    return UserError(f"unknown config field {name}{did_you_mean(name, known)}")
+    return UserError(f"unknown {root} field {name[:100]}{did_you_mean(name, known)}")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -269,6 +278,11 @@ def _fields(kind: type) -> dict[str, dataclasses.Field]:
 
 def _is_section(f: dataclasses.Field) -> bool:
     return dataclasses.is_dataclass(f.type)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _rule(f: dataclasses.Field) -> Rule:

@@ -134,6 +134,26 @@ def test_large_packages_are_imported_where_they_belong(name):
         assert "orbax" not in found
 
 
+@EVERY_MODULE
+def test_text_files_are_utf8_whatever_the_locale(name):
+    for call in ast.walk(tree_of(name)):
+        if not isinstance(call, ast.Call):
+            continue
+        function = ast.unparse(call.func)
+        method = function.rpartition(".")[2]
+        # Positions of the mode and the encoding; the modules are those that open other things.
+        first = 1 if function == "open" else 0
+        positions = {"open": first + 2, "read_text": 0, "write_text": 1}
+        if method not in positions or function in ("os.open", "Image.open", "tarfile.open"):
+            continue
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        mode = given.get("mode") or (call.args[first] if len(call.args) > first else None)
+        if method == "open" and mode is not None and "b" in ast.unparse(mode):
+            continue
+        encoded = "encoding" in given or len(call.args) > positions[method]
+        assert encoded, f"{name}, line {call.lineno}: give the encoding of a text file"
+
+
 @pytest.mark.parametrize("part", ["training", "evaluation", "checkpoint"])
 def test_what_is_predicted_is_behind_the_seam(part):
     """Comments and docstrings may speak of it."""

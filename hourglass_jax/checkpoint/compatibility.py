@@ -4,6 +4,8 @@ import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from hourglass_jax.checkpoint import metadata as metadata_lib
+from hourglass_jax.checkpoint.integrity import damaged
 from hourglass_jax.checkpoint.metadata import FORMAT
 from hourglass_jax.data import fingerprint
 from hourglass_jax.errors import UserError
@@ -19,19 +21,32 @@ _KINDS = ("data.dataset", "model.network")
 
 
 def upgrade(metadata: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
-    """Converts metadata to the current layout.
+    """Converts metadata to the current layout, and checks them.
 
     Raises:
+      DamagedError: a field is missing or has a value that is not allowed.
       UserError: this version does not read the checkpoint's format.
     """
     if metadata.get("format") != FORMAT:
         raise UserError(
-            f"{folder} has format {metadata.get('format')!r}, but this version reads format "
-            f"{FORMAT}; use the version that wrote it"
+            f"{folder} has format {repr(metadata.get('format'))[:100]}, but this version reads "
+            f"format {FORMAT}; use the version that wrote it"
         )
-    if "task" in metadata:
-        return metadata
-    return legacy.upgrade(metadata)
+    former = "task" not in metadata
+    known = legacy.FIELDS if former else metadata_lib.FIELDS
+    unknown = sorted(metadata.keys() - set(known))
+    if unknown:
+        raise UserError(
+            f"{folder} has the metadata field {unknown[0][:100]!r}, which this version does not "
+            f"know; use the version that wrote it"
+        )
+    try:
+        if former:
+            metadata = legacy.upgrade(metadata)
+        metadata_lib.check(metadata)
+    except UserError as error:
+        raise damaged(folder, error) from None
+    return metadata
 
 
 def trained_elsewhere(metadata: Mapping[str, Any]) -> bool:

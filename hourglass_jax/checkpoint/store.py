@@ -1,31 +1,56 @@
 """Saving and restoring of checkpoints; the only file that uses Orbax.
 
-The folder of a step holds the state and, as JSON, its metadata; see `metadata.py`. A checkpoint is
-therefore all that prediction needs.
+The folder of a step holds the state, as JSON its metadata (see `metadata.py`), and digests of both
+(see `integrity.py`). A checkpoint is therefore all that prediction needs.
 """
 
+import asyncio
 import contextlib
 import json
 import logging
 import math
 import pathlib
 import shutil
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
+from orbax.checkpoint.path import atomicity
 
-from hourglass_jax.checkpoint import compatibility
-from hourglass_jax.errors import RunError, UserError
-from hourglass_jax.runtime import distributed
+from hourglass_jax.checkpoint import compatibility, integrity
+from hourglass_jax.checkpoint.integrity import DamagedError
+from hourglass_jax.errors import RunError
+from hourglass_jax.runtime import digests, distributed
 
 logger = logging.getLogger(__name__)
+Content = TypeVar("Content")
 
 
-class DamagedError(UserError):
-    """A checkpoint cannot be read."""
+class _WithDigests(atomicity.AtomicRenameTemporaryPath):
+    """A folder that gets digests of its files before it gets its final name.
+
+    A checkpoint is therefore never without them, whenever the process is killed. The first process
+    writes them, after all have written their files.
+    """
+
+    async def finalize(self) -> None:
+        store = self._checkpoint_metadata_store
+        if store is None:  # a part of a checkpoint
+            self.get().rename(self.get_final())
+        else:
+            await asyncio.to_thread(self._commit, store)
+
+    def _commit(self, store: Any) -> None:
+        store.wait_until_finished()
+        path = self.get() / "_CHECKPOINT_METADATA"
+        store.update(file_path=path, commit_timestamp_nsecs=time.time_ns())
+        store.wait_until_finished()
+        digests.write(pathlib.Path(self.get()))
+        self.get().rename(self.get_final())
 
 
 class Checkpoints:
@@ -74,20 +99,28 @@ class Checkpoints:
                 create=not read_only,
                 read_only=read_only,
                 enable_async_checkpointing=True,
+                temporary_path_class=_WithDigests,
             ),
             item_names=("state", "metadata"),
         )
 
     def _check_figures(self, read_only: bool) -> None:
-        """Sets aside steps with unreadable figures, since Orbax reads the figures of all steps."""
+        """Sets aside steps with damaged figures, since Orbax reads the figures of all steps."""
         steps = steps_in(self.folder)
         for step in steps:
-            path = self.folder / str(step) / "metrics" / "metrics"
+            folder = self.folder / str(step)
+            path = folder / "metrics" / "metrics"
             try:
+                for part in ("metrics", "_CHECKPOINT_METADATA"):
+                    integrity.check_digests(folder, part)
                 if path.exists():
-                    json.loads(path.read_text())
-            except (OSError, ValueError) as error:
-                damaged = _damaged(self.folder / str(step), error)
+                    figures = json.loads(path.read_text("utf-8"))
+                    if not all(isinstance(value, (int, float)) for value in figures.values()):
+                        raise ValueError("a figure is not a number")
+            except (OSError, ValueError, AttributeError, RecursionError) as error:
+                if read_only and _vanishes(folder):
+                    continue
+                damaged = integrity.damaged(folder, error)
                 if read_only or len(steps) == 1:
                     raise damaged from error
                 self._move_aside(step, damaged)
@@ -124,7 +157,7 @@ class Checkpoints:
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.PyTreeSave(state),
-                    metadata=ocp.args.JsonSave({**metadata, "step": step}),
+                    metadata=ocp.args.JsonSave({**metadata, "step": step, "digests": digests.NAME}),
                 ),
                 metrics=None if figure is None else {self.metric: figure},
             )
@@ -201,7 +234,7 @@ def read_metadata(folder: pathlib.Path) -> dict:
       DamagedError: it cannot be read.
       UserError: this version does not read the checkpoint's format.
     """
-    return compatibility.upgrade(_read(folder, metadata=ocp.args.JsonRestore()), folder)
+    return compatibility.upgrade(_read(folder, integrity.metadata), folder)
 
 
 def read_state(folder: pathlib.Path, like: Any) -> Any:
@@ -212,7 +245,7 @@ def read_state(folder: pathlib.Path, like: Any) -> Any:
       like: tree of shapes with sharding; may lack parts of the state.
 
     Raises:
-      DamagedError: it cannot be read.
+      DamagedError: it cannot be read, or has weights that are not finite.
     """
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     args = ocp.args.PyTreeRestore(
@@ -220,14 +253,27 @@ def read_state(folder: pathlib.Path, like: Any) -> Any:
         restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
         partial_restore=True,
     )
-    return _read(folder, state=args)
+
+    def read(folder):
+        if not integrity.check_digests(folder):
+            logger.info(
+                "%s has no digests, since an earlier version wrote it; not all damage to it would "
+                "be noticed",
+                folder,
+            )
+        integrity.check_size(folder, like)
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+            state = reader.restore(folder, args=ocp.args.Composite(state=args))["state"]
+        integrity.check_arrays(state)
+        return state
+
+    return _read(folder, read)
 
 
-def _read(folder: pathlib.Path, **item) -> Any:
+def _read(folder: pathlib.Path, read: Callable[[pathlib.Path], Content]) -> Content:
     content = failure = None
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
-            content = reader.restore(folder, args=ocp.args.Composite(**item))[next(iter(item))]
+        content = read(folder)
     except (PermissionError, MemoryError) as error:
         raise RunError(f"the checkpoint {folder} cannot be read ({error})") from error
     except Exception as error:  # Orbax, TensorStore and JSON raise various errors
@@ -236,18 +282,14 @@ def _read(folder: pathlib.Path, **item) -> Any:
         failure = error
     # If one process cannot read it, all of them must treat it as damaged.
     if not distributed.gather(np.array(failure is None)).all():
-        raise _damaged(folder, failure) from failure
-    return content
+        raise integrity.damaged(folder, failure) from failure
+    return content  # pyright: ignore[reportReturnType]  # no failure, hence a content
 
 
-def _damaged(folder: pathlib.Path, error: Exception | None) -> DamagedError:
-    reason = "by another process"
-    if error is not None:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    return DamagedError(
-        f"the checkpoint {folder} cannot be read ({reason}); move the folder away to use the one "
-        f"before it, if there is any"
-    )
+def _vanishes(folder: pathlib.Path) -> bool:
+    """Returns whether the run that a reader looks at is just deleting a checkpoint."""
+    time.sleep(0.2)
+    return not folder.exists()
 
 
 def steps_in(folder: pathlib.Path) -> list[int]:

@@ -2,13 +2,12 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 
-from hourglass_jax import nn, tasks
-from hourglass_jax.checkpoint.metadata import Inference
+from hourglass_jax import nn, rules
+from hourglass_jax.checkpoint.metadata import Inference, model_and_task
 from hourglass_jax.checkpoint.store import Checkpoints, read_metadata, read_state, steps_in
 from hourglass_jax.errors import UserError
 from hourglass_jax.tasks.base import Task
@@ -38,22 +37,6 @@ class Trained:
     where: pathlib.Path
 
 
-def model_and_task(metadata: Mapping[str, Any]) -> tuple[Any, Task]:
-    """Rebuilds the network and the task from a checkpoint's metadata."""
-    task = tasks.from_settings(metadata["task"]["name"], metadata["task"]["settings"])
-    network = metadata["network"]
-    model = nn.make_network(
-        network["name"],
-        network["options"],
-        task.heads,
-        dtype=network["dtype"],
-        normalisation=nn.Normalisation(
-            **{name: tuple(values) for name, values in metadata["normalisation"].items()}
-        ),
-    )
-    return model, task
-
-
 def load(path: str | pathlib.Path, flag: str = "--checkpoint") -> Trained:
     """Loads a trained network from a checkpoint.
 
@@ -77,7 +60,7 @@ def load(path: str | pathlib.Path, flag: str = "--checkpoint") -> Trained:
         variables=read_variables(folder, metadata, like),
         task=task,
         input_size=metadata["network"]["input_size"],
-        inference=Inference(**metadata["inference"]),
+        inference=rules.section(Inference, metadata["inference"], root="metadata"),
         where=folder,
     )
 
@@ -101,7 +84,7 @@ def locate(path: pathlib.Path, flag: str) -> pathlib.Path:
     if str(path) in included and not path.exists():
         return MODELS / path
     full = path.resolve()
-    if (full / "state").is_dir() and (full / "metadata").is_dir():
+    if any((full / part).is_dir() for part in ("state", "metadata")):  # one of them may be lost
         return full
     workdir = full.parent if full.name == "checkpoints" else full
     if steps_in(workdir / "checkpoints"):

@@ -78,25 +78,37 @@ def open_frames(path: pathlib.Path) -> Frames | None:
     if os.path.isdir(path):
         raise UserError(f"the folder {path} cannot be opened; its files are left out")
     named = path.suffix.lower() in formats.VIDEOS
-    problem = None
-    if named:
-        try:
-            return _Video(path)
-        except UserError as error:
-            problem = error
     try:
         image = io.open_image(path)
     except Exception:  # Pillow's decoders raise many kinds on damaged files
-        if problem is not None:
-            raise problem from None
-        return None
+        return _other(path, named)
     pages = _pages(image)
     if len(pages) > 1:
         return _Animation(path, image, pages)
     image.close()
-    if problem is not None:
-        raise problem
+    if named and image.format == "JPEG":  # as a stream of JPEGs begins
+        video = _Video(path)
+        if len(_stamps(path)) > 1:
+            return video
+        video.close()
     return None
+
+
+def _other(path: pathlib.Path, named: bool) -> Frames | None:
+    """Opens what is not an image that Pillow knows, as `open_frames` does."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(12)
+    except OSError:
+        return None
+    if begin[4:8] == b"ftyp" and begin[8:12] in (*formats.HEIF, b"avif", b"avis"):
+        return None  # a damaged image; FFmpeg would show a part of it
+    try:
+        return _Video(path, streams=named)
+    except UserError:
+        if named:
+            raise
+        return None
 
 
 class _Animation(Frames):
@@ -143,27 +155,36 @@ def _pages(image: Image.Image) -> list[int]:
     """Returns which of a Pillow image's images are the frames of an animation."""
     if image.format not in formats.ANIMATED:
         return [0]
+    if image.format == "TIFF":
+        return list(_pages_of_tiff(image))
     try:
         pages = list(range(getattr(image, "n_frames", 1)))
-        if getattr(image, "default_image", False):  # for programs that do not know animations
-            pages = pages[1:]
-        if image.format != "TIFF" or len(pages) == 1:
-            return pages
-        full = []
-        for page in pages:
-            image.seek(page)
-            if not formats.is_thumbnail(image):
-                full.append(page)
-        image.seek(0)
-        return full
     except Exception:
         return [0]
+    # The first one may be for programs that do not know animations.
+    return pages[1:] if getattr(image, "default_image", False) else pages
+
+
+def _pages_of_tiff(image: Image.Image) -> Iterator[int]:
+    """Yields the pages that are not thumbnails, up to the first damaged one: reading it tells."""
+    for page in itertools.count():
+        try:
+            image.seek(page)
+            thumbnail = formats.is_thumbnail(image)
+        except EOFError:  # there are no more
+            break
+        except Exception:
+            yield page
+            break
+        if not thumbnail:
+            yield page
+    image.seek(0)
 
 
 class _Video(Frames):
-    def __init__(self, path: pathlib.Path):
+    def __init__(self, path: pathlib.Path, *, streams: bool = True):
         self._path = path
-        self._capture = capture = _open(path)
+        self._capture = capture = _open(path, streams=streams)
         width, height = (
             capture.get(p) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         )
@@ -216,13 +237,7 @@ class _Video(Frames):
 
 def _measured_rate(path: pathlib.Path, stated: float) -> float:
     """Returns the rate that a video states, unless its first time stamps show that it is wrong."""
-    capture = _open(path)
-    stamps = []
-    for _ in range(_STAMPS):
-        if not capture.grab():
-            break
-        stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
-    capture.release()
+    stamps = _stamps(path)
     steps = [b - a for a, b in itertools.pairwise(stamps)]
     if stamps and stamps[-1] == 0:  # frames that were waiting for the end have none
         steps = steps[:-1]
@@ -232,9 +247,20 @@ def _measured_rate(path: pathlib.Path, stated: float) -> float:
     return stated if abs(measured / stated - 1) < 0.05 else measured
 
 
-def _open(path: pathlib.Path) -> cv2.VideoCapture:
+def _stamps(path: pathlib.Path) -> list[float]:
+    """Returns the time stamps of a video's first frames, s."""
+    capture = _open(path)
+    stamps = []
+    while len(stamps) < _STAMPS and capture.grab():
+        stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    capture.release()
+    return stamps
+
+
+def _open(path: pathlib.Path, *, streams: bool = True) -> cv2.VideoCapture:
     """Opens a video with FFmpeg, of `formats.CONTAINERS` and `formats.STREAMS` alone."""
-    allowed = f"format_whitelist;{','.join(formats.CONTAINERS + formats.STREAMS)}"
+    names = formats.CONTAINERS + (formats.STREAMS if streams else ())
+    allowed = f"format_whitelist;{','.join(names)}"
     before = os.environ.get(_OPTIONS)
     os.environ[_OPTIONS] = allowed if before is None else f"{before}|{allowed}"
     level = cv2.utils.logging.getLogLevel()

@@ -1,5 +1,6 @@
 """Reads images of any kind as RGB: files, Pillow's images, arrays."""
 
+import contextlib
 import io
 import logging
 import os
@@ -77,7 +78,11 @@ def decode(file: Any, where: str, *, upright: bool = True) -> UInt8[np.ndarray, 
     """
     where = where if len(where) <= 150 else f"...{where[-147:]}"
     try:
-        return _decode(file, upright)
+        with open_image(file) as image:
+            pixels = _decode(image, upright)
+            if _has_more(image):
+                logger.warning("the image %s has several frames; the first is taken", where)
+            return pixels
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         whole = _without_end(file, upright) if _is_cut(error) else None
         if whole is not None:
@@ -127,15 +132,21 @@ def frame_of(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
     return _to_rgb(ImageOps.exif_transpose(image))
 
 
-def _decode(file: Any, upright: bool) -> np.ndarray:
-    with open_image(file) as image:
-        _check_memory(image)
-        if image.format == "TIFF" and formats.is_thumbnail(image):
-            raise UserError("it begins with a thumbnail, as cameras' raw files do; convert it")
-        image.load()
-        if upright:
-            ImageOps.exif_transpose(image, in_place=True)
-        return _to_rgb(image)
+def _decode(image: Image.Image, upright: bool) -> np.ndarray:
+    _check_memory(image)
+    if image.format == "TIFF" and formats.is_thumbnail(image):
+        raise UserError("it begins with a thumbnail, as cameras' raw files do; convert it")
+    image.load()
+    if upright:
+        ImageOps.exif_transpose(image, in_place=True)
+    return _to_rgb(image)
+
+
+def _has_more(image: Image.Image) -> bool:
+    """Returns whether a decoded image has further frames; damage in those is of no interest."""
+    with contextlib.suppress(Exception):
+        return image.format in formats.ANIMATED and getattr(image, "is_animated", False)
+    return False
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
@@ -187,7 +198,7 @@ def _without_end(file: Any, upright: bool) -> np.ndarray | None:
     """Returns a JPEG's image if it lacks its end and no pixel, else None."""
     try:
         ends = cut_short.completions(_content(file))
-        images = [_decode(io.BytesIO(content), upright) for content in ends]
+        images = [_decode(open_image(io.BytesIO(content)), upright) for content in ends]
         same = all(np.array_equal(images[0], image) for image in images)
         return images[0] if images and same else None
     except Exception:  # damaged in other ways as well

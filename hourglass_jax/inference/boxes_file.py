@@ -6,9 +6,11 @@ import json
 import logging
 import math
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
+from hourglass_jax.data.formats import values as json_values
 from hourglass_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -19,6 +21,8 @@ COLUMNS = ("image", "x", "y", "width", "height")
 _SHARE = 1.5
 # px, for what is a box at all.
 _LARGEST = 1e6
+# A byte of a name that is not UTF-8, as predictions.csv has it.
+_BYTE = re.compile(r"\\udc([89a-f][0-9a-f])")
 # Problems that are reported in full.
 _SHOWN = 10
 
@@ -126,7 +130,9 @@ def _from_json(text: str, found: _Found) -> None:
             for box in [boxes] if one else boxes:
                 found.add(name, name, box)
     else:
-        for i, entry in enumerate(content if isinstance(content, list) else [content]):
+        entries = content if isinstance(content, list) else [content]
+        _warn_of_several(entries, found)
+        for i, entry in enumerate(entries):
             if not isinstance(entry, dict) or "bbox" not in entry:
                 found.problem(f"entry {i}", f'it has no "bbox", as {repr(entry)[:40]}')
                 continue
@@ -151,13 +157,19 @@ def _from_coco(content: dict[str, Any], found: _Found) -> None:
     """Reads COCO's annotations: boxes of people, each of one person."""
     names = _image_names(content, found)
     wanted, others = _people(content.get("categories")), 0
+    if wanted is None:
+        _warn_of_several(content["annotations"], found)
     for i, entry in enumerate(content["annotations"]):
         where = f"annotation {i}"
         if not isinstance(entry, dict) or "bbox" not in entry:
             found.problem(where, f'it has no "bbox", as {repr(entry)[:40]}')
             continue
-        other = wanted is not None and _name(entry.get("category_id")) not in wanted
-        if other or entry.get("iscrowd"):
+        try:
+            crowd = json_values.flag(entry.get("iscrowd"), "iscrowd")
+        except ValueError as error:
+            found.problem(where, str(error))
+            continue
+        if crowd or (wanted is not None and _name(entry.get("category_id")) not in wanted):
             others += 1
             continue
         id = _name(entry.get("image_id"))
@@ -200,9 +212,21 @@ def _people(categories: Any) -> set[str | None] | None:
     if not isinstance(categories, list):
         return None
     listed = [entry for entry in categories if isinstance(entry, dict)]
-    people = {_name(entry.get("id")) for entry in listed if entry.get("name") == "person"}
+    people = {_name(c.get("id")) for c in listed if str(c.get("name")).strip().lower() == "person"}
     posed = {_name(entry.get("id")) for entry in listed if entry.get("keypoints")}
     return (posed or people or None) if len(listed) > 1 else None
+
+
+def _warn_of_several(entries: list, found: _Found) -> None:
+    """Warns if the boxes are of several categories, and nothing says which one is people."""
+    each = {_name(entry.get("category_id")) for entry in entries if isinstance(entry, dict)} - {
+        None
+    }
+    if len(each) > 1:
+        logger.warning(
+            "%s has boxes of %d categories, and does not say which is people: all are used",
+            *(found.path, len(each)),
+        )
 
 
 def _name(value: Any) -> str | None:
@@ -230,6 +254,7 @@ def _from_csv(text: str, found: _Found) -> None:
             found.problem(f"line {line}", f"it has {len(row)} fields, not {len(header)}")
             continue
         name, *values = (row[place] for place in places)
+        name = _BYTE.sub(lambda byte: chr(0xDC00 + int(byte[1], 16)), name)
         if not name:
             found.problem(f"line {line}", "it names no image")
             continue

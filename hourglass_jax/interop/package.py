@@ -49,10 +49,8 @@ def package(source: pathlib.Path, output: pathlib.Path) -> int:
     with tempfile.TemporaryDirectory() as folder:
         with Checkpoints(pathlib.Path(folder), None) as checkpoints:
             checkpoints.save(state, metadata, None)
-        # These files hold the path that was written to, and readers do not need them.
-        without = shutil.ignore_patterns("commit_success.txt")
         try:
-            shutil.copytree(checkpoints.folder / str(step), output, ignore=without)
+            shutil.copytree(checkpoints.folder / str(step), output)
         except OSError as error:  # or a list of them, each with its text
             raise UserError(f"--output={output} cannot be written ({error})") from None
     return sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
@@ -60,6 +58,8 @@ def package(source: pathlib.Path, output: pathlib.Path) -> int:
 
 def _without_paths(config: dict) -> dict:
     """Returns a config without the folders of the machine that it was run on."""
+    if not isinstance(config.get("data"), dict) or "dataset" not in config["data"]:
+        raise UserError("the checkpoint's metadata lack config.data.dataset")
     source = data.source_class(config["data"]["dataset"])
     paths = [
         f.name for f in dataclasses.fields(source.Options) if isinstance(f.metadata["rule"], Path)

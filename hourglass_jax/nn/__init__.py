@@ -66,3 +66,18 @@ def make_network(
     return kind.from_options(
         checked, heads, dtype=jnp.dtype(dtype), remat=remat, normalisation=normalisation
     )
+
+
+def differences(network: Network, other: Network) -> list[str]:
+    """Returns the options of `network` that `other` lacks or has with another value.
+
+    They are written as fields of a config: "model.features=256".
+    """
+    names = rules.names(network.Options)
+    values = {name: getattr(network, name) for name in names if hasattr(network, name)}
+    missing = object()
+    return [
+        f"model.{name}={value}"
+        for name, value in values.items()
+        if getattr(other, name, missing) != value
+    ]

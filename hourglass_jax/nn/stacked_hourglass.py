@@ -28,17 +28,28 @@ STEMS = ("paper", "bearpaw")
 # `StackedHourglass(**PRESETS["paper_8"], num_joints=16)`.
 PRESETS = {f"{stem}_{n}": {"num_stacks": n, "stem": stem} for stem in STEMS for n in (1, 2, 4, 8)}
 
+_MOST_RESIDUALS = 512  # the paper's network has 112; more would only be traced for minutes
+
 
 @dataclasses.dataclass(frozen=True)
 class HourglassOptions:
     """Fields of the config's `model` that only this network has; see `StackedHourglass`."""
 
-    num_stacks: int = field(Whole(1), default=8)
+    num_stacks: int = field(Whole(1, 64), default=8)
     order: int = field(Whole(1, 8), default=4)
-    features: int = field(Whole(2), default=256)
-    num_residuals: int = field(Whole(1), default=1)
+    features: int = field(Whole(2, 8192), default=256)
+    num_residuals: int = field(Whole(1, 16), default=1)
     stem: str = field(OneOf(STEMS), default="paper")
-    stem_features: int = field(Whole(1), default=64)
+    stem_features: int = field(Whole(1, 8192), default=64)
+
+    def __post_init__(self):
+        residuals = self.num_stacks * self.num_residuals * (3 * self.order + 2)
+        if residuals > _MOST_RESIDUALS:
+            raise UserError(
+                f"num_stacks={self.num_stacks}, order={self.order} and num_residuals="
+                f"{self.num_residuals} make {residuals} residual modules; lower one of them, so "
+                f"that there are at most {_MOST_RESIDUALS}"
+            )
 
 
 class Residual(nn.Module):

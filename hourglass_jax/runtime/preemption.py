@@ -10,11 +10,12 @@ import itertools
 import os
 import signal
 import stat
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NoReturn
 
 STOPPED = 75  # exit status: stopped by SIGTERM or SIGHUP; start again to resume
 _NAMES = {
@@ -95,10 +96,12 @@ class StopSignal:
         """What stopped this process, for messages."""
         return _NAMES[self.received or signal.SIGTERM]
 
-    @property
-    def status(self) -> int:
-        """The exit status after saving."""
-        return _status(self.received or signal.SIGTERM, resumes=True)
+    def exit(self) -> NoReturn:
+        """Exits after saving; a repeated signal of the system no longer changes the status."""
+        if _watching:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+        sys.exit(_status(self.received or signal.SIGTERM, resumes=True))
 
 
 _loop: StopSignal | None = None
@@ -112,7 +115,7 @@ def _agreement(stack: contextlib.ExitStack):
     keeps itself, to which Orbax reports other points.
     """
     from jax._src import distributed
-    from jax._src.lib import _jax
+    from jax._src.lib import _jax  # pyright: ignore[reportPrivateImportUsage]
 
     if distributed.global_state.client is None:
         return None
@@ -195,4 +198,9 @@ def _handle(handler: Callable) -> Callable[[], None]:
         for number in _NAMES:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 before[number] = signal.signal(number, handler)
-    return lambda: [signal.signal(number, former) for number, former in before.items()] and None
+
+    def undo():
+        for number, former in before.items():
+            signal.signal(number, former)
+
+    return undo

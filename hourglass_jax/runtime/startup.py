@@ -8,6 +8,8 @@ import sys
 
 import jax
 
+from hourglass_jax.runtime import program_cache
+
 # mallopt's parameters, from <malloc.h>.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 # From <sys/mman.h>, and the size of x86's huge pages; where they are larger, it does no harm.
@@ -15,17 +17,24 @@ _HUGE_PAGES, _HUGE_PAGE = 14, 2**21
 
 
 def enable_compilation_cache() -> None:
-    """Keeps compiled programs for later runs, in the user's cache folder.
+    """Keeps compiled programs for later runs, in a folder that only the user can read.
 
-    JAX_COMPILATION_CACHE_DIR names another folder, or none if it is empty.
+    JAX_COMPILATION_CACHE_DIR names another folder, or none if it is empty. Folders that other users
+    may write to are not used.
     """
+    program_cache.verify()
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     try:
         home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     except RuntimeError:  # a user without a home
         return
-    jax.config.update("jax_compilation_cache_dir", str(pathlib.Path(home) / "hourglass_jax"))
+    folder = pathlib.Path(home) / "hourglass_jax"
+    try:
+        program_cache.make_private(folder)
+    except OSError:  # a home that cannot be written to
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
@@ -59,7 +68,7 @@ def _ask_for_huge_pages(libc: ctypes.CDLL) -> None:
     import resource  # not on Windows
 
     try:
-        overcommit = pathlib.Path("/proc/sys/vm/overcommit_memory").read_text().strip()
+        overcommit = pathlib.Path("/proc/sys/vm/overcommit_memory").read_text("utf-8").strip()
     except OSError:  # a sandbox, which may count either way
         return
     limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]

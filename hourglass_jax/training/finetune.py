@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from hourglass_jax import nn
 from hourglass_jax.errors import UserError
 from hourglass_jax.tasks.base import Head
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 class _Row:
     loaded: int = 0
     new: int = 0
+    other_shape: int = 0  # of the new ones
 
     def __str__(self):
         if not self.new:
@@ -36,6 +38,7 @@ def warm_start(
     source: dict,
     source_heads: Mapping[str, Head],
     model: Any,
+    source_model: Any,
     where: str,
 ) -> tuple[dict, str]:
     """Initialises a network with the arrays of a trained one that have the same name and shape.
@@ -49,6 +52,7 @@ def warm_start(
       source: variables of the trained network.
       source_heads: heads of the trained network's task.
       model: the new network; its `channel_axes` locate the output channels.
+      source_model: the trained network.
       where: location of the trained network, for messages.
 
     Returns:
@@ -81,6 +85,7 @@ def warm_start(
             outputs_loaded |= loaded is not None
         if loaded is None or np.shape(loaded) != np.shape(value):
             row.new += 1
+            row.other_shape += loaded is not None
         else:
             row.loaded += 1
             arrays[path] = loaded
@@ -88,10 +93,17 @@ def warm_start(
     outputs = {
         _part(path, model.channel_axes) for path in arrays if path[-2:] in model.channel_axes
     }
-    if not any(row.loaded for part, row in rows.items() if part not in outputs):
+    inner = {part: row for part, row in rows.items() if part not in outputs}
+    other = ", ".join(nn.differences(source_model, model)) or "another structure"
+    if not any(row.loaded for row in inner.values()):
         raise UserError(
             f"config.init_from={where}: nothing in it has the same name and shape as in this "
-            f"network; choose a checkpoint with the same model.features and model.stem_features"
+            f"network; it has {other}"
+        )
+    if partly := [part for part, row in inner.items() if row.loaded and row.other_shape]:
+        logger.warning(
+            "%s has %s, so that only parts of %s were loaded; set the same to load all of it",
+            *(where, other, ", ".join(partly)),
         )
     lines = [f"{part:24}{row}" for part, row in rows.items()]
     if outputs_loaded:

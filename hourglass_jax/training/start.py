@@ -138,7 +138,7 @@ class Start:
         return cls(state, step, schedule, train_step, batches)
 
 
-def compile_in_thread(step: Callable, *shapes) -> concurrent.futures.Future:
+def compile_in_thread(step, *shapes) -> concurrent.futures.Future:
     """Traces a step now, and compiles it in another thread."""
     lowered = step.lower(*shapes)
     thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=command_line.EXPENDABLE)
@@ -178,14 +178,8 @@ def _warm_start(experiment: Experiment, variables: dict, source: Trained) -> dic
         source.variables,
         source.task.heads,
         experiment.model,
+        source.model,
         where,
     )
     logger.info("starting from %s\n%s", source.where, table)
-    stem = getattr(source.model, "stem", None)
-    if stem != getattr(experiment.model, "stem", None):
-        logger.warning(
-            "%s has another stem, of which only parts were loaded; set --config.model.stem=%s to "
-            "load all of it",
-            *(where, stem),
-        )
     return variables

@@ -8,7 +8,6 @@ index), so that interrupted and uninterrupted runs end with the same bits.
 import contextlib
 import logging
 import pathlib
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -115,7 +114,7 @@ def _train(
                 checkpoints.close()
                 cause, latest = stop.cause, checkpoints.latest or 0
                 logger.info("stopped by %s; start again to continue from step %d", cause, latest)
-                sys.exit(stop.status)
+                stop.exit()
             if done:
                 checkpoints.close()
                 break

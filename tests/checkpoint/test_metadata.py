@@ -77,7 +77,7 @@ def test_a_run_is_read_by_itself(finished):
     assert found.where == workdir / result["checkpoint"]
     assert (found.task.decoder, found.task.sigma) == ("refined", 1.25)
     assert found.task.limits.resolution == found.input_size == 64
-    assert found.inference == Inference(flip_test=True, scales=[1.0], box_margin=1.25)
+    assert found.inference == Inference(flip_test=True, scales=(1.0,), box_margin=1.25)
     assert found.model.num_stacks == 1 and found.model.features == 8
     # Its config holds what was left out, so that a default may change one day.
     options = store.read_metadata(found.where)["network"]["options"]

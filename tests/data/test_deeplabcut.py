@@ -43,8 +43,9 @@ def test_a_project_is_given_by_its_folder_a_pattern_or_its_tables(tmp_path):
     assert len(images_of(source_of(tmp_path, tables[0].parent, image_dir="/nowhere"))) == 6
     with pytest.raises(UserError, match="no file of annotations matches"):
         source_of(tmp_path, tmp_path / "*.csv")
+    (tables[0].parents[1] / "empty").mkdir()
     with pytest.raises(UserError, match=r"holds no tables labeled-data/\*/CollectedData"):
-        source_of(tmp_path, tables[0].parents[3])
+        source_of(tmp_path, tables[0].parents[1] / "empty")
 
 
 def test_tables_of_two_people_are_refused(tmp_path):

@@ -59,6 +59,7 @@ def append(part, entry):
         (only(0, bbox=[1, 2, NAN, 3]), [], "its bbox is left out: its numbers are not px"),
         (only(0, bbox=[5000, 9, 9, 9]), [], r"1/1 in p1\.png: its bbox .*shows nothing of the"),
         (only(0, bbox=[0.2, 0.1, 0.5, 0.8]), [], r"1/1 in p1\.png: its bbox .*lies within 1 px"),
+        (only(0, bbox=[40, 30, 0.5, 0.9]), [], r"1/1 in p1\.png: its bbox .*smaller than 1 px"),
         (only(0, keypoints=[0.2, 0.1, 2] * 4), ["1/1"], "left out: no joint lies beyond 1 px"),
         (only(0, keypoints=[900, 10, 2] * 4), ["1/1"], "left out: none of its joints lies in the"),
         (only(0, keypoints=[999, 4, 2, *POINTS[3:]]), [], "far outside the image counts as not"),
@@ -151,6 +152,8 @@ def test_the_category_that_has_annotations_is_meant(tmp_path, caplog):
         (each("annotations", bbox=[0.2, 0.2, 0.5, 0.6]), "6 of 6 bbox lie within 1 px"),
         (each("annotations", bbox=[60, 30, 180, 140], keypoints=[70, 40, 2, 150, 120, 2] * 2),
          "6 of 6 bbox reach out of their images, and as corners x1, y1, x2, y2 they would not"),
+        (each("annotations", bbox=[40, 30, 140, 130]), "area of 6 of 6 annotations is that"),
+        (each("annotations", keypoints=[50, 40, 2] * 4, bbox=None), "neither a bbox nor two"),
         (each("annotations", category_id=3), "category_id 3 is no category of the file"),
         (each("annotations", image_id=77), "image_id is not the id of an image"),
         (each("annotations", keypoints=[50, 40, 2] + [0] * 9, bbox=None),
@@ -170,6 +173,13 @@ def test_a_file_without_anything_to_use_says_why(tmp_path, change, says):
     with pytest.raises(UserError, match=says) as error:
         make(tmp_path).count("train")
     assert "k.json" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_joints_that_may_be_percentages_are_said(tmp_path, caplog):
+    percent = [25, 25, 2, 60, 28, 2, 30, 69, 2, 62, 72, 1]
+    write(tmp_path, each("annotations", keypoints=percent, bbox=[20, 19, 50, 62]))
+    assert len(annotations_of(make(tmp_path))) == 6
+    assert "if coordinates are percentages, multiply them" in caplog.text
 
 
 def test_boxes_that_reach_out_a_little_are_no_corners(tmp_path, caplog):

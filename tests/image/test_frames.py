@@ -19,7 +19,7 @@ pytestmark = pytest.mark.core
 SIZE = (64, 48)
 
 
-def pictures(count):
+def images_of(count):
     """Returns images that become lighter; containers of a few bytes are not recognised."""
     rng = np.random.default_rng(0)
     texture = cv2.resize(rng.integers(0, 100, (12, 16, 3), np.uint8), SIZE)
@@ -29,7 +29,7 @@ def pictures(count):
 def video(path, code="MJPG", rate=25.0, count=5):
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*code), rate, SIZE)
     assert writer.isOpened()
-    for image in pictures(count):
+    for image in images_of(count):
         writer.write(image)
     writer.release()
     return path
@@ -101,7 +101,7 @@ def test_a_phone_held_upright(tmp_path):
 
 
 def animation(path, durations=100, count=3, **options):
-    first, *rest = [Image.fromarray(image) for image in pictures(count)]
+    first, *rest = [Image.fromarray(image) for image in images_of(count)]
     first.save(path, save_all=True, append_images=rest, duration=durations, **options)
     return path
 
@@ -118,11 +118,11 @@ def test_animations(tmp_path, name):
 
 
 def test_pages_of_a_tiff_are_frames_and_its_thumbnails_are_not(tmp_path):
-    first, *rest = [Image.fromarray(image) for image in pictures(3)]
+    first, *rest = [Image.fromarray(image) for image in images_of(3)]
     first.save(tmp_path / "a.tif", save_all=True, append_images=rest)
     images, _, _ = read(tmp_path / "a.tif")
     assert len(images) == 3
-    np.testing.assert_array_equal(images[2], pictures(3)[2])
+    np.testing.assert_array_equal(images[2], images_of(3)[2])
     small = first.resize((8, 6))
     small.encoderinfo = {"tiffinfo": {254: 1}}
     first.save(tmp_path / "b.tif", save_all=True, append_images=[small])
@@ -139,7 +139,7 @@ def test_an_image_for_programs_that_know_no_animations_is_not_a_frame(tmp_path):
 
 
 def test_single_images_are_not_moving(tmp_path):
-    first = Image.fromarray(pictures(1)[0])
+    first = Image.fromarray(images_of(1)[0])
     for name in ("a.jpg", "a.gif", "a.webp", "a.png", "a.tif", "a.bmp"):
         first.save(tmp_path / name)
         assert frames.open_frames(tmp_path / name) is None
@@ -147,6 +147,32 @@ def test_single_images_are_not_moving(tmp_path):
     assert frames.open_frames(tmp_path / "depth.jpg") is None
     (tmp_path / "text.jpg").write_text("no image")
     assert frames.open_frames(tmp_path / "text.jpg") is None  # reading it as an image says why
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a", "a.mp4.part"])
+def test_a_video_by_another_name(tmp_path, name):
+    images, _, _ = read(video(tmp_path / "a.avi").rename(tmp_path / name))
+    assert len(images) == 5
+
+
+def test_an_image_by_the_name_of_a_video(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # which FFmpeg would not follow
+    for kind in ("JPEG", "PNG", "WEBP"):
+        path = tmp_path / f"{kind}.mp4"
+        Image.fromarray(images_of(1)[0]).save(path, kind, exif=exif)
+        assert frames.open_frames(path) is None
+        assert photo.as_rgb(path).shape == (*SIZE, 3)
+    images, _, _ = read(video(tmp_path / "a.mjpeg").rename(tmp_path / "stream.avi"))
+    assert len(images) == 5
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.mov"])
+def test_heif_is_not_shown_in_parts(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    assert frames.open_frames(tmp_path / name) is None
+    with pytest.raises(UserError, match="HEIC is not read; convert it"):
+        photo.as_rgb(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +224,12 @@ def test_frames_before_damage_are_kept(tmp_path, caplog):
     path.write_bytes(content[:900])
     with pytest.raises(UserError, match=r"a\.gif"):
         assert frames.open_frames(path) or photo.as_rgb(path)
+    first, *rest = [Image.fromarray(image) for image in images_of(4)]
+    first.save(tmp_path / "a.tif", save_all=True, append_images=rest)
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content[: len(content) * 3 // 4])
+    images, _, found = read(tmp_path / "a.tif")
+    assert len(images) == 3 and "a.tif is damaged from frame 3 on" in (found.problem or "")
 
 
 def test_frames_that_would_fill_the_memory(tmp_path):

@@ -279,3 +279,16 @@ def test_a_pillow_image_that_is_not_decoded_yet(picture):
     held = Image.open(io.BytesIO(encoded(picture, "PNG", exif=exif)))
     assert photo.as_rgb(held).shape == (picture.shape[1], picture.shape[0], 3)
     assert held.size == picture.shape[1::-1]  # the user's image is as it was
+
+
+def test_the_first_of_several_frames_is_taken_with_a_warning(tmp_path, picture, caplog):
+    frames = [Image.fromarray(picture), Image.fromarray(255 - picture)]
+    for name in ("a.png", "a.tif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        np.testing.assert_array_equal(photo.as_rgb(tmp_path / name), picture)
+        assert f"{name} has several frames; the first is taken" in caplog.text
+    caplog.clear()
+    frames[0].save(tmp_path / "a.gif")
+    frames[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=frames[1:])
+    photo.as_rgb(tmp_path / "a.gif"), photo.as_rgb(tmp_path / "a.jpg")
+    assert not caplog.text

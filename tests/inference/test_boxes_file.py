@@ -116,3 +116,28 @@ def test_crowds_and_other_categories_are_not_people(tmp_path, caplog):
     boxes = Boxes.from_flags(None, str(tmp_path / "a.json"))
     assert boxes.of("a.jpg") == [GOOD] and not boxes.problems
     assert "left out 2 boxes of crowds and of other categories" in caplog.text
+
+
+def test_spellings_of_crowds_and_people(tmp_path, caplog):
+    entries = [
+        {"image_id": 1, "bbox": GOOD, "category_id": 1, "iscrowd": "0"},
+        {"image_id": 1, "bbox": [1, 2, 30, 40], "category_id": 1, "iscrowd": "true"},
+        {"image_id": 1, "bbox": [1, 2, 30, 40], "category_id": 2, "iscrowd": False},
+        {"image_id": 1, "bbox": [1, 2, 30, 40], "category_id": 1, "iscrowd": [1]},
+    ]
+    names = [{"id": 1, "name": "Person"}, {"id": 2, "name": "dog"}]
+    (tmp_path / "a.json").write_text(coco(*entries, categories=names))
+    boxes = Boxes.from_flags(None, str(tmp_path / "a.json"))
+    assert boxes.of("a.jpg") == [GOOD]
+    (problem,) = boxes.problems
+    assert "annotation 3: iscrowd is [1], not 0 or 1" in problem
+    names = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    (tmp_path / "a.json").write_text(coco(*entries[:3], categories=names))
+    assert len(Boxes.from_flags(None, str(tmp_path / "a.json")).of("a.jpg") or []) == 2
+    assert "boxes of 2 categories, and does not say which is people" in caplog.text
+
+
+@pytest.mark.parametrize("written", [b"caf\xe9.jpg", rb"caf\udce9.jpg"])
+def test_names_that_are_not_utf8(tmp_path, written):
+    (tmp_path / "a.csv").write_bytes(b"image,x,y,width,height\n" + written + b",9,9,240,240\n")
+    assert Boxes.from_flags(None, str(tmp_path / "a.csv")).of("caf\udce9.jpg") == [GOOD]

@@ -74,7 +74,7 @@ def test_averages_are_kept_in_half_precision_and_folders_are_not(run, tmp_path, 
     assert metadata["config"]["init_from"] == ""
     assert trained.model.normalisation.mean == (0.1, 0.1, 0.1)
     assert trained.task == SinglePose(LSP)
-    assert trained.inference == Inference(False, [0.9, 1.1], 1.5)
+    assert trained.inference == Inference(False, (0.9, 1.1), 1.5)
     for path in output.rglob("*"):
         assert path.is_dir() or str(tmp_path).encode() not in path.read_bytes()
 

@@ -75,7 +75,7 @@ def test_outputs_and_shapes_agree(torch_side, networks, name):
         np.testing.assert_allclose(one, expected[head], rtol=0, atol=2e-5 * largest)
     fields = ("num_stacks", "stem_features", "corner_features", "stride", "squeeze")
     assert tuple(getattr(model, field) for field in fields) == SHAPES[name]
-    assert (model.widths, model.blocks) == ((6, 8, 10), (2, 1, 3))
+    assert (model.widths, model.blocks) == ((6, 8, 10), (1, 2, 1))
     kernel = variables["params"]["stem"]["conv"]["conv"]["kernel"]
     assert kernel.dtype == np.float32 and kernel.flags.c_contiguous
     assert model.normalisation == normalisation
@@ -127,7 +127,7 @@ def test_prefixes_are_stripped_and_counters_may_lack(tensors):
 @pytest.mark.parametrize(
     ("name", "value", "complaint"),
     [
-        ("att.0.weight", np.zeros(1), "has no place in this network, which .* has 1 stacks"),
+        ("att.0.weight", np.zeros(1), "has no place in this network, which .* has num_stacks=1"),
         ("kps.0.low2.low2.0.bn1.running_var", None, "lacks tensor"),
         ("kps.0.low2.up1.0.conv2.weight", np.zeros((8, 8, 1, 1)), "has shape .* imply"),
         ("wh.0.1.bias", np.full(2, np.nan), "not finite"),

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812, as everybody calls it
 from torch import nn
 
-WIDTHS, BLOCKS = (6, 8, 10), (2, 1, 3)
+WIDTHS, BLOCKS = (6, 8, 10), (1, 2, 1)
 
 
 class Conv(nn.Module):

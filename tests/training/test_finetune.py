@@ -30,9 +30,10 @@ def make(seed, **fields):
     return jax.tree.map(lambda x: np.asarray(x) + rng.normal(size=x.shape), variables)
 
 
-def warm_start(new, skeleton, old, source_skeleton):
+def warm_start(new, skeleton, old, source_skeleton, source_model=None):
+    source_model = source_model or small()
     heads, source_heads = SinglePose(skeleton).heads, SinglePose(source_skeleton).heads
-    return finetune.warm_start(new, heads, old, source_heads, small(), "runs/a")
+    return finetune.warm_start(new, heads, old, source_heads, small(), source_model, "runs/a")
 
 
 def test_the_same_network_is_loaded_whole():
@@ -85,7 +86,7 @@ def test_channels_are_matched_by_their_head_as_well():
     new, old = make(0, num_stacks=1, num_joints=2), make(1, num_stacks=1, num_joints=3)
     heads = {"heatmaps": Head(("head",)), "tags": Head(("head",))}
     theirs = {"heatmaps": Head(("neck", "tail")), "tags": Head(("head",))}
-    found, table = finetune.warm_start(new, heads, old, theirs, small(), "runs/a")
+    found, table = finetune.warm_start(new, heads, old, theirs, small(), small(), "runs/a")
     found, fresh, source = (
         tree["params"]["stack0"]["heatmaps"]["kernel"] for tree in (found, new, old)
     )
@@ -95,9 +96,24 @@ def test_channels_are_matched_by_their_head_as_well():
 
 
 def test_nothing_in_common_is_an_error():
-    old = make(1, features=10, stem_features=6, num_stacks=1)
-    with pytest.raises(UserError, match=r"config\.init_from=runs/a: nothing in it"):
-        warm_start(make(0, num_stacks=1), MPII, old, MPII)
+    other = {"features": 10, "stem_features": 6, "num_stacks": 1}
+    says = r"config\.init_from=runs/a: nothing in it .*; it has .*model\.features=10, .*_features=6"
+    with pytest.raises(UserError, match=says):
+        warm_start(make(0, num_stacks=1), MPII, make(1, **other), MPII, small(**other))
+
+
+def test_a_part_of_which_something_has_another_shape_is_named(caplog):
+    with caplog.at_level("WARNING"):
+        warm_start(make(0, num_stacks=2), MPII, make(1, num_stacks=1), MPII, small(num_stacks=1))
+        assert not caplog.text
+        other = {"stem": "bearpaw", "features": 10}
+        warm_start(
+            make(0, num_stacks=1), MPII, make(1, num_stacks=1, **other), MPII, small(**other)
+        )
+    assert (
+        "runs/a has model.features=10, model.stem=bearpaw, so that only parts of stem"
+        in caplog.text
+    )
 
 
 def test_what_is_frozen_stays_and_the_rest_moves_at_its_rate():

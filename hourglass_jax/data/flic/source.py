@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.io
 from jaxtyping import Bool, Float
 
 from hourglass_jax.data import images, orientation
 from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
-from hourglass_jax.data.formats import values
+from hourglass_jax.data.formats import matlab, values
 from hourglass_jax.data.skeleton import FLIC
 from hourglass_jax.errors import UserError
 from hourglass_jax.rules import Path, Whole, field
@@ -135,8 +134,7 @@ def read(path: pathlib.Path) -> list[Frame]:
       UserError: the file is not in FLIC's format; the entry is named.
     """
     try:
-        content = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True)
-        examples = np.atleast_1d(content["examples"])
+        examples = np.atleast_1d(matlab.load(path, "examples"))
         coords = np.stack([np.asarray(e.coords, np.float64)[:2, LABELLED].T for e in examples])
         known = np.abs(coords).max(axis=-1) < _LARGEST  # NaN is not
         observers = _sides_are_the_observers(coords, known)
@@ -148,7 +146,7 @@ def read(path: pathlib.Path) -> list[Frame]:
             height, width = (values.side(n) for n in np.ravel(example.imgdims)[:2])
             frames.append(Frame(image, bool(example.istrain), (width, height)))
         return frames
-    # loadmat has no exception class: damaged files raise whatever its parser stumbles over.
+    # The fields may be of any class, and fail in whatever is done with them.
     except Exception as error:
         raise UserError(
             f"{path} cannot be read as FLIC's examples ({type(error).__name__}: "

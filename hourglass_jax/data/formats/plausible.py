@@ -6,6 +6,7 @@ single annotation is left out, or what is wrong of it.
 """
 
 import dataclasses
+import logging
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -15,6 +16,8 @@ from hourglass_jax.data.base import AnnotatedImage, Annotation
 from hourglass_jax.data.formats.keypoint_file import Box, annotation
 from hourglass_jax.data.formats.problems import Problems
 from hourglass_jax.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 _SLACK = 0.1  # of a side: how far a box may reach out of its image, or joints out of their box
 
@@ -38,6 +41,14 @@ def check_units(where: str, images: Sequence[AnnotatedImage]) -> None:
         raise UserError(
             f"{where}: {shares} of {len(boxes)} bbox lie within 1 px, so they seem to be shares of "
             f"the image's width and height; bbox must be x, y, width, height in px"
+        )
+    _warn_of_percent(where, [(size, _labelled(a)) for size, a in entries if np.any(a.labelled)])
+    areas = [(a.box, a.area) for _, a in entries if a.box is not None and a.area is not None]
+    told = sum(_area_tells_corners(box, area) for box, area in areas)
+    if told > 2 and told >= 0.95 * len(areas):
+        raise UserError(
+            f"{where}: the area of {told} of {len(areas)} annotations is that of their bbox as "
+            f"corners x1, y1, x2, y2; bbox must be x, y, width, height"
         )
     sized = [(size, box, xy) for size, box, xy in boxes if size is not None]
     beyond = sum(_reaches_out(size, box) for size, box, _ in sized)
@@ -72,8 +83,9 @@ def _checked(
     if len(xy) > 1 and np.abs(xy).max() <= 1:
         problems.add("left out: no joint lies beyond 1 px", where)
         return None
-    if box is not None and max(box) <= 1:
-        problems.add("its bbox is left out: it lies within 1 px", where)
+    if box is not None and (max(box) <= 1 or max(box[2:]) < 1):
+        what = "lies within" if max(box) <= 1 else "is smaller than"
+        problems.add(f"its bbox is left out: it {what} 1 px", where)
         box = None
     if size is not None:
         if box is not None and not _shows(size, box):
@@ -99,6 +111,26 @@ def _checked(
     return annotation(
         a.id, joints, labelled, a.visible & labelled, box, a.crowd, a.area, a.category
     )
+
+
+def _warn_of_percent(
+    where: str, people: Sequence[tuple[tuple[int, int] | None, np.ndarray]]
+) -> None:
+    """Warns if joints may be in percent: all lie within 100 px of images that are far larger."""
+    sides = [min(size) for size, _ in people if size is not None]
+    if len(sides) > 1 and min(sides) > 150 and all(xy.max() <= 100 for _, xy in people):
+        logger.warning(
+            "%s: no joint lies beyond 100 px in any image, though all of them are larger; if "
+            "coordinates are percentages, multiply them, as keypoints must be in px",
+            where,
+        )
+
+
+def _area_tells_corners(box: Box, area: float) -> bool:
+    """Returns whether an area is that between corners, and not that of a width and height."""
+    left, top, right, bottom = box
+    between = (right - left) * (bottom - top) if right > left and bottom > top else 0
+    return abs(area / between - 1) < 0.01 if between and between < 0.98 * right * bottom else False
 
 
 def _labelled(a: Annotation) -> np.ndarray:

@@ -5,6 +5,8 @@ import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from hourglass_jax.data import orientation
 from hourglass_jax.data.base import AnnotatedImage, Annotation
 from hourglass_jax.data.formats.keypoint_file import KeypointFile
@@ -16,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 _CROWD = "stand for a crowd (iscrowd)"
 _NO_JOINT = "have no labelled joint"
-_NO_BOX = "have neither a bbox nor two labelled joints to put a box around"
+_NO_BOX = "have neither a bbox nor two labelled joints at different places to put a box around"
 _NO_BBOX = "have no bbox"
 
 
@@ -78,11 +80,12 @@ def fitted(
 
 def _unusable(a: Annotation, by_joints: bool) -> str:
     """Returns why there is nothing to learn from an annotation; "" if there is."""
-    assert a.labelled is not None  # every keypoint file has joints
+    assert a.joints is not None and a.labelled is not None  # every keypoint file has joints
     if a.crowd:
         return _CROWD
     if not a.labelled.any():
         return _NO_JOINT
     if a.box is None and not by_joints:
         return _NO_BBOX
-    return _NO_BOX if a.box is None and a.labelled.sum() < 2 else ""
+    apart = np.ptp(a.joints[a.labelled], axis=0).max() >= 1  # not all at one place
+    return "" if a.box is not None or apart else _NO_BOX

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.io
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
 from hourglass_jax.data import orientation
 from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
+from hourglass_jax.data.formats import matlab
 from hourglass_jax.data.lsp import near_duplicates
 from hourglass_jax.data.skeleton import LSP
 from hourglass_jax.errors import UserError
@@ -191,12 +191,11 @@ def _image(
 
 def _load_joints(path: pathlib.Path) -> Float[np.ndarray, "_ _ _"]:
     try:
-        joints = np.asarray(scipy.io.loadmat(path)["joints"], np.float64)
-    # loadmat has no exception class: damaged files raise whatever its parser stumbles over.
-    except Exception as error:
+        joints = np.asarray(matlab.load(path, "joints", squeeze=False), np.float64)
+    except (OSError, ValueError, TypeError) as error:  # TypeError: of another class than numbers
         raise UserError(
-            f"{path} cannot be read as a MATLAB file with `joints` "
-            f"({type(error).__name__}: {error}); unpack the data set again"
+            f"{path} cannot be read as a MATLAB file with `joints` ({error}); unpack the data set "
+            f"again"
         ) from None
     if joints.ndim != 3 or joints.size == 0:
         raise UserError(

@@ -11,9 +11,9 @@ import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.io
 
 from hourglass_jax.data.base import Annotation
+from hourglass_jax.data.formats import matlab
 from hourglass_jax.errors import UserError
 
 NUM_JOINTS = 16
@@ -42,16 +42,14 @@ def read(path: pathlib.Path) -> list[Entry]:
       UserError: the file is not in MPII's format, or is damaged.
     """
     try:
-        content = scipy.io.loadmat(path, struct_as_record=False, squeeze_me=True)
-        release = content["RELEASE"]
+        release = matlab.load(path, "RELEASE")
         images, train = _list(release.annolist), np.atleast_1d(release.img_train)
         if len(images) != len(train):
             raise ValueError(f"annolist has {len(images)} entries and img_train {len(train)}")
         if not images:
             raise ValueError("annolist is empty")
-    # loadmat has no exception class: damaged files raise whatever its parser stumbles over.
-    except Exception as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from None
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise _damaged(path, str(error)) from None
     entries = []
     for i, (entry, is_train) in enumerate(zip(images, train, strict=True), start=1):
         try:

@@ -4,6 +4,8 @@ Layers and networks call the functions below, and do not depend on the platform 
 benchmarks measure how much the variants differ.
 """
 
+import functools
+
 import jax
 from jaxtyping import Array, Float
 
@@ -29,6 +31,11 @@ def convolve(
     stride: int = 1,
 ) -> Float[Array, "batch newheight newwidth features"]:
     """Convolves with padding of half the kernel size, and groups of channels separately."""
+    if kernel.shape[2:] == (1, x.shape[-1]) != (1, 1):
+        plain, shifts = (
+            functools.partial(f, stride=stride) for f in (convolution.plain, convolution.by_shifts)
+        )
+        return by_platform(plain, cpu=shifts)(x, kernel)
     if kernel.shape[0] == stride == 1 and kernel.shape[2] == x.shape[-1]:
         return _convolve_1x1(x, kernel)
     if winograd.pays(x, kernel, stride):

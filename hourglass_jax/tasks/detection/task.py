@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from hourglass_jax import rules
 from hourglass_jax.data.base import NO_JOINTS, AnnotatedImage, Source
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
@@ -102,12 +103,15 @@ class Detection(Task):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {**dataclasses.asdict(self), "skeleton": self.skeleton.to_json()}
+        made = {"options": rules.to_dict(self.options), "skeleton": self.skeleton.to_json()}
+        return {**vars(self), **made}
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "Detection":
         made = {
-            "options": Options(**settings["options"]),
+            "options": rules.section(
+                Options, settings["options"], "task.settings.options.", root="metadata"
+            ),
             "categories": tuple(settings["categories"]),
             "category_ids": tuple(settings["category_ids"]),
             "skeleton": Skeleton(**settings["skeleton"]),

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from hourglass_jax.errors import UserError
+from hourglass_jax.rules import Number, Whole, field
 
 # JPEG takes 0.42 bytes per pixel, and image borders cut off two thirds of the square.
 _BYTES_PER_PIXEL = 0.14
@@ -19,9 +20,9 @@ class Limits:
       resolution: largest side of a person's box, px; larger people are scaled down.
     """
 
-    min_scale: float = 0.7
-    translate: float = 0.1
-    resolution: int = 256
+    min_scale: float = field(Number(0, 1, above=True), default=0.7)
+    translate: float = field(Number(0, 1), default=0.1)
+    resolution: int = field(Whole(1, 2**14), default=256)
 
     @property
     def surroundings(self) -> float:

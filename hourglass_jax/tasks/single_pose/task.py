@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from hourglass_jax import rules
 from hourglass_jax.data.base import AnnotatedImage, Annotation, Source
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry
 from hourglass_jax.image.geometry import Affine
-from hourglass_jax.rules import SWITCH, Number, field
+from hourglass_jax.rules import SWITCH, Each, Number, OneOf, Text, Texts, Whole, field
 from hourglass_jax.tasks.base import Draws, Head, Instance, Metric, Record, Spec, Task
 from hourglass_jax.tasks.single_pose import drawing, heatmap, losses
 from hourglass_jax.tasks.single_pose import views as heatmap_views
@@ -40,6 +41,28 @@ class Heatmap:
 
     sigma: float = field(Number(0, above=True), default=1.0)
     zero_target: bool = field(SWITCH, default=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Skeleton:
+    """A skeleton as a checkpoint has it; `Skeleton` checks which joints are named."""
+
+    name: str = field(Text())
+    joints: Sequence[str] = field(Texts())
+    pairs: Sequence[Sequence[str]] = field(Each(Each(Text(), 2)))
+    limbs: Sequence[Sequence[str]] = field(Each(Each(Text(), 2)))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    """The settings in a checkpoint, of which former versions left some out."""
+
+    skeleton: _Skeleton
+    sigma: float = field(Number(0, above=True), default=1.0)
+    zero_target: bool = field(SWITCH, default=False)
+    decoder: str = field(OneOf(heatmap.DECODERS), default="quarter")
+    stride: int = field(Whole(1), default=4)
+    limits: Limits = dataclasses.field(default_factory=Limits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,8 +130,11 @@ class SinglePose(Task):
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "SinglePose":
-        skeleton, limits = Skeleton(**settings["skeleton"]), Limits(**settings["limits"])
-        return cls(**{**settings, "skeleton": skeleton, "limits": limits})
+        checked = rules.section(_Settings, settings, "task.settings.", root="metadata")
+        skeleton = Skeleton(**vars(checked.skeleton))
+        if not skeleton.joints:
+            raise UserError("metadata.task.settings.skeleton.joints names no joint")
+        return cls(**{**vars(checked), "skeleton": skeleton})
 
     @property
     def heads(self) -> dict[str, Head]:

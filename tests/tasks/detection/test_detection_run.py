@@ -1,16 +1,17 @@
 """A short run with each kind of keypoints: it trains, resumes, evaluates, reports and predicts."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 from conftest import shrink
 from drawn_boxes import CATEGORIES, DrawnBoxes
+from recorded_reads import recorded_reads
 
 from hourglass_jax import Detector, config_files, data
 from hourglass_jax.errors import UserError
-from hourglass_jax.tasks.detection.corners import Corners
-from hourglass_jax.tasks.detection.options import CORNERS, JOINTS
+from hourglass_jax.tasks.detection.options import CORNERS, JOINTS, Options
 from hourglass_jax.training import train
 
 
@@ -23,8 +24,10 @@ def make_config(folder, kind):
     return config
 
 
-def run(folder, kind):
+def run(folder, kind, preset=""):
     config = make_config(folder / "records", kind)
+    if preset:
+        config.model = {"preset": preset, "input_size": 63, "dtype": "float32", "remat": False}
     config.num_steps = 2
     train.train_and_evaluate(config, folder / "run")
     config.num_steps = 4
@@ -37,7 +40,9 @@ def registered(monkeypatch):
 
 
 def test_people_with_joints(registered, tmp_path):
-    config, result = run(tmp_path, JOINTS)
+    with recorded_reads(Options) as read:
+        config, result = run(tmp_path, JOINTS)
+    assert {name for _, name in read} == {field.name for field in dataclasses.fields(Options)}
     workdir = tmp_path / "run"
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if "loss" in line]
@@ -73,12 +78,9 @@ def test_people_with_joints(registered, tmp_path):
 
 
 @pytest.mark.slow
-def test_corners(registered, tmp_path, monkeypatch):
-    """With heads that read the features of a network without corner pooling."""
-    heads = Corners.heads.fget
-    plain = property(lambda self: {n: h._replace(features="") for n, h in heads(self).items()})
-    monkeypatch.setattr(Corners, "heads", plain)
-    _, result = run(tmp_path, CORNERS)
+def test_corners(registered, tmp_path):
+    """With a network that pools corners; its input is 63 px, of which 16 cells are made."""
+    _, result = run(tmp_path, CORNERS, preset="detection_small")
     assert result["images"] == 8 and result["metrics"]["AP"] >= 0
     found = Detector.from_checkpoint(tmp_path / "run")(np.zeros((30, 200, 3), np.uint8))
     assert found.joints is None and found.boxes.shape == (len(found.scores), 4)

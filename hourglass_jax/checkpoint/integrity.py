@@ -1,0 +1,111 @@
+"""Checks that a checkpoint is what was written, before it is used."""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from hourglass_jax.errors import UserError
+from hourglass_jax.runtime import digests
+
+_LARGEST_METADATA = 2**24  # bytes; a config and a thousand names take 100 kB
+# Arrays are compressed, but trained weights hardly get smaller.
+_LARGEST_RATIO, _SMALL = 100, 2**26
+
+
+class DamagedError(UserError):
+    """A checkpoint cannot be read."""
+
+
+def damaged(folder: pathlib.Path, error: Exception | None) -> DamagedError:
+    """Returns the error for a checkpoint that could not be read, here or by another process."""
+    reason = "by another process"
+    if isinstance(error, UserError):
+        reason = str(error)
+    elif error is not None:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return DamagedError(
+        f"the checkpoint {folder} cannot be read ({reason}); copy it again, or move the folder "
+        f"away to use the one before it, if there is any"
+    )
+
+
+def metadata(folder: pathlib.Path) -> dict[str, Any]:
+    """Returns the content of a step's metadata, as it was written.
+
+    Raises:
+      OSError: the file cannot be read.
+      ValueError: it is damaged.
+    """
+    check_digests(folder, "metadata")
+    content = _json(folder)
+    content.pop("digests", None)  # of this file's business alone
+    return content
+
+
+def check_digests(folder: pathlib.Path, part: str = "") -> bool:
+    """Compares the files of a checkpoint with its digests.
+
+    Args:
+      folder: folder of one step.
+      part: a file or folder in it; only this part is compared.
+
+    Returns:
+      Whether there are digests; earlier versions wrote none.
+
+    Raises:
+      OSError: a file cannot be read.
+      UserError: names a file that is damaged.
+    """
+    if (folder / digests.NAME).exists():
+        inside = f"{part}/"
+        wrong = digests.damage(
+            folder, (lambda name: name == part or name.startswith(inside)) if part else None
+        )
+    elif "digests" not in _json(folder):
+        return False
+    else:
+        wrong = f"the file {digests.NAME} is missing"
+    if wrong:
+        raise UserError(wrong)
+    return True
+
+
+def _json(folder: pathlib.Path) -> dict[str, Any]:
+    with (folder / "metadata" / "metadata").open("rb") as file:
+        text = file.read(_LARGEST_METADATA + 1)
+    if len(text) > _LARGEST_METADATA:
+        raise UserError("the file metadata/metadata is too large")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"the file metadata/metadata is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise UserError("the file metadata/metadata does not hold fields by name")
+    return content
+
+
+def check_size(folder: pathlib.Path, like: Any) -> None:
+    """Raises UserError if the arrays of `like` cannot come from the files, before they are made."""
+    claimed = sum(np.dtype(x.dtype).itemsize * x.size for x in jax.tree.leaves(like))
+    stored = sum(path.stat().st_size for path in digests.files_in(folder))
+    if claimed > max(_LARGEST_RATIO * stored, _SMALL):
+        raise UserError(
+            f"by its metadata it holds {claimed:.3g} bytes, and its files have {stored:,}"
+        )
+
+
+def check_arrays(state: Any) -> None:
+    """Raises UserError for arrays that are missing, and weights that are not finite numbers.
+
+    The optimizer's numbers are left to the training loop.
+    """
+    for path, array in jax.tree.leaves_with_path(state):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if not isinstance(array, (jax.Array, np.ndarray)):
+            raise UserError(f"it lacks {name}")
+        values = array.addressable_data(0) if isinstance(array, jax.Array) else array
+        if not name.startswith("opt_state/") and not np.isfinite(np.asarray(values)).all():
+            raise UserError(f"the values of {name} are not finite")
