@@ -24,9 +24,9 @@ def get_config() -> ConfigDict:
     config.log_every_steps = 50
 
     config.data = ConfigDict()
-    config.data.dataset = ""  # coco, custom, flic, lsp, mpii or synthetic_people
+    config.data.dataset = ""  # a data set by name, such as mpii; see docs/data.md
     config.data.data_dir = ""  # where records go; empty: TFDS's own folder
-    config.data.resolution = 256  # px of a person's box that records keep
+    config.data.resolution = 256  # px of a person's box, or of a whole image, that records keep
     config.data.shuffle_buffer = 8192  # records; about 50 kB each at 256 px, 9 to 12 kB at 128 px
 
     config.model = ConfigDict()

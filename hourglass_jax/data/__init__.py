@@ -11,11 +11,15 @@ if TYPE_CHECKING:
 # "module:class", imported when it is asked for, or the class itself.
 SOURCES: dict[str, "str | type[Source]"] = {
     "coco": "hourglass_jax.data.coco.source:CocoSource",
+    "coco_detection": "hourglass_jax.data.coco_detection.source:CocoDetectionSource",
     "custom": "hourglass_jax.data.custom.source:CustomSource",
+    "custom_boxes": "hourglass_jax.data.custom_boxes.source:CustomBoxesSource",
     "flic": "hourglass_jax.data.flic.source:FlicSource",
     "lsp": "hourglass_jax.data.lsp.source:LspSource",
+    "mixture": "hourglass_jax.data.mixture.source:MixtureSource",
     "mpii": "hourglass_jax.data.mpii.source:MpiiSource",
     "synthetic_people": "hourglass_jax.data.synthetic_people.source:SyntheticPeopleSource",
+    "synthetic_scenes": "hourglass_jax.data.synthetic_scenes.source:SyntheticScenesSource",
 }
 
 

@@ -105,7 +105,9 @@ class Source:
       categories: names of the categories, where annotations have boxes as annotated.
       category_ids: ids of the categories in files; 1, 2, ... if empty.
       tolerance: tolerance of PCK, for poses.
-      train: the split to train on.
+      train: the split to train on, or one of those in `shares`.
+      shares: splits that make up a training batch, with their shares; `train` alone if empty.
+      held_out: splits that are a part of the published training data.
       select: the split that chooses the best checkpoint.
       report: the split whose figures are reported.
       submit: the split whose truth is not public, if there is one.
@@ -121,9 +123,11 @@ class Source:
     categories: Sequence[str] = ()
     category_ids: Sequence[int] = ()
     tolerance: Tolerance = Tolerance(0.2)
-    train: ClassVar[str] = "train"
-    select: ClassVar[str] = "validation"
-    report: ClassVar[str] = "validation"
+    train: str = "train"
+    shares: Mapping[str, float] = {}
+    held_out: Sequence[str] = ()
+    select: str = "validation"
+    report: str = "validation"
     submit: ClassVar[str | None] = None
     allow_missing: int = 0
     box_margin: float = 1.25

@@ -98,6 +98,7 @@ def image_file(
     id: str,
     size: tuple[int, int] | None = None,
     upright: bool = False,
+    exhaustive: bool = True,
 ) -> AnnotatedImage:
     """Returns an annotated image that is read from a file; other arguments as in `read_file`."""
     return AnnotatedImage(
@@ -106,6 +107,7 @@ def image_file(
         read=functools.partial(read_file, path, size, upright),
         annotations=annotations,
         size=size,
+        exhaustive=exhaustive,
         upright=upright,
     )
 

@@ -87,6 +87,7 @@ def _settled(
         id=image.id,
         size=(width, height),
         upright=upright,
+        exhaustive=image.exhaustive,
     )
 
 

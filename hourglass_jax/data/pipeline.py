@@ -2,7 +2,9 @@
 
 Training order and augmentation are functions of (seed, epoch, index in the epoch), and the epoch's
 order does not depend on the number of processes. A run that resumes at step i therefore starts its
-stream at record i * batch_size, and sees the same batches as an uninterrupted one.
+stream at record i * batch_size, and sees the same batches as an uninterrupted one. Where several
+splits make up a batch, each goes through its own epochs, and which one a row comes from is a
+function of the row's number alone; see `shares`.
 """
 
 import contextlib
@@ -10,13 +12,13 @@ import dataclasses
 import functools
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from hourglass_jax.data import augment, examples, images, record_files
+from hourglass_jax.data import augment, examples, images, record_files, shares
 from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.data.records import Records
 from hourglass_jax.errors import RunError, UserError
@@ -68,18 +70,9 @@ def training_batches(
     Yields:
       {"image": uint8 [B, H, W, 3], and the task's targets [B, ...]}.
     """
-    split = records.source.train
-    count, first = training_count(records), first_step * rows.batch_size
-    files = sorted(records.info.splits[split].filepaths)
+    training_count(records)
+    first = first_step * rows.batch_size
     make = examples.training_function(records, size, augmentation)
-
-    def epoch_of(epoch):
-        order = tf.random.stateless_uniform([3], (seed, epoch), maxval=2**31 - 1, dtype=tf.int64)
-        shards = tf.data.Dataset.from_tensor_slices([str(path) for path in files])
-        # The stubs ask for whole numbers, but within a stream seeds can only be tensors.
-        shards = shards.shuffle(len(files), seed=order[0])  # pyright: ignore[reportArgumentType]
-        serialized = tf.data.TFRecordDataset(shards)
-        return serialized.shuffle(shuffle_buffer, seed=order[1])  # pyright: ignore[reportArgumentType]
 
     def batch_of(indices, serialized):
         # Indices continue over epochs, so that a record is augmented differently each time.
@@ -89,9 +82,40 @@ def training_batches(
         ]
         return make(serialized, tf.stack(draws))
 
+    splits = training_shares(records)
+    ends = shares.limits(list(splits.values()))
+    parts = []
+    for (split, share), skipped in zip(splits.items(), shares.counts(first, ends), strict=True):
+        buffer = max(round(share * shuffle_buffer), 1)
+        parts.append(_epochs(records, split, int(skipped), seed=seed, shuffle_buffer=buffer))
+    stream = _mixed(parts, ends, first) if len(parts) > 1 else parts[0]
+    return _read(_batches(stream.enumerate(first), batch_of, rows), records, list(splits))
+
+
+def _epochs(
+    records: Records, split: str, first: int, *, seed: int, shuffle_buffer: int
+) -> tf.data.Dataset:
+    """Returns a split's serialized records from `first` on, epoch after epoch without end."""
+    files = sorted(str(path) for path in records.info.splits[split].filepaths)
+    count = records.count(split)
+
+    def epoch_of(epoch):
+        order = tf.random.stateless_uniform([3], (seed, epoch), maxval=2**31 - 1, dtype=tf.int64)
+        shards = tf.data.Dataset.from_tensor_slices(files)
+        # The stubs ask for whole numbers, but within a stream seeds can only be tensors.
+        shards = shards.shuffle(len(files), seed=order[0])  # pyright: ignore[reportArgumentType]
+        serialized = tf.data.TFRecordDataset(shards)
+        return serialized.shuffle(shuffle_buffer, seed=order[1])  # pyright: ignore[reportArgumentType]
+
     epochs = tf.data.Dataset.range(first // count, np.iinfo(np.int64).max)
-    stream = epochs.flat_map(epoch_of).skip(first % count).enumerate(first)
-    return _read(_batches(stream, batch_of, rows), records, split)
+    return epochs.flat_map(epoch_of).skip(first % count)
+
+
+def _mixed(parts: list[tf.data.Dataset], ends: np.ndarray, first: int) -> tf.data.Dataset:
+    """Returns the records of several streams in the order of a batch's rows, from `first` on."""
+    rows = tf.data.Dataset.range(first, np.iinfo(np.int64).max)
+    part = rows.map(lambda row: tf.searchsorted(ends, [shares.place(row)], "right", tf.int64)[0])
+    return tf.data.Dataset.choose_from_datasets(parts, part, stop_on_empty_dataset=False)
 
 
 def target_shapes(records: Records, size: tuple[int, int]) -> dict[str, tuple[tuple, Any]]:
@@ -103,9 +127,15 @@ def target_shapes(records: Records, size: tuple[int, int]) -> dict[str, tuple[tu
     return {"image": ((*size, 3), np.dtype(np.uint8)), **specs}
 
 
+def training_shares(records: Records) -> dict[str, float]:
+    """Returns the splits that make up a training batch, with their shares."""
+    return dict(records.source.shares) or {records.source.train: 1.0}
+
+
 def training_count(records: Records) -> int:
     """Returns the number of records to train on; raises UserError if there are none."""
-    count = records.count(records.source.train)
+    counts = [records.count(split) for split in training_shares(records)]
+    count = sum(counts) if all(counts) else 0
     if not count:
         raise UserError(
             "there are no records to train on; data.detections is for --mode=evaluate alone"
@@ -124,7 +154,7 @@ def evaluation_batches(
       {"image": uint8 [B, H, W, 3], "record_to_input": float64 [B, 2, 3], "real": bool [B],
       "records": a list of B records without their images}.
     """
-    for batch in _read(_evaluation_stream(records, split, size, rows), records, split):
+    for batch in _read(_evaluation_stream(records, split, size, rows), records, [split]):
         fields = {name: batch[name] for name in (*records.schema, "id")}
         yield {
             **{name: batch[name] for name in ("image", "record_to_input", "real")},
@@ -184,12 +214,15 @@ def _joined(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return {name: tf.reshape(part, [-1, *part.shape[2:]]) for name, part in parts.items()}
 
 
-def _read(stream: tf.data.Dataset, records: Records, split: str) -> Iterator[dict[str, np.ndarray]]:
+def _read(
+    stream: tf.data.Dataset, records: Records, splits: Sequence[str]
+) -> Iterator[dict[str, np.ndarray]]:
     """Yields the stream's batches; raises UserError if records are damaged or cut short."""
-    _check_files(records, split)
+    for split in splits:
+        _check_files(records, split)
 
     def batches():
-        with _naming_damage(records, split):
+        with _naming_damage(records, " and ".join(splits)):
             yield from stream.with_options(_options()).as_numpy_iterator()
 
     return batches()  # pyright: ignore[reportReturnType]  # the stubs know no dicts

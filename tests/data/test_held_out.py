@@ -9,7 +9,7 @@ import pytest
 from keypoint_data import content, files, images_of, make, write
 
 from hourglass_jax.data.base import AnnotatedImage
-from hourglass_jax.data.custom.source import hold_out
+from hourglass_jax.data.file_source import hold_out
 from hourglass_jax.data.same_images import same_images, seen_in
 from hourglass_jax.errors import UserError
 

@@ -23,13 +23,18 @@ def make_custom_with_validation(folder):
     return {**made, **own}
 
 
+SMALL = {"num_train": 1, "num_validation": 1}
 MAKERS = {
     "coco": make_coco,
+    "coco_detection": lambda folder: {**make_coco(folder), "manual_dir": str(folder)},
     "custom": make_custom_with_validation,
+    "custom_boxes": make_custom_with_validation,
     "flic": make_flic,
     "lsp": make_lsp,
+    "mixture": lambda folder: {"parts": (("synthetic_people", 1.0, SMALL),)},
     "mpii": make_mpii,
-    "synthetic_people": lambda folder: {"num_train": 1, "num_validation": 1},
+    "synthetic_people": lambda folder: SMALL,
+    "synthetic_scenes": lambda folder: SMALL,
 }
 
 

@@ -43,6 +43,7 @@ class FlicSource(Source):
     labels = FLIC
     tolerance = Tolerance(0.2)
     report = "test"
+    held_out = ("validation",)
 
     @dataclasses.dataclass(frozen=True)
     class Options:

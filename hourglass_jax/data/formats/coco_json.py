@@ -1,9 +1,10 @@
-"""Reads keypoint annotations in COCO's JSON format, of any category and any joints.
+"""Reads annotations in COCO's JSON format: keypoints or boxes, of any category and any joints.
 
 x, y count from 0; a joint's third number is 0 (not labelled), 1 (labelled, occluded) or 2
 (visible). An entry that is wrong is left out; the file's other entries are taken.
 """
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping
@@ -12,18 +13,23 @@ from typing import Any
 import numpy as np
 
 from hourglass_jax.data import images
-from hourglass_jax.data.base import Annotation
+from hourglass_jax.data.base import NO_JOINTS, Annotation
 from hourglass_jax.data.formats import categories, keypoint_file, values
 from hourglass_jax.data.formats.image_paths import OutsideError, image_path
 from hourglass_jax.data.formats.keypoint_file import LARGEST, Box, KeypointFile, Side
 from hourglass_jax.data.formats.problems import Problems, text_of
+from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
 
+# Field of an image: false where there may be people or objects without an annotation.
+_ALL_LISTED = "all_people_listed"
 # What values of other kinds than expected raise.
 WRONG = (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError)
 
 
-def read(path: pathlib.Path, folder: pathlib.Path, *, outside: bool = False) -> KeypointFile:
+def read(
+    path: pathlib.Path, folder: pathlib.Path, *, outside: bool = False, boxes: bool = False
+) -> KeypointFile:
     """Reads a file: its first category with keypoints, and others with the same joints.
 
     Categories without annotations are passed over.
@@ -32,30 +38,31 @@ def read(path: pathlib.Path, folder: pathlib.Path, *, outside: bool = False) -> 
       path: JSON file.
       folder: folder that the images' file names are relative to.
       outside: whether file names may lead out of that folder.
+      boxes: whether to read all categories, also those with other joints or without any.
 
     Raises:
       UserError: the file is not in COCO's format, or the name of an image leads out of the folder.
     """
     content, problems = _load(path), Problems(path)
     known = categories.by_id(content["categories"], problems)
-    meant = categories.meant(path, content, known)
-    try:
-        skeleton, given = categories.skeleton_of(known[meant], problems)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    except WRONG as error:
-        raise UserError(
-            f"{path}, category {known[meant].get('name')!r}: {text_of(error)}"
-        ) from None
-    same = {i for i, c in known.items() if c.get("keypoints") == known[meant]["keypoints"]}
-    paths, sizes = _images(path, content["images"], folder, outside, problems)
+    if boxes and not known:
+        raise UserError(f"{path} has no categories; add those of your annotations")
+    able = any(category.get("keypoints") for category in known.values())
+    meant = categories.meant(path, content, known) if able or not boxes else None
+    skeleton, given, same = NO_JOINTS, False, set()
+    if able:
+        skeleton, given = _skeleton(path, known[meant], problems)
+        same = {i for i, c in known.items() if c.get("keypoints") == known[meant]["keypoints"]}
+    wanted = {i: str(c.get("name", i)) for i, c in known.items() if boxes or i in same}
+    places = {i: place if boxes else 0 for place, i in enumerate(wanted)}
+    paths, sizes, partly = _images(path, content["images"], folder, outside, problems)
     annotations: dict[categories.Id, list[Annotation]] = {number: [] for number in paths}
     taken: dict[str, int] = {}
     for i, entry in categories.entries_of(content, "annotations", problems):
         where = f"annotations[{i}]"
         try:
             category = categories.category_of(entry, known)
-            if category not in same:
+            if category not in wanted:
                 problems.add(f"left out: {categories.other(category, known, meant)}", where)
                 continue
             image = values.identity(entry.get("image_id"), "image_id")
@@ -70,12 +77,21 @@ def read(path: pathlib.Path, folder: pathlib.Path, *, outside: bool = False) -> 
                 problems.add("taken, though its id occurs more than once in the image", where)
             while id in taken:
                 id = f"{id}.{i}"
-            annotations[image].append(_annotation(entry, id, skeleton.num_joints, problems, where))
+            if category not in same:  # other joints than the skeleton's, or none
+                entry = {**entry, "keypoints": []}
+            made = _annotation(entry, id, skeleton.num_joints, problems, where)
+            annotations[image].append(dataclasses.replace(made, category=places[category]))
             taken[id] = i
         except WRONG as error:
             problems.add(f"left out: {text_of(error)}", where)
     annotated = [
-        images.image_file(there, annotations[number], id=str(number), size=_whole(sizes[number]))
+        images.image_file(
+            there,
+            annotations[number],
+            id=str(number),
+            size=_whole(sizes[number]),
+            exhaustive=number not in partly,
+        )
         for number, there in paths.items()
         if there is not None
     ]
@@ -84,10 +100,22 @@ def read(path: pathlib.Path, folder: pathlib.Path, *, outside: bool = False) -> 
         skeleton=skeleton,
         images=annotated,
         problems=problems,
-        categories=frozenset(same),
+        categories=wanted,
         pairs_given=given,
         sizes={str(number): size for number, size in sizes.items()},
     )
+
+
+def _skeleton(
+    path: pathlib.Path, category: Mapping[str, Any], problems: Problems
+) -> tuple[Skeleton, bool]:
+    """Returns a category's skeleton, and whether the file gives its pairs."""
+    try:
+        return categories.skeleton_of(category, problems)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except WRONG as error:
+        raise UserError(f"{path}, category {category.get('name')!r}: {text_of(error)}") from None
 
 
 def load_json(path: pathlib.Path) -> Any:
@@ -117,10 +145,18 @@ def _load(path: pathlib.Path) -> dict[str, list]:
 
 def _images(
     path: pathlib.Path, entries: list, folder: pathlib.Path, outside: bool, problems: Problems
-) -> tuple[dict[categories.Id, pathlib.Path | None], dict[categories.Id, tuple[Side, Side]]]:
-    """Returns paths and sizes of the images by id; the path of an ambiguous id is None."""
+) -> tuple[
+    dict[categories.Id, pathlib.Path | None],
+    dict[categories.Id, tuple[Side, Side]],
+    set[categories.Id],
+]:
+    """Returns paths and sizes of the images by id, and the ids of those that list only a part.
+
+    The path of an ambiguous id is None.
+    """
     paths: dict[categories.Id, pathlib.Path | None] = {}
     sizes: dict[categories.Id, tuple[Side, Side]] = {}
+    partly: set[categories.Id] = set()
     for i, image in categories.entries_of({"images": entries}, "images", problems):
         where = f"images[{i}]"
         try:
@@ -131,13 +167,15 @@ def _images(
         except ValueError as error:
             problems.add(f"left out: {text_of(error)}", where)
             continue
+        if image.get(_ALL_LISTED) is False:
+            partly.add(number)
         if paths.setdefault(number, there) != there:
             paths[number] = None
             problems.add(f"left out: its id {number} is that of another image", where)
         sizes.setdefault(
             number, (values.side(image.get("width")), values.side(image.get("height")))
         )
-    return paths, sizes
+    return paths, sizes, partly
 
 
 def _whole(size: tuple[Side, Side]) -> tuple[int, int] | None:

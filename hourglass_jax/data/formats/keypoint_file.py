@@ -1,4 +1,4 @@
-"""The content of a file of keypoints, whichever format it has."""
+"""The content of a file of keypoints or boxes, whichever format it has."""
 
 import dataclasses
 import logging
@@ -32,7 +32,7 @@ class KeypointFile:
       skeleton: skeleton of the category with keypoints.
       images: all images of the file, with their annotations of these categories.
       problems: entries that were not taken as they are; not yet logged.
-      categories: ids of the categories with these joints.
+      categories: names of the categories that were read, by id in the file.
       pairs_given: whether the file names the skeleton's pairs; else they come from the joints'
         names.
       sizes: width and height of the images as the file says them, by the image's id; None where it
@@ -43,7 +43,7 @@ class KeypointFile:
     skeleton: Skeleton
     images: list[AnnotatedImage]
     problems: Problems
-    categories: frozenset[int | str | None] = frozenset()
+    categories: Mapping[int | str | None, str] = dataclasses.field(default_factory=dict)
     pairs_given: bool = False
     sizes: Mapping[str, tuple[Side, Side]] = dataclasses.field(default_factory=dict)
 
@@ -71,6 +71,7 @@ def annotation(
     box: Box | None = None,
     crowd: bool = False,
     area: float | None = None,
+    category: int = 0,
 ) -> Annotation:
     """Returns an annotation with a square around `box`, else around the labelled joints.
 
@@ -88,6 +89,7 @@ def annotation(
         center=center,
         size=size,
         box=box,
+        category=category,
         joints=joints,
         labelled=labelled,
         visible=visible,
@@ -110,7 +112,7 @@ def with_joints(file: KeypointFile, joints: Sequence[str]) -> KeypointFile:
     def chosen(a: Annotation) -> Annotation:
         assert a.joints is not None and a.labelled is not None and a.visible is not None
         parts = a.joints[kept], a.labelled[kept], a.visible[kept]
-        return annotation(a.id, *parts, a.box, a.crowd, a.area)
+        return annotation(a.id, *parts, a.box, a.crowd, a.area, a.category)
 
     return dataclasses.replace(
         file,
@@ -120,6 +122,21 @@ def with_joints(file: KeypointFile, joints: Sequence[str]) -> KeypointFile:
             for image in file.images
         ],
     )
+
+
+def with_categories(file: KeypointFile, names: Sequence[str]) -> KeypointFile:
+    """Returns the file with its categories numbered as in `names`; others are left out."""
+    own, annotated = list(file.categories.values()), []
+    for image in file.images:
+        kept = []
+        for a in image.annotations:
+            name = own[a.category]
+            if name in names:
+                kept.append(dataclasses.replace(a, category=names.index(name)))
+            else:
+                file.problems.add(f"left out: the category {name!r} is not learned", a.id)
+        annotated.append(dataclasses.replace(image, annotations=kept))
+    return dataclasses.replace(file, images=annotated)
 
 
 def labelled_joints(file: KeypointFile) -> list[str]:
@@ -164,6 +181,6 @@ def joined(files: Sequence[KeypointFile]) -> KeypointFile:
         images=images,
         problems=problems,
         sizes=sizes,
-        categories=frozenset().union(*(file.categories for file in files)),
+        categories={i: name for file in files for i, name in file.categories.items()},
         pairs_given=all(file.pairs_given for file in files),
     )

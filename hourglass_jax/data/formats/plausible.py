@@ -77,7 +77,7 @@ def _checked(
     a: Annotation, size: tuple[int, int] | None, problems: Problems, where: str
 ) -> Annotation | None:
     assert a.joints is not None and a.labelled is not None and a.visible is not None
-    if a.crowd:
+    if a.crowd and (a.box is None or size is None or _shows(size, a.box)):
         return a
     labelled, box, xy = a.labelled, a.box, _labelled(a)
     if len(xy) > 1 and np.abs(xy).max() <= 1:
@@ -108,7 +108,9 @@ def _checked(
     if box is a.box and labelled is a.labelled:
         return a
     joints = np.where(labelled[:, None], a.joints, 0)
-    return annotation(a.id, joints, labelled, a.visible & labelled, box, a.crowd, a.area)
+    return annotation(
+        a.id, joints, labelled, a.visible & labelled, box, a.crowd, a.area, a.category
+    )
 
 
 def _warn_of_percent(

@@ -39,6 +39,7 @@ class LspSource(Source):
     labels = LSP
     tolerance = Tolerance(0.2)
     report = "test"
+    held_out = ("validation",)
 
     @dataclasses.dataclass(frozen=True)
     class Options:

@@ -159,9 +159,17 @@ def _sample_figure(
     )
 
 
-def _is_inside(
+def sample_planned(rng: np.random.Generator, plan: Plan) -> Figure:
+    """Draws the person of a plan."""
+    # People seen from the side stand: legs that move would show their side by depth alone.
+    activities = STANDING if plan.facing in ("left", "right") else tuple(ACTIVITIES)
+    return _sample_figure(rng, plan.yaw, plan.pitch, plan.tilt, activities)
+
+
+def is_inside(
     points: Float[np.ndarray, "points 2"], height: int, width: int
 ) -> Bool[np.ndarray, " points"]:
+    """Returns which points lie in the image."""
     inside = (points > -0.5) & (points < [width - 0.5, height - 0.5])
     return inside[:, 0] & inside[:, 1]
 
@@ -191,7 +199,7 @@ def _truncate(
         shift = 0.25 * feet / np.linalg.norm(feet) + rng.normal(0, 0.2, 2)
         offset = size * (shift + (1 - closer) / 2)
         joints, skull = (
-            _is_inside(points[:, :2] * closer + offset, height, width)
+            is_inside(points[:, :2] * closer + offset, height, width)
             for points in (figure.joints, figure.skull)
         )
         if skull.all() and joints[HEAD_AND_SHOULDERS].all() and 11 <= joints.sum() < 16:
@@ -223,7 +231,12 @@ def _add_neighbour(
     return other.move(1, shift)
 
 
-def _visible(figure: Figure, layer: Layer, scale: float) -> Bool[np.ndarray, "16"]:
+def sample_light(rng: np.random.Generator) -> Float[np.ndarray, "3"]:
+    """Draws the direction to the light, which mostly comes from above."""
+    return unit(np.array([rng.uniform(-1, 1), rng.uniform(-1, 0.1), rng.uniform(0.3, 1)]))
+
+
+def own_visible(figure: Figure, layer: Layer, scale: float) -> Bool[np.ndarray, "16"]:
     """Returns which joints lie under their own part of the body; none outside the image."""
     part, depth = probe(layer, figure.joints[:, :2])
     own = np.array([part[i] in parts for i, parts in enumerate(JOINT_PARTS)])
@@ -235,20 +248,18 @@ def draw_person(seed: int, index: int) -> Person:
     rng = np.random.default_rng([seed, index])
     plan = sample_plan(rng)
     height, width = rng.integers(224, 289, 2)
-    # People seen from the side stand: legs that move would show their side by depth alone.
-    activities = STANDING if plan.facing in ("left", "right") else tuple(ACTIVITIES)
-    figure = _sample_figure(rng, plan.yaw, plan.pitch, plan.tilt, activities)
+    figure = sample_planned(rng, plan)
     figure, scale = _frame(rng, figure, height, width)
     if plan.truncated:
         figure, scale = _truncate(rng, figure, scale, height, width)
     points, skull = figure.joints[:, :2], figure.skull[:, :2]
     head_box = np.concatenate([skull.min(0), skull.max(0)])
-    labelled = _is_inside(points, height, width)
+    labelled = is_inside(points, height, width)
 
-    light = unit(np.array([rng.uniform(-1, 1), rng.uniform(-1, 0.1), rng.uniform(0.3, 1)]))
+    light = sample_light(rng)
     image = draw_background(rng, height, width)
     layers = [paint(figure.mesh, scale, light, (height, width))]
-    visible = _visible(figure, layers[0], scale)
+    visible = own_visible(figure, layers[0], scale)
     if plan.has_neighbour:
         other = _add_neighbour(rng, plan, figure, scale, (width, height))
         layer = paint(other.mesh, scale, light, (height, width))

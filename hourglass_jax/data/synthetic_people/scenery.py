@@ -151,18 +151,27 @@ def draw_occluder(
     size = 0.24 * scale
     while True:
         centre = rng.choice(targets) + rng.normal(0, 0.1, 2) * size
-        mask = _draw_obstacle(rng, (height, width), centre, size)
+        mask = draw_obstacle(rng, (height, width), centre, size)
         covered = inside & (mask[y, x] > 127)
         hidden, spoilt = covered[: len(joints)], covered[len(joints) :]
         if 1 <= hidden.sum() <= 3 and not spoilt.any():
             break
         size = max(0.95 * size, 0.1 * scale)  # a smaller object fits in the end
-    _blend(image, texture(rng, height, width), mask)
-    _blend(image, random_colour(rng) * 0.6, _edge(mask))
+    cover(rng, image, mask)
     return hidden
 
 
-def _draw_obstacle(
+def cover(
+    rng: np.random.Generator,
+    image: Float[np.ndarray, "height width 3"],
+    mask: UInt8[np.ndarray, "height width"],
+) -> None:
+    """Draws a textured surface with an outline where the mask is 255, in place."""
+    _blend(image, texture(rng, *mask.shape), mask)
+    _blend(image, random_colour(rng) * 0.6, _edge(mask))
+
+
+def draw_obstacle(
     rng: np.random.Generator, shape: tuple[int, int], centre: Float[np.ndarray, "2"], size: float
 ) -> UInt8[np.ndarray, "height width"]:
     """Draws a box, a bar across the image, a bush or a table that stands on the lower border."""

@@ -1,16 +1,14 @@
 """The built-in data set of drawn people, without a download."""
 
-import concurrent.futures
 import dataclasses
 import functools
-import multiprocessing
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
+from hourglass_jax.data.processes import in_processes
 from hourglass_jax.data.skeleton import MPII
 from hourglass_jax.data.synthetic_people.drawing import Person, draw_person
 from hourglass_jax.image import geometry
@@ -20,7 +18,7 @@ BOX_MARGIN = 1.25
 # MPII's rule (SC_BIAS): the head size is this share of the head box's diagonal.
 HEAD_SHARE = 0.6
 # Number of people that a process draws while another one starts.
-WORTH_A_PROCESS = 50
+_WORTH_A_PROCESS = 50
 
 
 class SyntheticPeopleSource(Source):
@@ -43,7 +41,8 @@ class SyntheticPeopleSource(Source):
 
     def images(self, split: str) -> Iterator[AnnotatedImage]:
         indices = self._indices[split]
-        people = _draw(self.options.drawing_seed, indices)
+        draw = functools.partial(draw_person, self.options.drawing_seed)
+        people = in_processes(draw, indices, worth=_WORTH_A_PROCESS)
         for index, person in zip(indices, people, strict=True):
             yield _annotated(index, person)
 
@@ -80,15 +79,3 @@ def _annotated(index: int, person: Person) -> AnnotatedImage:
     )
     height, width = person.image.shape[:2]
     return AnnotatedImage(name, name, lambda: person.image, [annotation], (width, height))
-
-
-def _draw(seed: int, indices: range) -> Iterator[Person]:
-    draw = functools.partial(draw_person, seed)
-    workers = min(os.cpu_count() or 1, len(indices) // WORTH_A_PROCESS)
-    if workers < 2:
-        yield from map(draw, indices)
-        return
-    # Spawned processes: the threads of TensorFlow and JAX do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
-        yield from pool.map(draw, indices, chunksize=16)

@@ -162,9 +162,9 @@ class SinglePose(Task):
 
     def records(self, image: AnnotatedImage) -> Iterator[tuple[int | str, Record]]:
         pixels = image.read()
-        for annotation in image.annotations:
-            key = annotation.id if annotation.key is None else annotation.key
-            yield key, self._record(pixels, annotation)
+        for a in image.annotations:
+            if a.joints is not None and not a.crowd:  # data sets of boxes have others, too
+                yield a.id if a.key is None else a.key, self._record(pixels, a)
 
     def _record(self, pixels: UInt8[np.ndarray, "height width 3"], person: Annotation) -> Record:
         joints, labelled, visible = person.joints, person.labelled, person.visible

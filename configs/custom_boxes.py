@@ -1,0 +1,38 @@
+"""Your own boxes: a JSON file in COCO's format, and images.
+
+    python -m hourglass_jax.main --config=configs/custom_boxes.py \\
+        --config.data.train_json=FILE --config.data.image_dir=DIR
+
+The categories are those of the file. The network is small, for a few hundred images and a CPU. On
+an accelerator, use a larger network and more steps: --config.model.preset=centernet_52
+--config.model.input_size=512 --config.data.resolution=640 --config.num_steps=20000.
+"""
+
+
+def get_config(config):
+    config.task = "detection"
+    config.detection = {"kind": "centres"}
+    config.num_steps = 3000
+
+    config.data.dataset = "custom_boxes"
+    config.data.train_json = ""  # a file, several with commas, or a pattern
+    config.data.image_dir = ""  # folder that file_name is relative to
+    config.data.validation_json = ""  # empty: a fixed random tenth is held out
+    config.data.validation_image_dir = ""  # empty: image_dir
+    config.data.outside_files = False  # whether images may lie outside their folder
+    config.data.allow_missing = 0  # annotations whose image may be missing or unreadable
+    config.data.exhaustive = True  # False: there may be objects without a box
+    config.data.resolution = 256
+    config.data.shuffle_buffer = 4096
+
+    config.model.preset = "detection_small"
+    config.model.input_size = 192
+    config.augment.update(scale=0.4, rotation=0.0, rotation_probability=0.0, translate=0.2)
+
+    config.optimizer.name = "muon"
+    config.optimizer.learning_rate = 1e-2
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_steps = 100
+
+    config.eval.update(every_steps=1000, batch_size=32)
+    return config

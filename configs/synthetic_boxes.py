@@ -1,0 +1,36 @@
+"""A small detector of drawn people: a first run, without a download.
+
+    python -m hourglass_jax.main --config=configs/synthetic_boxes.py --workdir=runs/synthetic_boxes
+
+Two CPU cores: one minute to draw the scenes, 10 to 13 minutes to train. Expected: AP50 of about
+0.8 on the 300 scenes held out (0.69, and AP 0.29, after 500 steps of a run of that length). With
+corners instead of centres, --config.detection.kind=corners, it takes twice as long; with people's
+joints as well, --config.detection.kind=centres_and_joints.
+"""
+
+
+def get_config(config):
+    config.task = "detection"
+    config.detection = {"kind": "centres", "max_objects": 16}
+    config.num_steps = 2800
+
+    config.data.dataset = "synthetic_scenes"
+    config.data.resolution = 256
+    config.data.shuffle_buffer = 3000
+    config.data.drawing_seed = 0
+    config.data.num_train = 3000
+    config.data.num_validation = 300
+
+    config.model.preset = "detection_small"
+    config.model.input_size = 192
+    config.augment.update(scale=0.3, rotation=0.0, rotation_probability=0.0, translate=0.15)
+
+    config.optimizer.name = "muon"
+    config.optimizer.learning_rate = 1e-2
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_steps = 100
+    config.optimizer.patience = 2000
+
+    config.eval.update(every_steps=2800, batch_size=50)
+    config.checkpoint.every_steps = 700
+    return config
