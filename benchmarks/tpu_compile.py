@@ -2,10 +2,12 @@
 
     pip install --target=LIBTPU 'libtpu==0.0.42.*'
     PYTHONPATH=LIBTPU python benchmarks/tpu_compile.py --topology=v5e:2x2 --stacks=8
+    PYTHONPATH=LIBTPU python benchmarks/tpu_compile.py --preset=centernet_104 --side=512
 
-Compiles the step of configs/mpii.py for the topology, and prints a line and a JSON object: FLOPs
-and bytes an image beside the least that the network needs, memory a chip, collectives, and the
-time that the chip's peak and bandwidth allow. A compilation takes some minutes.
+Compiles the step of configs/mpii.py, or of a detector's preset, for the topology, and prints a line
+and a JSON object: FLOPs and bytes an image beside the least that the network needs, memory a chip,
+collectives, and the time that the chip's peak and bandwidth allow. A compilation takes some
+minutes.
 """
 
 import argparse
@@ -26,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import topologies
-from recipe import Recipe
+from recipe import Detector, Recipe
 
 from hourglass_jax.nn import Network
 from hourglass_jax.nn.layers import Conv
@@ -36,12 +38,13 @@ from hourglass_jax.runtime import sharding
 CHIPS = {"v5e": (197e12, 819e9), "v4": (275e12, 1228e9), "v5p": (459e12, 2765e9)}
 
 
-def recipe_for(topology: str, **fields) -> Recipe:
+def recipe_for(topology: str, preset: str = "", **fields) -> Recipe:
     """Returns the recipe on a topology's chips; `fields` are those of `model` that differ."""
     # Two cores of a v4 chip are one device, as Cloud TPU hands them out.
     options = {"chip_config_name": "megacore"} if topology.startswith("v4") else {}
     devices = topologies.get_topology_desc(topology, "tpu", **options).devices
-    return Recipe(sharding.make_mesh(list(devices)), **fields)
+    mesh = sharding.make_mesh(list(devices))
+    return Detector(mesh, preset, **fields) if preset else Recipe(mesh, **fields)
 
 
 def least(model: Network, side: int) -> tuple[float, float]:
@@ -49,10 +52,10 @@ def least(model: Network, side: int) -> tuple[float, float]:
 
     A convolution from x [h, w, c] to y [h', w', k] with kernels of size s multiplies and adds
     h' w' s^2 c k times, and twice as often backward, for the gradients of x and of the kernels:
-    6 h' w' s^2 c k FLOPs. Each of the three reads two operands once and writes its result once:
-    forward x and the kernels to y, backward y and the kernels to x, and x and y to the kernels.
-    That is three times x and y; the kernels are shared by the batch and left out. The image needs
-    no gradient.
+    6 h' w' s^2 c k FLOPs; a transposed one, 6 h w s^2 c k. Each of the three reads two operands
+    once and writes its result once: forward x and the kernels to y, backward y and the kernels to
+    x, and x and y to the kernels. That is three times x and y; the kernels are shared by the batch
+    and left out. The image needs no gradient.
     """
     flops = moved = 0
     width = jnp.dtype(model.dtype or jnp.float32).itemsize
@@ -61,11 +64,12 @@ def least(model: Network, side: int) -> tuple[float, float]:
         nonlocal flops, moved
         y = next_method(*args, **kwargs)
         if isinstance(context.module, Conv) and context.method_name == "__call__":
-            x, size = args[0], context.module.size
+            inputs = args[0] if isinstance(args[0], list) else args
             shape = (y if isinstance(y, jax.Array) else y[0]).shape  # without or with its bias
-            times = 2 if x.shape[-1] == 3 else 3
-            flops += 2 * times * np.prod(shape) * size**2 * x.shape[-1]
-            moved += times * width * (np.prod(x.shape) + np.prod(shape))
+            kernel = context.module.get_variable("params", "kernel")
+            times = 2 if inputs[0].shape[-1] == 3 else 3
+            flops += 2 * times * kernel.size * np.prod(min(shape[1:3], inputs[0].shape[1:3]))
+            moved += times * width * (sum(x.size for x in inputs) + np.prod(shape))
         return y
 
     with nn.intercept_methods(count):
@@ -96,14 +100,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--topology", default="v5e:2x2")
     parser.add_argument("--stacks", type=int, default=8)
+    parser.add_argument("--preset", default="", help="a detector's, instead of --stacks")
+    parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--batch_per_chip", type=int, default=16)
     parser.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float32"])
     parser.add_argument("--remat", action="store_true")
     parser.add_argument("--sync_batch_norm", action="store_true")
     parser.add_argument("--hlo", help="file to write the compiled program to")
     flags = parser.parse_args()
-    fields = {"num_stacks": flags.stacks, "dtype": flags.dtype, "remat": flags.remat}
-    recipe = recipe_for(flags.topology, **fields)
+    fields = {"input_size": flags.side, "dtype": flags.dtype, "remat": flags.remat}
+    if not flags.preset:
+        fields["num_stacks"] = flags.stacks
+    recipe = recipe_for(flags.topology, flags.preset, **fields)
     chips = recipe.mesh.devices.size
 
     start = time.perf_counter()
@@ -136,7 +144,8 @@ def main():
         "bound_by": "bandwidth" if moved / bandwidth > flops / peak else "arithmetic",
     }
     print(
-        f"{flags.topology}, {flags.stacks} stacks, {flags.batch_per_chip} images a chip, "
+        f"{flags.topology}, {flags.preset or f'{flags.stacks} stacks'}, "
+        f"{flags.batch_per_chip} images a chip, "
         f"{flags.dtype}: {flops / 1e9:.0f} GFLOP ({flops / least_flops:.2f} of the least) and "
         f"{moved / 1e6:.0f} MB an image ({moved / least_bytes:.2f}), "
         f"{memory.temp_size_in_bytes / 1e9:.2f} GB temporary and "

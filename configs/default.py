@@ -1,7 +1,7 @@
 """Every field, with the value that it has unless an experiment's file changes it.
 
-The network and the recipe are those of the paper (Newell et al. 2016, 4.1). A data set has further
-fields, which its README names; files in this folder that use the data set set them.
+The network and the recipe are those of the paper (Newell et al. 2016, 4.1). Data sets and
+other tasks have further fields, which files in this folder that use them set.
 """
 
 from ml_collections import ConfigDict
@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    config.task = "single_pose"  # what the network learns
+    config.task = "single_pose"  # what the network learns; or detection
     config.seed = 0
     config.batch_size = 16  # over all devices
     config.num_steps = 250_000
@@ -31,6 +31,7 @@ def get_config() -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.network = "stacked_hourglass"
+    config.model.preset = ""  # a network by name, such as centernet_104; fields set here win
     config.model.num_stacks = 8
     config.model.order = 4  # how many times a stack halves its input: 64, 32, 16, 8, 4 px
     config.model.features = 256
@@ -52,6 +53,8 @@ def get_config() -> ConfigDict:
     config.augment.translate = 0.0  # largest shift either way, as a share of the input's side
     config.augment.flip = 0.5  # probability of a mirrored image
     config.augment.colour = 0.2  # each channel's gain is uniform in 1 -+ colour
+    config.augment.jitter = 0.0  # brightness, contrast and saturation: factors in 1 -+ jitter
+    config.augment.lighting = 0.0  # of the light's colour, standard deviations; AlexNet: 0.1
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "rmsprop"  # rmsprop, adam or muon

@@ -40,6 +40,7 @@ class Model:
     dtype: str = field(OneOf(DTYPES))
     remat: bool = field(SWITCH)
     network: str = field(Text(), default="stacked_hourglass")
+    preset: str = field(Text(), default="")
     options: Mapping[str, Any] = rules.others(rules.Anything())
 
 
@@ -53,6 +54,8 @@ class Augment:
     translate: float = field(Number(0, 1))
     flip: float = field(Number(0, 1))
     colour: float = field(Number(0, 1))
+    jitter: float = field(Number(0, 1), default=0.0)
+    lighting: float = field(Number(0), default=0.0)
 
 
 @dataclasses.dataclass(frozen=True)

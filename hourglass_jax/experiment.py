@@ -4,6 +4,7 @@ Training and evaluation start from an `Experiment`, and pass to each part only w
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -17,11 +18,13 @@ from hourglass_jax.checkpoint import compatibility
 from hourglass_jax.checkpoint import metadata as metadata_lib
 from hourglass_jax.checkpoint.compatibility import trained_elsewhere
 from hourglass_jax.checkpoint.trained import model_and_task
-from hourglass_jax.config import Config, Data, Model
+from hourglass_jax.config import Augment, Config, Data, Model
 from hourglass_jax.data import pipeline
 from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.data.base import Source
 from hourglass_jax.data.records import Records
+from hourglass_jax.errors import UserError
+from hourglass_jax.nn import presets
 from hourglass_jax.rules import Path
 from hourglass_jax.runtime import distributed, sharding
 from hourglass_jax.tasks.base import Task
@@ -54,7 +57,7 @@ class Experiment:
         Raises:
           UserError: a field is missing, unknown or has an invalid value, or a file is missing.
         """
-        config = Config.from_dict(config)
+        config = _with_network_of_preset(Config.from_dict(config))
         config.check(jax.device_count())
         network = nn.network_class(config.model.network)
         task_class = tasks.task_class(config.task)
@@ -62,14 +65,15 @@ class Experiment:
         config.check_sections(task_class.sections)
         source = make_source(config)
         config = Config.from_dict(_merged(defaults(config), config.to_dict()))
-        task = task_class.from_config(config, source, network.stride)
-        model = nn.make_network(
+        make_network = functools.partial(
+            nn.make_network,
             config.model.network,
             config.model.options,
-            task.heads,
             dtype=config.model.dtype,
             remat=config.model.remat,
         )
+        task = task_class.from_config(config, source, make_network(heads={}).stride)
+        model = make_network(heads=task.heads)
         config.check_input_size(model.valid_size)
         records = Records(source, task, config.data.data_dir)
         return cls(config, source, task, model, records, sharding.make_mesh())
@@ -189,7 +193,10 @@ def make_source(config: Config) -> Source:
 
 
 def defaults(config: Config) -> dict[str, Any]:
-    """Returns the defaults of a config's fields, and of the fields of the parts that it names."""
+    """Returns the defaults of a config's fields, and of the fields of the parts that it names.
+
+    A preset's options are defaults.
+    """
     kinds = tasks.task_class(config.task).sections
     sections = {name: rules.defaults(kind) for name, kind in kinds.items()}
     parts = {
@@ -198,24 +205,42 @@ def defaults(config: Config) -> dict[str, Any]:
     }
     for name, (common, specific) in parts.items():
         sections[name] = {**rules.defaults(common), **rules.defaults(specific)}
+    sections["augment"] = rules.defaults(Augment)
+    sections["model"] |= presets.PRESETS.get(config.model.preset, {})
     return {**rules.defaults(Config), **sections}
+
+
+def _with_network_of_preset(config: Config) -> Config:
+    """Returns the config with the network that its preset is for."""
+    preset, network = config.model.preset, config.model.network
+    if not preset:
+        return config
+    wanted = presets.network_of(preset)
+    if network not in (wanted, Model.network):
+        raise UserError(
+            f"config.model.preset={preset!r} is a {wanted}, and config.model.network={network!r}; "
+            f"leave one of them out"
+        )
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, network=wanted))
 
 
 def _without_unused_defaults(
     config: Config, options: Collection[str], sections: Collection[str]
 ) -> Config:
-    """Removes fields of configs/default.py that another network or task than its own lacks.
+    """Removes fields of configs/default.py that were not meant for the config's network or task.
 
-    Fields with other values than there were set by somebody, and stay, to be reported as unknown.
+    These are fields that the network or task lacks and, since they describe one network, all of
+    those of `model` if there is a preset or another network. Fields with other values than there
+    were set by somebody, and stay, to be used or reported as unknown.
 
     Args:
       config: config of the run.
       options: names of the network's options.
       sections: names of the task's sections.
     """
-    if config.model.options.keys() <= set(options) and config.sections.keys() <= set(sections):
-        return config
     default = Config.from_dict(config_files.default())
+    if config.model.preset or config.model.network != default.model.network:
+        options = ()
 
     def used(values: Mapping[str, Any], known: Collection[str], by_default: Mapping[str, Any]):
         return {

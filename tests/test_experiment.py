@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from conftest import small_synthetic
 
-from hourglass_jax import nn, tasks
+from hourglass_jax import PRESETS, config_files, nn, tasks
 from hourglass_jax.errors import UserError
 from hourglass_jax.experiment import Experiment
 from hourglass_jax.nn.stacked_hourglass import StackedHourglass
@@ -63,3 +63,60 @@ def test_fields_of_other_networks_and_tasks_that_somebody_set_are_unknown(config
     config.model.order, config.heatmap.sigma = 4, 2.0
     with pytest.raises(UserError, match="unknown config field heatmap"):
         Experiment.from_config(config)
+
+
+@pytest.fixture
+def preset(tmp_path):
+    """A config with the network that a preset names."""
+    config = config_files.load("synthetic")
+    config.data.data_dir = str(tmp_path)
+    config.model = config_files.default().model
+    config.model.update({"preset": "detection_small", "input_size": 128})
+    return config
+
+
+def test_a_preset_sets_the_network_and_fields_win(preset):
+    preset.model.corner_features = 16
+    experiment = Experiment.from_config(preset)
+    options = {**PRESETS["detection_small"], "corner_features": 16, "stride": 4, "squeeze": False}
+    assert experiment.config.model.options == options
+    assert experiment.config.model.network == "hourglass104"
+    assert (experiment.model.widths, experiment.model.corner_features) == (options["widths"], 16)
+    assert experiment.metadata()["network"]["name"] == "hourglass104"
+    # The config that is saved describes the same network.
+    assert Experiment.from_config(experiment.config.to_dict()).config == experiment.config
+
+
+def test_a_preset_of_the_papers_network(preset):
+    preset.model.preset, preset.model.features = "bearpaw_2", 32
+    model = Experiment.from_config(preset).model
+    assert (model.num_stacks, model.stem, model.features, model.order) == (2, "bearpaw", 32, 4)
+
+
+def test_defaults_of_the_papers_network_are_not_those_of_another(preset):
+    preset.model.update({"preset": "", "network": "hourglass104"})
+    options = Experiment.from_config(preset).config.model.options
+    assert (options["num_stacks"], options["stem_features"]) == (2, 128)
+
+
+@pytest.mark.parametrize("stride", [4, 8])
+def test_the_task_has_the_stride_of_the_networks_options(preset, stride):
+    preset.model.stride = stride
+    experiment = Experiment.from_config(preset)
+    assert (experiment.task.stride, experiment.model.stride) == (stride, stride)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"preset": "centernet_140"}, "preset='centernet_140'; did you mean centernet_104"),
+        ({"preset": "x"}, "must be one of paper_1, .*detection_small"),
+        ({"network": "small"}, "is a hourglass104, and config.model.network='small'; leave one"),
+        ({"order": 3}, r"unknown config field model\.order"),
+        ({"input_size": 100}, "input_size=100 cannot be halved .* take 96 or 125$"),
+    ],
+)
+def test_a_preset_that_does_not_fit(preset, fields, message):
+    preset.model.update(fields)
+    with pytest.raises(UserError, match=message):
+        Experiment.from_config(preset)

@@ -9,11 +9,16 @@ from recorded_reads import recorded_reads
 from hourglass_jax import nn, tasks
 from hourglass_jax.config import Augment, Config, Optimizer
 from hourglass_jax.data.augment import Augmentation
+from hourglass_jax.nn.hourglass104 import Hourglass104
 from hourglass_jax.nn.stacked_hourglass import StackedHourglass
+from hourglass_jax.tasks.base import Head
 from hourglass_jax.training import optimizer, train
 
 # Sections that are handed on whole, field by field, to what reads them.
-READ_AS = {Augment: Augmentation, StackedHourglass.Options: StackedHourglass}
+READ_AS = {
+    Augment: Augmentation,
+    **{network.Options: network for network in (StackedHourglass, Hourglass104)},
+}
 
 
 def sections(kind=Config):
@@ -45,7 +50,7 @@ def test_reads_are_recorded():
 
 
 def test_every_field_of_a_config_is_read_in_a_run(records, tmp_path):
-    owned = [kind for name in tasks.TASKS for kind in tasks.task_class(name).sections.values()]
+    owned = tasks.task_class("single_pose").sections.values()
     kinds = [*sections(), *owned, *(nn.network_class(name).Options for name in nn.NETWORKS)]
     recorded = [READ_AS.get(kind, kind) for kind in kinds]
     with recorded_reads(*recorded) as read:
@@ -57,4 +62,7 @@ def test_every_field_of_a_config_is_read_in_a_run(records, tmp_path):
         for schedule in ("step", "plateau"):
             config.optimizer.schedule = schedule
             optimizer.create_optimizer(Config.from_dict(config).optimizer, 10)
+        # And to the other networks.
+        heads = {"tl": Head(("one",), 0.0, "top_left")}
+        nn.variable_shapes(nn.make_network("hourglass104", {}, heads))
     assert not unread(kinds, read)

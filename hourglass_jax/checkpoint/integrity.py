@@ -27,8 +27,8 @@ def damaged(folder: pathlib.Path, error: Exception | None) -> DamagedError:
     elif error is not None:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     return DamagedError(
-        f"the checkpoint {folder} cannot be read ({reason}); move the folder away to use the one "
-        f"before it, if there is any"
+        f"the checkpoint {folder} cannot be read ({reason}); copy it again, or move the folder "
+        f"away to use the one before it, if there is any"
     )
 
 

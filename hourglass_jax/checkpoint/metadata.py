@@ -12,6 +12,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,6 +64,7 @@ class _Network:
 @dataclasses.dataclass(frozen=True)
 class _Normalisation:
     mean: Sequence[float] = field(Each(Number(-1000, 1000), 3))
+    std: Sequence[float] = field(Each(Number(0, 1000, above=True), 3), default=(1.0, 1.0, 1.0))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -129,7 +131,8 @@ def check(metadata: Mapping[str, Any]) -> None:
     side = metadata["network"]["input_size"]
     if tuple(model.valid_size(side, side)) != (side, side):
         raise UserError(f"metadata.network.input_size={side} is not a size that the network takes")
-    if getattr(task, "stride", model.stride) != model.stride:
+    # A side that is no multiple of the stride is rounded up, which lowers the task's stride.
+    if math.ceil(getattr(task, "stride", model.stride)) != model.stride:
         raise UserError(f"the task's stride is not {model.stride}, that of the network")
 
 
@@ -142,6 +145,8 @@ def model_and_task(metadata: Mapping[str, Any]) -> tuple[Any, Task]:
         network["options"],
         task.heads,
         dtype=network["dtype"],
-        normalisation=Normalisation(tuple(metadata["normalisation"]["mean"])),
+        normalisation=Normalisation(
+            **{name: tuple(values) for name, values in metadata["normalisation"].items()}
+        ),
     )
     return model, task

@@ -12,11 +12,13 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from hourglass_jax.data import jpeg
+from hourglass_jax.data import colour, jpeg
+from hourglass_jax.data.colour import Colours
 from hourglass_jax.tasks.base import Draws
 
-# Uniform random numbers per example.
-DRAWS = 9
+# Uniform random numbers per example: six for the view, the others for colours.
+_VIEW = 6
+DRAWS = _VIEW + colour.DRAWS
 # Bytes: TensorFlow copies arrays that do not begin at a multiple of this.
 _ALIGNMENT = 64
 
@@ -32,6 +34,8 @@ class Augmentation:
       translate: largest shift either way, as a share of the input's side.
       flip: probability of a mirrored image.
       colour: each channel's gain is uniform in 1 -+ colour.
+      jitter: factors of brightness, contrast and saturation are uniform in 1 -+ jitter.
+      lighting: standard deviation of the light's colour; see `colour.jittered`.
     """
 
     scale: float
@@ -40,8 +44,10 @@ class Augmentation:
     translate: float
     flip: float
     colour: float
+    jitter: float = 0.0
+    lighting: float = 0.0
 
-    def draw(self, uniform: Float[np.ndarray, "9"]) -> Draws:
+    def draw(self, uniform: Float[np.ndarray, " draws"]) -> Draws:
         """Returns the augmentation of an example, from numbers that are uniform in [0, 1)."""
         spread = (2 * uniform - 1).tolist()
         rotated = uniform[2] < self.rotation_probability
@@ -53,24 +59,31 @@ class Augmentation:
             uniform=uniform,
         )
 
-    def gains(self, uniform: Float[np.ndarray, "batch 9"]) -> Float[np.ndarray, "batch 3"]:
+    def gains(self, uniform: Float[np.ndarray, "batch draws"]) -> Float[np.ndarray, "batch 3"]:
         """Returns the factor of each channel."""
-        return 1 + (2 * uniform[:, 6:9] - 1) * self.colour
+        return 1 + (2 * uniform[:, _VIEW : _VIEW + 3] - 1) * self.colour
+
+    def colours(self, uniform: Float[np.ndarray, "batch draws"]) -> Colours:
+        """Returns the maps of the channels."""
+        gains = self.gains(uniform)
+        if not self.jitter and not self.lighting:
+            return colour.gains_alone(gains)
+        return colour.jittered(gains, uniform[:, _VIEW + 3 :], self.jitter, self.lighting)
 
 
 def sample(
     jpegs: Sequence[memoryview],
     affines: Float[np.ndarray, "batch 2 3"],
     size: tuple[int, int],
-    gains: Float[np.ndarray, "batch 3"] | None = None,
+    colours: Colours | None = None,
 ) -> UInt8[np.ndarray, "batch height width 3"]:
-    """Samples images bilinearly, black beyond their borders, then multiplies the channels.
+    """Samples images bilinearly, black beyond their borders, then maps the channels.
 
     Args:
       jpegs: the images, as records keep them.
       affines: maps from px of each image to px of its sample.
       size: height and width of the samples.
-      gains: factors of the channels; None leaves them unchanged.
+      colours: maps of the channels; None leaves them unchanged.
 
     Raises:
       ValueError: an image is not a JPEG.
@@ -81,8 +94,6 @@ def sample(
     height, width = size
     images = aligned((len(jpegs), height, width, 3), np.uint8)
     four, three = np.empty((height, width, 4), np.uint8), np.empty((height, width, 3), np.uint8)
-    if gains is not None:
-        gains = gains[:, None] * np.eye(3)
     windows = _windows(affines, size)
     memory = jpeg.memory_for(windows)
     for i, ((a, b, c), (d, e, f)) in enumerate(affines.tolist()):
@@ -90,11 +101,11 @@ def sample(
         # From the whole image, which begins at -left, -top of the window.
         affine = np.array([[a, b, c + a * left + b * top], [d, e, f + d * left + e * top]])
         cv2.warpAffine(image, affine, (width, height), four, cv2.INTER_LINEAR)
-        if gains is None:
+        if colours is None:
             cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, images[i])
         else:
             cv2.cvtColor(four, cv2.COLOR_RGBA2RGB, three)
-            cv2.transform(three, gains[i], images[i])
+            cv2.transform(three, colours.map_of(i, three), images[i])
     return images
 
 

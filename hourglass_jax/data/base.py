@@ -78,6 +78,9 @@ class AnnotatedImage:
     upright: bool = False
 
 
+NO_JOINTS = Skeleton("none", (), (), ())
+
+
 class Tolerance(NamedTuple):
     """How close a joint must be to count as found: `share` of each annotation's `reference`.
 
@@ -98,7 +101,9 @@ class Source:
       name: name of the data set in configs.
       version: number that increases with each change of what `images` yields.
       Options: config fields of `data` beside those that every data set has.
-      labels: skeleton of the annotations.
+      labels: skeleton of the annotations; one without joints if they have none.
+      categories: names of the categories, where annotations have boxes as annotated.
+      category_ids: ids of the categories in files; 1, 2, ... if empty.
       tolerance: tolerance of PCK, for poses.
       train: the split to train on.
       select: the split that chooses the best checkpoint.
@@ -112,7 +117,9 @@ class Source:
     name: ClassVar[str]
     version: ClassVar[int] = 1
     Options: ClassVar[type]
-    labels: Skeleton
+    labels: Skeleton = NO_JOINTS
+    categories: Sequence[str] = ()
+    category_ids: Sequence[int] = ()
     tolerance: Tolerance = Tolerance(0.2)
     train: ClassVar[str] = "train"
     select: ClassVar[str] = "validation"

@@ -35,8 +35,8 @@ def training_function(
             for i, record in enumerate(rows):
                 to_input[i] = records.task.view(record, augmentation.draw(draws[i]), size)
             write(rows, to_input, size, arrays)
-            gains = augmentation.gains(draws)
-            return (augment.sample(jpegs, to_input, size, gains), *arrays.values())
+            colours = augmentation.colours(draws)
+            return (augment.sample(jpegs, to_input, size, colours), *arrays.values())
 
         dtypes = [tf.uint8, *(dtype for _, dtype in specs.values())]
         made = tf.numpy_function(batch, [draws, *fields], dtypes, stateful=False)

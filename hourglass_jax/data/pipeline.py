@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hourglass_jax.data import augment, examples, images
+from hourglass_jax.data import augment, examples, images, record_files
 from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.data.records import Records
 from hourglass_jax.errors import RunError, UserError
@@ -185,7 +185,7 @@ def _joined(parts: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 
 def _read(stream: tf.data.Dataset, records: Records, split: str) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the stream's batches; raises RunError if records are damaged or cut short."""
+    """Yields the stream's batches; raises UserError if records are damaged or cut short."""
     _check_files(records, split)
 
     def batches():
@@ -196,28 +196,29 @@ def _read(stream: tf.data.Dataset, records: Records, split: str) -> Iterator[dic
 
 
 def _check_files(records: Records, split: str) -> None:
-    """Raises RunError if a file of records is missing or has another size than when written."""
+    """Raises UserError if a file of records is missing or has another size than when written."""
     info = records.info.splits[split]
     missing = [path for path in info.filepaths if not pathlib.Path(path).is_file()]
     if missing:
-        raise RunError(f"the records {missing[0]} are missing; {_advice(records)}")
+        raise UserError(f"the records {missing[0]} are missing; {_advice(records)}")
     # A file that ends between two records reads without an error. TFDS notes the records' bytes,
     # to which the format adds 16 each.
     expected = info.num_bytes + 16 * info.num_examples
     size = sum(pathlib.Path(path).stat().st_size for path in info.filepaths)
     if size != expected:
-        raise RunError(
+        raise UserError(
             f"the records of {split!r} have {size} bytes, not {expected}; {_advice(records)}"
         )
 
 
 @contextlib.contextmanager
 def _naming_damage(records: Records, split: str) -> Iterator[None]:
-    """Turns TensorFlow's errors about damaged records into RunError.
+    """Turns TensorFlow's errors about damaged records into UserError, about disks into RunError.
 
     Other errors in Python, such as those of a task, pass with their traceback.
     """
-    failure = tf.errors.OpError  # a local name: at exit, modules may be cleared before this runs
+    failure = tf.errors.OpError  # local names: at exit, modules may be cleared before this runs
+    damage = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError)
     try:
         yield
     except failure as error:
@@ -228,13 +229,15 @@ def _naming_damage(records: Records, split: str) -> Iterator[None]:
         # Without the names of its own operations.
         message = raised[1] if raised else re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message)
         message = " ".join(message.split())[:300]
-        raise RunError(
+        if raised is None and not isinstance(error, damage):
+            raise RunError(f"the records of {split!r} cannot be read ({message})") from None
+        raise UserError(
             f"the records of {split!r} are damaged ({message}); {_advice(records)}"
         ) from None
 
 
 def _advice(records: Records) -> str:
-    return f"delete {records.data_path}, and the next start makes them again"
+    return record_files.advice(pathlib.Path(records.data_path))
 
 
 def _options() -> tf.data.Options:

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils import file_utils
 
-from hourglass_jax.data import fingerprint, images, jpeg
+from hourglass_jax.data import fingerprint, images, jpeg, record_files
 from hourglass_jax.data.base import AnnotatedImage, Source
 from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.runtime import disk, lock
@@ -67,7 +68,7 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           data_dir: folder for records; "" stands for TFDS's default.
 
         Raises:
-          UserError: a file of the source is missing.
+          UserError: a file of the source is missing, or existing records are damaged.
           ValueError: records cannot hold a field of the task's schema.
         """
         for name, spec in task.schema.items():
@@ -92,6 +93,10 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         if source.evaluation_files:
             name = fingerprint.digest(name, source.evaluation_files)
         self._held: dict[str, Any] = {}  # digests of the labels of each split
+        _, folder = file_utils.get_data_dir_and_dataset_dir(
+            data_dir or None, self.name, name, self.VERSION
+        )
+        record_files.check(pathlib.Path(folder), str(self.VERSION))  # TFDS would trust it
         super().__init__(config=tfds.core.BuilderConfig(name=name), data_dir=data_dir or None)
 
     @property
@@ -156,7 +161,9 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
         self._keep_digest()
         if not self.info.splits:  # another process made them since the builder looked
+            record_files.check(pathlib.Path(self.data_path), str(self.VERSION))
             self.info.read_from_directory(self.data_path)
+        record_files.keep_digests(pathlib.Path(self.data_path))
 
     def _keep_digest(self) -> None:
         """Writes the digest of what was made, if anything was, and frees the source's memory."""

@@ -93,7 +93,8 @@ def evaluate(
 ) -> dict:
     """Evaluates the best checkpoint of a workdir on the split of the reported figures.
 
-    Writes evaluation.json, predictions.npz, report.html and pictures/, and logs the tables.
+    Writes evaluation.json, predictions.npz (or .json), report.html and pictures/, and logs the
+    tables.
 
     Args:
       experiment: experiment with prepared records.
@@ -121,7 +122,7 @@ def evaluate(
     values = predictions.figures(metrics)
     result = {
         "metrics": {name: None if np.isnan(v) else v for name, v in values.items()},
-        "persons": len(predictions.ids),
+        experiment.task.unit: len(predictions.ids),
         "step": step,
         "checkpoint": f"checkpoints/{step}",
         "dataset": source.name,
@@ -156,12 +157,17 @@ def _write(
     metrics: Sequence[Metric],
 ) -> None:
     task, split = experiment.task, result["split"]
-    arrays: dict[str, Any] = {
-        **task.arrays(predictions.final),
-        "ids": np.array(predictions.ids),
-    }
-    with disk.replacing(workdir / "predictions.npz") as file, file.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
+    results = task.results(predictions.final, predictions.truth)
+    if results is None:
+        arrays: dict[str, Any] = {
+            **task.arrays(predictions.final),
+            "ids": np.array(predictions.ids),
+        }
+        with disk.replacing(workdir / "predictions.npz") as file, file.open("wb") as stream:
+            np.savez_compressed(stream, **arrays)
+    else:
+        with disk.replacing(workdir / "predictions.json") as file:
+            file.write_text(json.dumps(results), encoding="utf-8")
     figures.save_best_to_worst(
         experiment.records, experiment.size, predictions, metrics, split, workdir / "pictures"
     )

@@ -59,7 +59,7 @@ def write(
         f"<h1>{html.escape(name)}</h1>",
         f'<div class="figure">{_percent(result["metrics"][headline])} '
         f"{html.escape(headline)}</div>",
-        f'<p class="small">{result["persons"]} records, {html.escape(result["checkpoint"])}. '
+        f'<p class="small">{len(predictions.ids)} records, {html.escape(result["checkpoint"])}. '
         f"Figures are percentages.</p>",
     ]
     for metric in metrics:

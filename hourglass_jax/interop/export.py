@@ -3,7 +3,7 @@
 `python -m hourglass_jax.interop.export --checkpoint=runs/synthetic --output=pose.onnx`
 
 Both take float32 images [B, H, W, 3] in [0, 1], where H and W are the checkpoint's input size and B
-is any number, and subtract the normalisation's mean from them. They return
+is any number, and normalise them. They return
 
 - maps: [B, S, h, w, C] of every stack, the last being the prediction, or
 - joints: [B, K, 2], x and y in px of the image, and scores [B, K], of the last stack.
@@ -44,8 +44,7 @@ def network(
     variables = jax.tree.map(np.asarray, trained.variables)
 
     def maps(images):
-        mean = jnp.asarray(model.normalisation.mean, jnp.float32).reshape(1, 1, 1, 3)
-        return model.apply(variables, images - mean, train=False)
+        return model.apply(variables, model.normalisation.standardise(images), train=False)
 
     def read(images):
         return tuple(trained.task.export(outputs, maps(images)[:, -1]).values())

@@ -29,7 +29,7 @@ def serialize(trained: Trained, outputs: str) -> bytes:
     model = trained.model
     side, stacks, channels = trained.input_size, model.num_stacks, model.num_joints
     small = side // model.stride
-    maps = _network(graph, model, model.normalisation.mean)
+    maps = _network(graph, model)
     if outputs == "maps":
         graph.add("Concat", *(_stacked(graph, x) for x in maps), axis=1, output="maps")
         shapes = {"maps": ["batch", stacks, small, small, channels]}
@@ -127,10 +127,13 @@ class _Graph:
         )  # fmt: skip
 
 
-def _network(graph: _Graph, model: StackedHourglass, mean: tuple[float, ...]) -> list[str]:
+def _network(graph: _Graph, model: StackedHourglass) -> list[str]:
     """Adds `StackedHourglass`; returns every stack's heatmaps [batch, joints, height, width]."""
     x = graph.add("Transpose", "images", perm=[0, 3, 1, 2])
-    x = graph.add("Sub", x, graph.constant(np.array(mean, np.float32).reshape(1, 3, 1, 1)))
+    for operation, values in (("Sub", model.normalisation.mean), ("Div", model.normalisation.std)):
+        x = graph.add(
+            operation, x, graph.constant(np.array(values, np.float32).reshape(1, 3, 1, 1))
+        )
     x = graph.norm_relu(("stem", "bn"), graph.conv(("stem", "conv"), x, stride=2))
     x = graph.pool(_residual(graph, ("stem", "residual1"), x))
     x = _residual(graph, ("stem", "residual2"), x)

@@ -2,10 +2,11 @@
 
 `python -m hourglass_jax.interop.torch_weights hg8.pth --output=checkpoints/hg8`
 
-Two families publish the paper's network in the paper's form; `torch_names` has both. Stacks,
-widths, order and so on are read from the names and shapes of the tensors. Every parameter is then
-looked up by its name in the family, so that a tensor that is missing, unknown or of another shape
-is an error and not a network that predicts nonsense.
+Two families publish the paper's network in the paper's form; `torch_names` has both.
+`torch_detection` has CornerNet and CenterNet. Stacks, widths, order and so on are read from the
+names and shapes of the tensors. Every parameter is then looked up by its name in the family, so
+that a tensor that is missing, unknown or of another shape is an error and not a network that
+predicts nonsense.
 """
 
 import dataclasses
@@ -28,9 +29,11 @@ from hourglass_jax.data import sides
 from hourglass_jax.data import skeleton as skeletons
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
-from hourglass_jax.interop import torch_file
+from hourglass_jax.interop import torch_detection, torch_file, torch_tensors
 from hourglass_jax.interop.torch_names import Bearpaw, Princeton
-from hourglass_jax.nn.stacked_hourglass import Normalisation, StackedHourglass
+from hourglass_jax.nn import Normalisation
+from hourglass_jax.nn.hourglass104 import Hourglass104
+from hourglass_jax.nn.stacked_hourglass import StackedHourglass
 from hourglass_jax.runtime import command_line as command
 from hourglass_jax.runtime import disk, preemption
 from hourglass_jax.tasks.single_pose.task import SinglePose
@@ -42,18 +45,10 @@ INPUT_SIZE = 256
 # puts "module." in front of every name, and the Princeton trainer "model." in front of that.
 _HOURGLASS = re.compile(r"((?:model\.|module\.)*)(hgs?)\.\d+\.")
 
-_LEAVES = {
-    "kernel": "weight",
-    "scale": "weight",
-    "bias": "bias",
-    "mean": "running_mean",
-    "var": "running_var",
-}
-
 
 def from_state_dict(
     state_dict: Mapping[str, np.ndarray],
-) -> tuple[StackedHourglass, dict, Normalisation]:
+) -> tuple[StackedHourglass | Hourglass104, dict, Normalisation]:
     """Converts the tensors of a published network.
 
     Args:
@@ -68,22 +63,24 @@ def from_state_dict(
       UserError: the tensors are those of another network. Names the first one that is missing, has
         another shape than the rest implies, or is unexpected.
     """
+    if torch_detection.recognises(state_dict):
+        return torch_detection.from_state_dict(state_dict)
     prefix, family = _recognise(state_dict)
     model = StackedHourglass(
         num_stacks=family.num_stacks,
-        num_joints=_channels(state_dict, f"{prefix}{family.first_heatmaps}.bias"),
-        features=_channels(state_dict, f"{prefix}{family.first_features}.bias"),
+        num_joints=torch_tensors.channels(state_dict, f"{prefix}{family.first_heatmaps}.bias"),
+        features=torch_tensors.channels(state_dict, f"{prefix}{family.first_features}.bias"),
         order=family.order,
         num_residuals=family.num_residuals,
         stem=family.stem,
-        stem_features=_channels(state_dict, f"{prefix}{family.stem_conv}.bias"),
+        stem_features=torch_tensors.channels(state_dict, f"{prefix}{family.stem_conv}.bias"),
     )
     needed = flatten_dict(nn.variable_shapes(model))
 
     names, known = {}, set()
     for collection, *path, leaf in needed:
         module = prefix + family.name(*path)
-        names[collection, *path, leaf] = f"{module}.{_LEAVES[leaf]}"
+        names[collection, *path, leaf] = f"{module}.{torch_tensors.LEAVES[leaf]}"
         known |= {prefix + unused for unused in family.unused(*path)}
         if collection == "batch_stats":
             known.add(f"{module}.num_batches_tracked")
@@ -94,7 +91,9 @@ def from_state_dict(
                 f"Tensor {name!r} has no place in this network, which by the other names has "
                 f"{model.num_stacks} stacks of order {model.order} and {model.features} features."
             )
-    variables = {path: _convert(state_dict, names[path], like) for path, like in needed.items()}
+    variables = {
+        path: torch_tensors.convert(state_dict, names[path], like) for path, like in needed.items()
+    }
     model = model.clone(normalisation=family.normalisation)
     return model, unflatten_dict(variables), family.normalisation
 
@@ -108,57 +107,34 @@ def _recognise(state_dict):
     first = f"it starts with {next(iter(state_dict))!r}" if state_dict else "it is empty"
     raise UserError(
         "The state dict is neither of princeton-vl/pytorch_stacked_hourglass nor of "
-        f"bearpaw/pytorch-pose, whose hourglasses are called 'hgs.0...' and 'hg.0...': {first}."
+        "bearpaw/pytorch-pose, CornerNet, CornerNet-Lite or CenterNet, whose hourglasses are "
+        f"called 'hgs.0...', 'hg.0...', 'kps.0...' and 'hg.hgs.0...': {first}."
     )
 
 
-def _get(state_dict, name):
-    if name not in state_dict:
-        raise UserError(f"The state dict lacks tensor {name!r}; is the file complete?")
-    return np.asarray(state_dict[name])
-
-
-def _channels(state_dict, name):
-    bias = _get(state_dict, name)
-    if bias.ndim != 1 or not bias.size:
-        raise UserError(f"Tensor {name!r} has shape {bias.shape} and not one number per channel.")
-    return bias.size
-
-
-def _convert(state_dict, name, like):
-    value = _get(state_dict, name)
-    is_kernel = len(like.shape) == 4
-    shape = tuple(like.shape[i] for i in (3, 2, 0, 1)) if is_kernel else like.shape
-    if value.shape != shape:
-        raise UserError(
-            f"Tensor {name!r} has shape {value.shape}, and the others of the state dict imply "
-            f"{shape}."
-        )
-    if not np.isfinite(value).all():
-        raise UserError(f"Tensor {name!r} holds values that are not finite numbers.")
-    return np.array(value.transpose(2, 3, 1, 0) if is_kernel else value, like.dtype, order="C")
-
-
-def convert(path: pathlib.Path, output: pathlib.Path, joints: Sequence[str] | None = None) -> str:
+def convert(path: pathlib.Path, output: pathlib.Path, names: Sequence[str] | None = None) -> str:
     """Writes a published network as a checkpoint, and returns a description of it.
 
     Args:
       path: file as published.
       output: new workdir.
-      joints: names in the order of the heatmaps; None: those of MPII, if there are 16.
+      names: names of the joints, or of a detector's categories, in the order of the heatmaps; None:
+        the joints of MPII, if there are 16, or the categories of COCO.
 
     Raises:
       UserError: the file is not of a known network, or the output holds a checkpoint already.
     """
     model, variables, normalisation = from_state_dict(torch_file.read(path))
-    task = SinglePose(_skeleton(model.num_joints, joints), stride=model.stride)
+    if isinstance(model, Hourglass104):
+        name, (task, side) = "hourglass104", torch_detection.task(model, names)
+    else:
+        name, task = (
+            "stacked_hourglass",
+            SinglePose(_skeleton(model.num_joints, names), stride=model.stride),
+        )
+        side = max(INPUT_SIZE, model.stride * 2**model.order)
     options = {f.name: getattr(model, f.name) for f in dataclasses.fields(model.Options)}
-    network = {
-        "name": "stacked_hourglass",
-        "options": options,
-        "input_size": max(INPUT_SIZE, model.stride * 2**model.order),
-        "dtype": "float32",
-    }
+    network = {"name": name, "options": options, "input_size": side, "dtype": "float32"}
     metadata = describe(
         config={},
         task=task,
@@ -176,9 +152,8 @@ def convert(path: pathlib.Path, output: pathlib.Path, joints: Sequence[str] | No
         checkpoints.save(state, metadata, None)
     count = sum(x.size for x in jax.tree.leaves(variables["params"]))
     shape = ", ".join(f"{name}={value!r}" for name, value in options.items())
-    return (
-        f"{shape}, num_joints={model.num_joints}, mean={normalisation.mean}: {count:,} parameters"
-    )
+    heads = ", ".join(f"{len(head.channels)} {name}" for name, head in task.heads.items())
+    return f"{shape}, mean={normalisation.mean}, {heads}: {count:,} parameters"
 
 
 def _skeleton(num_joints: int, joints: Sequence[str] | None) -> Skeleton:
@@ -205,16 +180,15 @@ def main(argv: list[str]) -> None:
         "and fine-tuning.",
     )
     add = parser.add_argument
-    add(
-        "file",
-        type=command.path,
-        help="of princeton-vl, bearpaw or anibali: .pth, .pth.tar, .pt or .safetensors",
-    )
+    add("file", type=command.path, help="as published: .pth, .pth.tar, .pt, .pkl or .safetensors")
     add("--output", type=command.path, required=True, help="folder for the checkpoint")
-    add("--joints", help="names in the order of the heatmaps, if they are not MPII's 16")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--joints", help="names in the order of the heatmaps, if not MPII's 16")
+    group.add_argument("--categories", help="a detector's, in this order, if not COCO's 80")
     flags = parser.parse_args(argv)
-    joints = flags.joints.split(",") if flags.joints else None
-    description = convert(pathlib.Path(flags.file), pathlib.Path(flags.output), joints)
+    names = flags.joints or flags.categories
+    names = names.split(",") if names else None
+    description = convert(pathlib.Path(flags.file), pathlib.Path(flags.output), names)
     logger.info(
         "%s: %s\n%s is a checkpoint for predict, for evaluation and for fine-tuning",
         *(flags.file, description, flags.output),

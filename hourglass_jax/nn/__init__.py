@@ -23,6 +23,7 @@ from hourglass_jax.nn.network import variable_shapes as variable_shapes
 # "module:class", imported on first use, or the class itself.
 NETWORKS: dict[str, str | type[Network]] = {
     "stacked_hourglass": "hourglass_jax.nn.stacked_hourglass:StackedHourglass",
+    "hourglass104": "hourglass_jax.nn.hourglass104:Hourglass104",
 }
 
 

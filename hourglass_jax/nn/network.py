@@ -13,14 +13,25 @@ from hourglass_jax.nn.kernels.platform import by_platform
 
 @dataclasses.dataclass(frozen=True)
 class Normalisation:
-    """Scales images to [0, 1] and subtracts a mean per channel; the paper subtracts none."""
+    """Scales images to [0, 1], subtracts a mean per channel and divides by a standard deviation.
+
+    The paper does neither.
+    """
 
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def __call__(
         self, images: UInt8[Array, "batch height width 3"]
     ) -> Float[Array, "batch height width 3"]:
-        return images / 255.0 - jnp.asarray(self.mean).reshape(1, 1, 1, 3)
+        return self.standardise(images / 255.0)
+
+    def standardise(
+        self, images: Float[Array, "batch height width 3"]
+    ) -> Float[Array, "batch height width 3"]:
+        """Normalises images that are in [0, 1] already."""
+        mean, std = (jnp.asarray(x).reshape(1, 1, 1, 3) for x in (self.mean, self.std))
+        return (images - mean) / std
 
 
 class Network(Protocol):
@@ -29,7 +40,7 @@ class Network(Protocol):
     Attributes:
       Options: fields of the config's `model` that only this network has, as a frozen dataclass made
         with `rules.field`.
-      stride: input px per output px.
+      stride: input px per output px; the options decide it, not the heads.
       channel_axes: (module, parameter) -> axis of the output channels in that parameter;
         fine-tuning matches channels by name.
       normalisation: normalisation of the input, which the caller applies:
@@ -40,7 +51,7 @@ class Network(Protocol):
     """
 
     Options: ClassVar[type]
-    stride: ClassVar[int]
+    stride: int
     channel_axes: ClassVar[Mapping[tuple[str, str], int]]
     normalisation: Normalisation
     dtype: Any
@@ -63,7 +74,8 @@ class Network(Protocol):
     def valid_size(self, height: int, width: int) -> tuple[int, int]:
         """Returns the largest valid input size (height, width) up to the given one.
 
-        If there is none, returns the smallest valid size, as `valid_size(0, 0)` does.
+        If there is none, returns the size that the network reduces to one pixel, as does
+        `valid_size(0, 0)`.
         """
         ...
 

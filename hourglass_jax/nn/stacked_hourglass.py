@@ -76,15 +76,7 @@ class Residual(nn.Module):
         return skip + y  # no activation after the sum
 
 
-_traced_once = nn.jit(Residual, static_argnums=(2,))
-
-
-def _residual(module: nn.Module, *args, **kwargs) -> Residual:
-    """Makes a residual module within `module` that is traced only once per shape.
-
-    This halves the tracing time. During initialisation it would compile every module instead.
-    """
-    return (Residual if module.is_initializing() else _traced_once)(*args, **kwargs)
+_residual = layers.traced_once(Residual)
 
 
 class Residuals(nn.Module):
@@ -223,7 +215,7 @@ class StackedHourglass(nn.Module):
     axis_name: str | None = None
 
     Options: ClassVar[type] = HourglassOptions
-    stride: ClassVar[int] = 4
+    stride = 4  # without a type, which would make it a field of this dataclass
     channel_axes: ClassVar[Mapping[tuple[str, str], int]] = {
         ("heatmaps", "kernel"): 3,
         ("heatmaps", "bias"): 0,

@@ -115,7 +115,7 @@ def _agreement(stack: contextlib.ExitStack):
     keeps itself, to which Orbax reports other points.
     """
     from jax._src import distributed
-    from jax._src.lib import _jax
+    from jax._src.lib import _jax  # pyright: ignore[reportPrivateImportUsage]
 
     if distributed.global_state.client is None:
         return None
@@ -198,4 +198,9 @@ def _handle(handler: Callable) -> Callable[[], None]:
         for number in _NAMES:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 before[number] = signal.signal(number, handler)
-    return lambda: [signal.signal(number, former) for number, former in before.items()] and None
+
+    def undo():
+        for number, former in before.items():
+            signal.signal(number, former)
+
+    return undo

@@ -9,7 +9,6 @@ Frames of coordinates are the *source* image, a *record* (the part of it that tr
 network's *input*, and its *outputs*, `stride` times smaller; all follow `image/geometry.py`.
 """
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -17,8 +16,9 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from hourglass_jax.data.base import AnnotatedImage, Source
-from hourglass_jax.image import geometry
 from hourglass_jax.image.geometry import Affine
+from hourglass_jax.tasks.instance import Found as Found
+from hourglass_jax.tasks.instance import Instance as Instance
 from hourglass_jax.tasks.table import Table
 
 if TYPE_CHECKING:
@@ -72,41 +72,6 @@ class Draws(NamedTuple):
     uniform: Float[np.ndarray, " draws"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Instance:
-    """A predicted or annotated person or object.
-
-    Attributes:
-      score: confidence of the network; 1 for annotations.
-      box: x, y, width, height, from the image's corner; None if unknown.
-      category: index into the source's categories.
-      joints: x, y of each joint; None for tasks without joints.
-      joint_scores: confidence per joint; for annotations, 1 if the joint is labelled and else 0.
-    """
-
-    score: float
-    box: Float[np.ndarray, "4"] | None = None
-    category: int = 0
-    joints: Float[np.ndarray, "joints 2"] | None = None
-    joint_scores: Float[np.ndarray, " joints"] | None = None
-
-    def mapped(self, affine: Affine) -> "Instance":
-        """Returns the instance in another frame; its box becomes the mapped box's bounding box."""
-        box, joints = self.box, self.joints
-        if box is not None:
-            x, y, width, height = np.asarray(box, float)
-            corners = [(x, y), (x + width, y), (x, y + height), (x + width, y + height)]
-            corners = geometry.apply(affine, np.array(corners) - 0.5) + 0.5
-            box = np.concatenate([corners.min(0), corners.max(0) - corners.min(0)])
-        if joints is not None:
-            joints = geometry.apply(affine, joints)
-        return dataclasses.replace(self, box=box, joints=joints)
-
-
-# Predictions for each record after each stack: found[stack][record] is a list of instances.
-Found = Sequence[Sequence[list[Instance]]]
-
-
 class Metric(Protocol):
     """A comparison of predictions with the truth.
 
@@ -150,12 +115,14 @@ class Task(Protocol):
       sections: config sections that belong to the task, as dataclasses made with `rules.field`.
       exports: what an exported network may return instead of its outputs; see `export`.
       record_version: version of the records' content, to be raised with every change.
+      unit: what a record is of, as evaluation.json counts it.
     """
 
     name: ClassVar[str]
     sections: ClassVar[Mapping[str, type]] = {}
     exports: ClassVar[Sequence[str]] = ()
     record_version: ClassVar[int] = 1
+    unit: ClassVar[str] = "persons"
 
     @property
     def joints(self) -> Sequence[str]:
@@ -292,6 +259,15 @@ class Task(Protocol):
     def arrays(self, found: Sequence[list[Instance]]) -> dict[str, np.ndarray]:
         """Returns the arrays of predictions.npz besides `ids`, from the last stack's instances."""
         return {}
+
+    def results(
+        self, found: Sequence[list[Instance]], truth: Sequence[Record]
+    ) -> list[dict[str, Any]] | None:
+        """Returns the entries of predictions.json, in COCO's results format.
+
+        None stands for predictions.npz instead; see `arrays`.
+        """
+        return None
 
     def metrics(self, source: Source, split: str) -> Sequence[Metric]:
         """Returns the metrics of a split; the first headline selects the best checkpoint."""

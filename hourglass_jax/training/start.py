@@ -138,7 +138,7 @@ class Start:
         return cls(state, step, schedule, train_step, batches)
 
 
-def compile_in_thread(step: Callable, *shapes) -> concurrent.futures.Future:
+def compile_in_thread(step, *shapes) -> concurrent.futures.Future:
     """Traces a step now, and compiles it in another thread."""
     lowered = step.lower(*shapes)
     thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=command_line.EXPENDABLE)

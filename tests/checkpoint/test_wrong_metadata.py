@@ -66,7 +66,7 @@ CASES = {
         (set_to("task.name", "fly"), "'fly'"),
         (set_to("task.settings.stride", 2), "stride is not 4"),
         (set_to("task.settings.skeleton.joints", []), "names no joint|unknown joint"),
-        (set_to("task.settings.decoder", None), "decoder=None must be one of"),
+        (set_to("task.settings.decoder", None), "decode=None must be one of"),
         (set_to("task.settings.limits.resolution", 10**400), "resolution=1000.*must be"),
         (set_to("heads", {"heatmaps": ["nose"]}), "heads are not those of its task"),
         (set_to("network.name", ["unet"]), r"name=\['unet'\] must be a text"),

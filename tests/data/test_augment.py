@@ -1,5 +1,7 @@
 """What augmentation does to an image it does to the joints, and it keeps its limits."""
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -41,8 +43,8 @@ def uniform(*seed):
 
 def training_example(record, numbers, augmentation):
     to_input = TASK.view(record, augmentation.draw(numbers), SIZE)
-    gains = augmentation.gains(numbers[None])
-    (image,) = augment.sample([record["image"]], to_input[None], SIZE, gains)
+    colours = augmentation.colours(numbers[None])
+    (image,) = augment.sample([record["image"]], to_input[None], SIZE, colours)
     return {"image": image, **TASK.targets(record, to_input, SIZE)}
 
 
@@ -123,7 +125,7 @@ def test_draws_are_functions_of_their_numbers():
     assert drawn.rotation == pytest.approx(np.radians(40 * spread[1]))
     assert drawn.translate == pytest.approx(0.1 * spread[3:5])
     assert drawn.flip is bool(numbers[5] < 0.5) and drawn.uniform is numbers
-    np.testing.assert_allclose(ALL.gains(numbers[None]), 1 + 0.3 * spread[None, 6:])
+    np.testing.assert_allclose(ALL.gains(numbers[None]), 1 + 0.3 * spread[None, 6:9])
     numbers[2] = 0.99
     assert ALL.draw(numbers).rotation == 0
     still = NONE.draw(numbers)
@@ -165,7 +167,9 @@ def test_a_sample_shows_what_the_whole_image_gives(size):
         expected = cv2.warpAffine(whole, affine, size[::-1], flags=cv2.INTER_LINEAR)
         # The corner of the window is subtracted in floating point.
         assert abs(image.astype(int) - expected).max() <= 1
-    ones = augment.sample([content] * 20, affines, size, np.ones((20, 3)))
+    ones = augment.sample(
+        [content] * 20, affines, size, NONE.colours(np.zeros((20, augment.DRAWS)))
+    )
     np.testing.assert_array_equal(ones, found)
 
 
@@ -184,3 +188,40 @@ def test_tensorflow_takes_arrays_without_a_copy(shape, dtype):
         array = augment.aligned(shape, dtype)
         assert array.shape == shape and array.dtype == dtype and array.flags.c_contiguous
         assert array.ctypes.data % 64 == 0
+
+
+def jittered(pixels, factors, order, shift):
+    """The published steps one after another, on floats in [0, 1]."""
+    image = pixels / 255
+    grey = (image @ [0.299, 0.587, 0.114])[..., None]
+    added = (0, grey.mean(), grey)
+    for kind in order:
+        image = factors[kind] * image + (1 - factors[kind]) * added[kind]
+    return np.clip(255 * (image + shift), 0, 255)
+
+
+@pytest.mark.parametrize("order", range(6))
+def test_brightness_contrast_saturation_and_light(order):
+    uniform = np.random.default_rng(order).uniform(size=(1, augment.DRAWS))
+    uniform[0, 12] = (order + 0.5) / 6
+    colours = Augmentation(0, 0, 0, 0, 0, 0.0, jitter=0.4, lighting=0.1).colours(uniform)
+    image = np.random.default_rng(0).integers(60, 180, (64, 64, 3), dtype=np.uint8)
+    still = np.eye(2, 3)[None]
+    content = [memoryview(jpeg.encode(image))]
+    (plain,) = augment.sample(content, still, SIZE)
+    (found,) = augment.sample(content, still, SIZE, colours)
+
+    factors = 1 + 0.4 * (2 * uniform[0, 9:12] - 1)
+    ranks = list(itertools.permutations(range(3)))[order]
+    expected = jittered(plain, factors, np.argsort(ranks), colours.maps[0, :, 3] / 255)
+    np.testing.assert_allclose(found, expected, atol=1)  # OpenCV rounds the factors
+
+
+def test_the_light_is_normal_along_the_principal_directions():
+    uniform = np.random.default_rng(0).uniform(size=(20_000, augment.DRAWS))
+    shift = Augmentation(0, 0, 0, 0, 0, 0.0, lighting=0.1).colours(uniform).maps[..., 3] / 25.5
+    variances, directions = np.linalg.eigh(np.cov(shift.T))
+    np.testing.assert_allclose(np.sqrt(variances), [0.00341571, 0.01817699, 0.2141788], rtol=0.02)
+    # The brightest direction is nearly grey: red -0.561, green -0.583, blue -0.588.
+    expected = np.array([0.56089297, 0.5832747, 0.58752847])
+    np.testing.assert_allclose(np.abs(directions[:, 2]), expected, atol=0.01)

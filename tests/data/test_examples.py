@@ -149,8 +149,8 @@ def test_training_examples_are_those_of_the_task(dots):
     for row, (name, numbers) in enumerate(zip(ids_of(serialized), draws, strict=True)):
         record = records.task.record(int(name.removeprefix("dots/")))
         to_input = records.task.view(record, ALL.draw(numbers), SIZE)
-        gains = ALL.gains(numbers[None])
-        (image,) = augment.sample([jpegs[name]], to_input[None], SIZE, gains)
+        colours = ALL.colours(numbers[None])
+        (image,) = augment.sample([jpegs[name]], to_input[None], SIZE, colours)
         expected = {"image": image, **records.task.targets(record, to_input, SIZE)}
         for key, value in expected.items():
             np.testing.assert_array_equal(eager[key][row], value, err_msg=f"{name} {key}")

@@ -1,16 +1,19 @@
 """Published files become checkpoints of ours, and a file that holds a program runs nothing."""
 
+import io
 import os
 import pathlib
 import pickle
 import subprocess
 import sys
+import zipfile
 
 import jax
 import numpy as np
 import pytest
 import safetensors.numpy
 from conftest import ROOT, small_synthetic
+from damages import damages
 from test_torch_weights import BEARPAW_MEAN, bearpaw, fill
 
 from hourglass_jax import PoseEstimator
@@ -86,6 +89,80 @@ def test_what_is_no_checkpoint(name, tmp_path):
     path.write_bytes(b"<html>404</html>")
     with pytest.raises(UserError, match=name):
         torch_file.read(path)
+
+
+def zipped(name, content, method=zipfile.ZIP_STORED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty; download it again"),
+        (bytes(2000), "begins with zeros.*download it again"),
+        (b"\xef\xbb\xbf\n <!DOCTYPE html>", "is a web page.*in a browser"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:1",
+            "is a pointer of Git LFS.*lfs pull",
+        ),
+        (b"404: Not Found", "is a text that begins with '404: Not Found'"),
+        (b'{"weight_map": {}}', "is JSON, such as the index"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "is an HDF5 file"),
+        (b"\x1f\x8b\x08" + bytes(100), "is an archive; unpack it"),
+        (b"hg.pth".ljust(257, b"\0") + b"ustar" + bytes(300), "is an archive; unpack it"),
+        (zipped("hg/hg8.pth", "x"), "is a zip archive with hg/hg8.pth; unpack it"),
+        (zipped("hg/data.pkl", bytes(2**22), zipfile.ZIP_DEFLATED), "is compressed"),
+        (zipped("hg/data.pkl", "x" * 999)[:500], "is cut short or damaged"),
+    ],
+)
+def test_what_it_is_instead_and_what_to_do(tmp_path, content, says):
+    for name in ("hg8.pth", "hg8.safetensors"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"{name} {says}") as caught:
+            torch_file.read(tmp_path / name)
+        assert len(str(caught.value)) < 400
+
+
+def test_the_name_does_not_decide_what_it_is(tmp_path):
+    save_safetensors({"a": np.ones(3, np.float32)}, tmp_path / "a.pth")
+    assert torch_file.read(tmp_path / "a.pth")["a"].tolist() == [1, 1, 1]
+
+
+def test_tensors_that_claim_more_than_is_there(tmp_path):
+    import torch
+
+    path = tmp_path / "a.pth"
+    torch.save({"state_dict": {"a": torch.zeros(1).expand(10**6, 10**6)}}, path)
+    with pytest.raises(UserError, match="the tensor 'a' is larger than the file"):
+        torch_file.read(path)
+    torch.save({"a": torch.eye(3).to_sparse()}, path)
+    with pytest.raises(UserError, match=r"the tensor 'a' is no array|cannot be read as tensors"):
+        torch_file.read(path)
+    itself = {"b": torch.ones(1)}
+    itself["model"] = itself
+    torch.save(itself, path)
+    assert torch_file.read(path)["b"] == 1
+
+
+@pytest.mark.parametrize("count", [10, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ["a.pth", "a.safetensors"])
+def test_damage_ends_in_one_sentence_or_gives_tensors(tmp_path, kind, count):
+    import torch
+
+    (tmp_path / "files").mkdir()
+    path, tensors = tmp_path / "files" / kind, {"a": np.arange(6, dtype=np.float32)}
+    if kind == "a.pth":
+        torch.save({"state_dict": {k: torch.from_numpy(v) for k, v in tensors.items()}}, path)
+    else:
+        save_safetensors(tensors, path)
+    for what in damages(tmp_path / "files", count):
+        try:
+            assert all(isinstance(x, np.ndarray) for x in torch_file.read(path).values()), what
+        except UserError as error:
+            assert len(str(error)) < 500, what
 
 
 def test_other_content(tmp_path):

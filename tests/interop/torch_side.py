@@ -1,4 +1,4 @@
-"""What PyTorch makes of the small networks of test_torch_parity.py: outputs and one step.
+"""What PyTorch makes of the small networks of the tests here: outputs and one step.
 
 Apart from the test, so that PyTorch is imported only where a test asks for it.
 """
@@ -9,15 +9,21 @@ import sys
 import numpy as np
 import torch
 import torch_bearpaw
+import torch_cornernet
 from conftest import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
 import torch_hourglass
 
 SIZES = {"num_stacks": 2, "num_joints": 3, "features": 16, "order": 2, "stem_features": 6}
+CORNERS = {"tl_heats": 3, "br_heats": 3, "tl_tags": 1, "br_tags": 1}
+CENTRES = {"hm": 1, "wh": 2, "hps": 34, "reg": 2, "hm_hp": 17, "hp_offset": 2}
 MAKERS = {
     "princeton": lambda: torch_hourglass.StackedHourglass(**SIZES),
     "bearpaw": lambda: torch_bearpaw.StackedHourglass(**SIZES, num_residuals=2),
+    "cornernet": lambda: torch_cornernet.Detector(CORNERS | {"tl_regrs": 2, "br_regrs": 2}),
+    "squeeze": lambda: torch_cornernet.Detector(CORNERS | {"tl_offs": 2, "br_offs": 2}, lite=True),
+    "centernet": lambda: torch_cornernet.Detector(CENTRES, stacks=1),
 }
 
 

@@ -24,6 +24,8 @@ def test_normalisation_subtracts_the_mean_from_images_in_0_to_1():
     found = Normalisation(mean)(images)
     np.testing.assert_allclose(found, images / 255.0 - np.array(mean), atol=1e-6)
     assert found.dtype == jnp.float32
+    std = (0.2, 0.5, 2.0)
+    np.testing.assert_allclose(Normalisation(mean, std)(images), np.asarray(found) / std, atol=1e-6)
     np.testing.assert_allclose(Normalisation()(images), images / 255.0, atol=1e-7)
 
 

@@ -24,7 +24,7 @@ def test_every_network_is_what_a_network_is(name):
     model = nn.make_network(name, {}, {"heatmaps": HEADS["heatmaps"]})
     assert isinstance(model, kind)
     height, width = model.valid_size(0, 0)
-    assert height % kind.stride == width % kind.stride == 0 < height
+    assert height % model.stride == width % model.stride == 0 < height
     assert kind.channel_axes and kind.Options() and model.dtype == jnp.float32
     assert model.normalisation == nn.Normalisation()
 

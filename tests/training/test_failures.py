@@ -9,7 +9,7 @@ from conftest import small_synthetic
 from short_run import assert_same_run, lines_of, start, unfinished, wait_for_step
 
 from hourglass_jax.checkpoint.store import Checkpoints
-from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.errors import UserError
 from hourglass_jax.training import train
 
 
@@ -62,7 +62,7 @@ def start_on_a_full_disk(records, workdir, fields):
 @pytest.mark.parametrize(
     ("at", "error"),
     [
-        ("the records", "UserError: records cannot be written to"),
+        ("the records", "RunError: records cannot be written to"),
         pytest.param("the first picture", "RunError: ", marks=pytest.mark.slow),
     ],
     ids=lambda value: value.partition(":")[0],
@@ -117,7 +117,7 @@ def test_records_cut_short_are_told(finished, records, tmp_path, how):
     else:
         size = path.stat().st_size // 2 if how == "half a record" else first_record(path)
         path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(RunError, match=f"records.*delete {copy}"):
+    with pytest.raises(UserError, match=f"records.*delete {copy}"):
         train.train_and_evaluate(small_synthetic(copy), tmp_path / "run")
 
 
@@ -134,7 +134,7 @@ def test_a_record_that_changed_on_disk_is_told(finished, records, tmp_path, shar
     content = bytearray(path.read_bytes())
     content[int(share * len(content))] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(RunError, match=f"damaged.*delete {copy}"):
+    with pytest.raises(UserError, match=f"damaged.*delete {copy}"):
         train.train_and_evaluate(small_synthetic(copy), tmp_path / "run")
 
 
@@ -146,7 +146,7 @@ def test_a_picture_in_the_records_that_is_none_is_told(finished, records, tmp_pa
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in serialized:
             writer.write(record.replace(b"\xff\xd8\xff", b"\0\0\0"))
-    with pytest.raises(RunError, match=rf"damaged \(an image .* not a JPEG\); delete {copy}"):
+    with pytest.raises(UserError, match=rf"damaged \(an image .* not a JPEG\); delete {copy}"):
         train.train_and_evaluate(small_synthetic(copy), tmp_path / "run")
 
 

@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,7 @@ def interrupted(config, workdir, monkeypatch, moments):
     return steps
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_left_and_done_first_on_resume(finished, records, tmp_path, monkeypatch):
     """The loop asks once for each step from 0 on, and before each batch of an evaluation."""
     steps = interrupted(small_synthetic(records), tmp_path / "run", monkeypatch, [7, 2])
@@ -63,13 +65,20 @@ def test_stopped_at_any_moment_it_ends_with_the_same_bits(finished, records, tmp
         assert_same_run(workdir, finished[0])
 
 
-def test_a_line_of_an_evaluation_that_was_not_saved_is_logged_once(finished, records, tmp_path):
-    """Killed between the line and the figure."""
+def test_the_last_evaluation_is_left_and_done_first_on_resume(
+    finished, records, tmp_path, monkeypatch
+):
+    """Its line is logged once, and another evaluation meanwhile does not count as the run's end."""
     workdir = unfinished(finished, tmp_path / "run")
-    for path in (workdir / "checkpoints/8/metrics").iterdir():
-        path.unlink()
-    (workdir / "checkpoints/8/metrics").rmdir()
-    train.train_and_evaluate(small_synthetic(records), workdir)
+    shutil.rmtree(workdir / "checkpoints/8/metrics")
+    (workdir / "evaluation.json").write_text('{"step": 2}')
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        with pytest.raises(SystemExit) as end:
+            train.train_and_evaluate(small_synthetic(records), workdir)
+    assert end.value.code == preemption.STOPPED
+    assert not (workdir / "checkpoints/8/metrics").exists()
+    assert train.train_and_evaluate(small_synthetic(records), workdir) == finished[1]
     assert_same_run(workdir, finished[0])
 
 
@@ -106,14 +115,6 @@ def test_an_evaluation_on_a_full_disk(finished, records, tmp_path, monkeypatch):
             train.evaluate_only(small_synthetic(records), workdir)
     assert before == {name: (workdir / name).read_bytes() for name in names}
     assert not list(workdir.glob("*.unfinished")) and not (workdir / "evaluation.json").exists()
-    result = train.evaluate_only(small_synthetic(records), workdir)  # with room again
-    assert result["metrics"] == finished[1]["metrics"]
-
-
-def test_an_evaluation_during_a_run_does_not_count_as_its_end(finished, records, tmp_path):
-    workdir = unfinished(finished, tmp_path / "run")
-    (workdir / "evaluation.json").write_text('{"step": 2}')
-    assert train.train_and_evaluate(small_synthetic(records), workdir) == finished[1]
 
 
 # In a process each, as users start them.

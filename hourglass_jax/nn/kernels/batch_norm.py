@@ -1,4 +1,4 @@
-"""BatchNorm with ReLU, which keeps only its input for the backward pass."""
+"""BatchNorm, with or without ReLU, which keeps only its input for the backward pass."""
 
 import functools
 
@@ -10,15 +10,16 @@ from jaxtyping import Array, Float
 EPSILON = 1e-5
 
 
-def norm_relu_by(
+def norm_by(
     x: Float[Array, "batch height width channels"],
     scale: Float[Array, " channels"],
     bias: Float[Array, " channels"],
     mean: Float[Array, " channels"],
     var: Float[Array, " channels"],
+    relu: bool = False,
 ) -> Float[Array, "batch height width channels"]:
-    """Normalises with the given statistics, and applies ReLU."""
-    return _rectified(x, *_line(scale, bias, mean, var))
+    """Normalises with the given statistics, and applies ReLU if asked to."""
+    return _apply(x, *_line(scale, bias, mean, var), relu)
 
 
 def _line(scale, bias, mean, var):
@@ -27,24 +28,25 @@ def _line(scale, bias, mean, var):
     return slope, bias - mean * slope
 
 
-def _rectified(x, slope, offset):
+def _apply(x, slope, offset, relu):
     shape = (1, 1, 1, -1)
     y = x * slope.reshape(shape) + offset.reshape(shape)  # in the statistics' dtype
-    return nn.relu(y).astype(x.dtype)
+    return (nn.relu(y) if relu else y).astype(x.dtype)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def norm_relu(
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def norm(
     x: Float[Array, "batch height width channels"],
     scale: Float[Array, " channels"],
     bias: Float[Array, " channels"],
     axis_name: str | None,
+    relu: bool,
 ) -> tuple[
     Float[Array, "batch height width channels"],
     Float[Array, " channels"],
     Float[Array, " channels"],
 ]:
-    """Normalises with the batch's statistics, and applies ReLU.
+    """Normalises with the batch's statistics, and applies ReLU if asked to.
 
     The gradient is written out (Ioffe and Szegedy 2015, section 3) and needs only x: it recomputes
     the normalised values, which automatic differentiation would keep.
@@ -55,28 +57,30 @@ def norm_relu(
       bias: bias, in the dtype of the statistics.
       axis_name: mesh axis over which statistics are shared; None computes them on each device
         separately.
+      relu: whether ReLU follows.
 
     Returns:
       y in the dtype of x, and the batch's mean and variance, which have no gradient.
     """
-    return _forward(x, scale, bias, axis_name)[0]
+    return _forward(x, scale, bias, axis_name, relu)[0]
 
 
-def _forward(x, scale, bias, axis_name):
+def _forward(x, scale, bias, axis_name, relu):
     wide = x.astype(scale.dtype)
     means = wide.mean((0, 1, 2)), (wide**2).mean((0, 1, 2))
     mean, mean_square = means if axis_name is None else jax.lax.pmean(means, axis_name)
     var = jnp.maximum(mean_square - mean**2, 0)
     slope, offset = _line(scale, bias, mean, var)
-    return (_rectified(x, slope, offset), mean, var), (x, slope, offset, mean, var)
+    return (_apply(x, slope, offset, relu), mean, var), (x, slope, offset, mean, var)
 
 
-def _backward(axis_name, kept, gradients):
+def _backward(axis_name, relu, kept, gradients):
     x, slope, offset, mean, var = kept
     shape, inverse = (1, 1, 1, -1), jax.lax.rsqrt(var + EPSILON)
     wide = x.astype(slope.dtype)
-    live = wide * slope.reshape(shape) + offset.reshape(shape) > 0
-    d_y = jnp.where(live, gradients[0].astype(slope.dtype), 0)
+    d_y = gradients[0].astype(slope.dtype)
+    if relu:
+        d_y = jnp.where(wide * slope.reshape(shape) + offset.reshape(shape) > 0, d_y, 0)
 
     count = x.size // x.shape[-1]
     sums = [d_y.sum((0, 1, 2)), (d_y * wide).sum((0, 1, 2))]
@@ -90,4 +94,4 @@ def _backward(axis_name, kept, gradients):
     return d_x.astype(x.dtype), d_scale, d_bias
 
 
-norm_relu.defvjp(_forward, _backward)
+norm.defvjp(_forward, _backward)

@@ -18,9 +18,10 @@ from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry
 from hourglass_jax.image.geometry import Affine
-from hourglass_jax.rules import SWITCH, Each, Number, OneOf, Text, Texts, Whole, field
-from hourglass_jax.tasks.base import Draws, Head, Instance, Metric, Record, Spec
-from hourglass_jax.tasks.single_pose import drawing, heatmap, losses, views
+from hourglass_jax.rules import SWITCH, Anything, Each, Number, Text, Texts, Whole, field
+from hourglass_jax.tasks.base import Draws, Head, Instance, Metric, Record, Spec, Task
+from hourglass_jax.tasks.single_pose import drawing, heatmap, losses
+from hourglass_jax.tasks.single_pose import views as heatmap_views
 from hourglass_jax.tasks.single_pose.limits import Limits
 from hourglass_jax.tasks.single_pose.measure import JointsFound
 
@@ -59,13 +60,13 @@ class _Settings:
     skeleton: _Skeleton
     sigma: float = field(Number(0, above=True), default=1.0)
     zero_target: bool = field(SWITCH, default=False)
-    decoder: str = field(OneOf(heatmap.DECODERS), default="quarter")
+    decoder: str = field(Anything(), default="quarter")  # `SinglePose` checks it
     stride: int = field(Whole(1), default=4)
     limits: Limits = dataclasses.field(default_factory=Limits)
 
 
 @dataclasses.dataclass(frozen=True)
-class SinglePose:
+class SinglePose(Task):
     """The task of predicting one person's joints; see `tasks.base.Task`.
 
     Attributes:
@@ -106,7 +107,7 @@ class SinglePose:
           UserError: a field has an invalid value, the data set has no joints, or the augmentation
             exceeds the limits of the records.
         """
-        if not isinstance(source.labels, Skeleton):
+        if not source.labels.joints:
             raise UserError(f"data.dataset={source.name!r} has no joints; set another config.task")
         options = config.task_sections(cls.sections)["heatmap"]
         limits = Limits(resolution=config.data.resolution)
@@ -256,15 +257,15 @@ class SinglePose:
     def plateau(self, targets, totals) -> Float[Array, ""]:
         return losses.plateau(targets["heatmaps"], targets["weights"])
 
-    def merge(self, views_of) -> Float[Array, "batch h w joints"]:
-        return views.merge(views_of, self.skeleton.flip_order)
+    def merge(self, views) -> Float[Array, "batch h w joints"]:
+        return heatmap_views.merge(views, self.skeleton.flip_order)
 
     def decode(self, outputs: Float[Array, "batch h w joints"]) -> dict[str, Array]:
         joints_heatmap, scores = heatmap.decode(outputs, self.decoder)
         return {"joints_heatmap": joints_heatmap, "scores": scores}
 
-    def finish(self, views_of) -> list[Instance]:
-        ((candidates, to_frame),) = views_of
+    def finish(self, views) -> list[Instance]:
+        ((candidates, to_frame),) = views
         joints_heatmap = candidates["joints_heatmap"].astype(np.float64)
         joints_input = geometry.heatmap_to_crop(joints_heatmap, self.stride)
         scores = candidates["scores"]

@@ -1,5 +1,7 @@
 """The variants of a function compute the same, and each platform gets the one of the table."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,3 +49,16 @@ def test_a_product_and_a_convolution_of_one_pixel_are_the_same():
     np.testing.assert_allclose(
         convolution.by_product(x, kernel), convolution.plain(x, kernel), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_shifts_and_a_convolution_of_each_channel_are_the_same(stride):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 5, 6, 4)), jnp.float32)
+    kernel = jnp.asarray(rng.normal(size=(3, 3, 1, 4)), jnp.float32)
+    found, expected = (
+        jax.value_and_grad(lambda x, k, f=f: (f(x, k, stride) ** 2).sum(), (0, 1))(x, kernel)
+        for f in (convolution.by_shifts, convolution.plain)
+    )
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
+    jax.tree.map(close, found, expected)

@@ -88,13 +88,13 @@ def test_the_largest_augmentation_that_records_have_room_for_is_accepted():
 
 
 def test_a_data_set_without_joints_is_refused(monkeypatch):
-    monkeypatch.setattr(Poses, "labels", ("cat", "dog"))
+    monkeypatch.delattr(Poses, "labels")
     with pytest.raises(UserError, match=r"data.dataset='poses' has no joints"):
         SinglePose.from_config(small_config(), Poses(), 4)
 
 
 def test_unknown_tasks_are_named():
-    with pytest.raises(UserError, match=r"task='singel_pose'; it must be one of single_pose"):
+    with pytest.raises(UserError, match=r"task='singel_pose'; it must be one of .*single_pose"):
         tasks.task_class("singel_pose")
 
 

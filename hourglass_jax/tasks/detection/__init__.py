@@ -1,0 +1,1 @@
+"""Detection of objects by keypoints: corners (CornerNet) or centres (CenterNet) of boxes."""

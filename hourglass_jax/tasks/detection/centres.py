@@ -1,0 +1,218 @@
+"""CenterNet: boxes as centres with a size, and people's joints as offsets from centres.
+
+Zhou, Wang and Krähenbühl, "Objects as Points", 2019. Joints have heatmaps, too: the offsets group
+them into people, and their heatmaps place them precisely.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from hourglass_jax.tasks.base import Head
+from hourglass_jax.tasks.detection import heatmaps, losses
+from hourglass_jax.tasks.detection.corners import START
+
+WEIGHTS = {"wh": 0.1, "reg": 1.0, "hps": 1.0, "hm_hp": 1.0, "hp_offset": 1.0}
+# A joint's peak replaces the offset's end if its score is higher, and its distance below a share of
+# the box's longer side.
+_PEAK_SCORE = 0.1
+_NEAR = 0.3
+_FAR = -10_000.0  # cells
+
+
+@dataclasses.dataclass(frozen=True)
+class Centres:
+    """Heads, losses and decoding of CenterNet.
+
+    Attributes:
+      categories: names of the categories.
+      joints: names of the joints; empty for boxes alone.
+      published: compute losses as the published program does; see `task.Options`.
+    """
+
+    categories: tuple[str, ...]
+    joints: tuple[str, ...] = ()
+    published: bool = False
+
+    @property
+    def heads(self) -> dict[str, Head]:
+        heads = {
+            "hm": Head(self.categories, START),
+            "wh": Head(("width", "height")),
+            "reg": Head(("x", "y")),
+        }
+        if self.joints:
+            heads["hps"] = Head(tuple(f"{joint}/{axis}" for joint in self.joints for axis in "xy"))
+            heads["hm_hp"] = Head(self.joints, START)
+            heads["hp_offset"] = Head(("x", "y"))
+        return heads
+
+    def totals(self, targets: Mapping[str, Array]) -> dict[str, Float[Array, ""]]:
+        height, width = targets["background"].shape[1:]
+        cells, _ = heatmaps.split(_centres(targets), height, width)
+        totals = {
+            "peaks": heatmaps.count(cells, targets["categories"], targets["mask"], height, width),
+            "objects": jnp.sum(targets["mask"], dtype=jnp.float32),
+        }
+        if self.joints:
+            mask, channels = targets["joint_mask"], _channels(targets)
+            cells, _ = heatmaps.split(targets["joints"], height, width)
+            cells, channels, flat = (_objects_joined(x) for x in (cells, channels, mask))
+            totals["joint_peaks"] = heatmaps.count(cells, channels, flat, height, width)
+            totals["joints"] = jnp.sum(mask, dtype=jnp.float32)
+        return totals
+
+    def heatmaps(
+        self, targets: Mapping[str, Array], dtype=jnp.float32
+    ) -> dict[str, Float[Array, "batch height width channels"]]:
+        """Draws the targets of the heads that are heatmaps."""
+        height, width = targets["background"].shape[1:]
+
+        def drawn(positions, channels, mask, count):
+            cells, _ = heatmaps.split(positions, height, width)
+            shape = (height, width, count)
+            return heatmaps.draw(cells, channels, mask, targets["radii"], shape, dtype)
+
+        centres, mask = _centres(targets)[:, :, None], targets["mask"][..., None]
+        hm = drawn(centres, targets["categories"][..., None], mask, len(self.categories))
+        if not self.joints:
+            return {"hm": hm}
+        joints = (targets["joints"], _channels(targets), targets["joint_mask"])
+        return {"hm": hm, "hm_hp": drawn(*joints, len(self.joints))}
+
+    def losses(
+        self,
+        maps: Mapping[str, Float[Array, "batch stacks height width channels"]],
+        targets: Mapping[str, Array],
+        totals: Mapping[str, Float[Array, ""]],
+    ) -> dict[str, Float[Array, " stacks"]]:
+        mask, drawn = targets["mask"], self.heatmaps(targets, maps["hm"].dtype)
+        height, width = maps["hm"].shape[2:4]
+
+        def focal(name, count):
+            total = losses.focal(
+                maps[name], drawn[name], targets["background"], clipped=self.published
+            )
+            return losses.mean_over(total, count)
+
+        def l1(name, cells, values, mask, count):
+            total = losses.l1(heatmaps.gather(maps[name], cells[:, None]), values, mask)
+            # The denominator counts x and y.
+            return losses.mean_over(total, 2 * count, published=self.published)
+
+        cells, offsets = heatmaps.split(_centres(targets), height, width)
+        terms = {
+            "hm": focal("hm", totals["peaks"]),
+            "wh": l1("wh", cells, _sizes(targets), mask, totals["objects"]),
+            "reg": l1("reg", cells, offsets, mask, totals["objects"]),
+        }
+        if self.joints:
+            labelled = targets["joint_mask"]
+            ends = targets["joints"] - cells[:, :, None]
+            ends, both = ends.reshape(*mask.shape, -1), jnp.repeat(labelled, 2, axis=-1)
+            terms["hps"] = l1("hps", cells, ends, both, totals["joints"])
+            terms["hm_hp"] = focal("hm_hp", totals["joint_peaks"])
+            cells, offsets = heatmaps.split(targets["joints"], height, width)
+            cells, offsets, flat = (_objects_joined(x) for x in (cells, offsets, labelled))
+            terms["hp_offset"] = l1("hp_offset", cells, offsets, flat, totals["joints"])
+        return {name: WEIGHTS.get(name, 1.0) * term for name, term in terms.items()}
+
+    def decode(
+        self, maps: Mapping[str, Float[Array, "batch height width channels"]], top_k: int
+    ) -> dict[str, Array]:
+        return decode(maps, top_k)
+
+
+def _centres(targets: Mapping[str, Array]) -> Float[Array, "batch objects 2"]:
+    return (targets["boxes"][..., :2] + targets["boxes"][..., 2:]) / 2
+
+
+def _sizes(targets: Mapping[str, Array]) -> Float[Array, "batch objects 2"]:
+    return targets["boxes"][..., 2:] - targets["boxes"][..., :2]
+
+
+def _channels(targets: Mapping[str, Array]) -> Int[Array, "batch objects joints"]:
+    mask = targets["joint_mask"]
+    return jnp.broadcast_to(jnp.arange(mask.shape[-1]).reshape(1, 1, -1), mask.shape)
+
+
+def _objects_joined(x: Array) -> Array:
+    """Returns [batch, objects, joints, ...] as [batch, objects * joints, ...]."""
+    return x.reshape(len(x), -1, *x.shape[3:])
+
+
+def decode(
+    maps: Mapping[str, Float[Array, "batch height width channels"]], top_k: int
+) -> dict[str, Array]:
+    """Reads boxes, and joints if there are heads for them, at the highest centres.
+
+    Args:
+      maps: outputs of one stack by head. Without `reg` and `hp_offset`, points lie in the middle of
+        their cells; without `hm_hp`, joints are the ends of the offsets from the centre's cell.
+      top_k: number of boxes, and of peaks of each joint.
+
+    Returns:
+      boxes: [B, top_k, 4], x1, y1, x2, y2 in cells.
+      scores: [B, top_k], in decreasing order.
+      categories: [B, top_k].
+      joints: [B, top_k, J, 2], x, y in cells.
+      joint_scores: [B, top_k, J].
+    """
+    scores, cells, categories = heatmaps.peaks(maps["hm"], top_k)
+    centres = _placed(cells, maps.get("reg"))
+    half = heatmaps.gather(maps["wh"], cells) / 2
+    boxes = jnp.concatenate([centres - half, centres + half], axis=-1)
+    found = {"boxes": boxes, "scores": scores, "categories": categories}
+    if "hps" in maps:
+        ends = heatmaps.gather(maps["hps"], cells)
+        joints = cells[:, :, None] + ends.reshape(*ends.shape[:2], -1, 2)
+        found["joints"], found["joint_scores"] = joints, jnp.ones_like(joints[..., 0])
+        if "hm_hp" in maps:
+            found["joints"], found["joint_scores"] = _snapped(maps, joints, boxes, top_k)
+    return found
+
+
+def _placed(cells, offsets: Float[Array, "batch height width 2"] | None):
+    return cells + (0.5 if offsets is None else heatmaps.gather(offsets, cells))
+
+
+def _snapped(
+    maps: Mapping[str, Float[Array, "batch height width channels"]],
+    joints: Float[Array, "batch objects joints 2"],
+    boxes: Float[Array, "batch objects 4"],
+    top_k: int,
+) -> tuple[Float[Array, "batch objects joints 2"], Float[Array, "batch objects joints"]]:
+    """Moves each joint to the nearest peak of its heatmap, if that lies in the box and is near.
+
+    Returns:
+      Joints, and their scores: those of the peaks, or of the joint's cell where it was not moved.
+    """
+    hm = maps["hm_hp"]
+    batch, height, width, count = hm.shape
+    # A joint's peaks are those of an image with one channel: [batch * joints, height, width, 1].
+    alone = jnp.moveaxis(hm, -1, 1).reshape(batch * count, height, width, 1)
+    scores, cells, _ = heatmaps.peaks(alone, top_k)
+    scores = scores.reshape(batch, 1, count, -1)
+    cells = cells.reshape(batch, -1, 2)  # of all joints
+    candidates = _placed(cells, maps.get("hp_offset")).reshape(batch, 1, count, -1, 2)
+    candidates = jnp.where((scores > _PEAK_SCORE)[..., None], candidates, _FAR)
+    # Axes: batch, object, joint, candidate.
+    distances = jnp.sqrt(((candidates - joints[:, :, :, None]) ** 2).sum(-1))
+    nearest = distances.argmin(-1)[..., None]
+    distance = jnp.take_along_axis(distances, nearest, axis=-1)[..., 0]
+    score = jnp.take_along_axis(scores, nearest, axis=-1)[..., 0]
+    place = jnp.take_along_axis(candidates, nearest[..., None], axis=-2)[..., 0, :]
+    low, high = boxes[:, :, None, :2], boxes[:, :, None, 2:]
+    moved = _all(place >= low) & _all(place <= high) & (score > _PEAK_SCORE)
+    moved &= distance <= _NEAR * (high - low).max(-1)
+    places, _ = heatmaps.split(joints, height, width)
+    index = jnp.arange(count).reshape(1, 1, -1)
+    rows = jnp.arange(batch).reshape(-1, 1, 1)
+    there = 1 / (1 + jnp.exp(-hm[rows, places[..., 1], places[..., 0], index]))
+    return jnp.where(moved[..., None], place, joints), jnp.where(moved, score, there)
+
+
+def _all(condition: Bool[Array, "*batch 2"]) -> Bool[Array, "*batch"]:
+    return condition.all(-1)

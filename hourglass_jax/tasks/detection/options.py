@@ -1,0 +1,45 @@
+"""The config section `detection`."""
+
+import dataclasses
+from typing import Any
+
+from hourglass_jax.rules import SWITCH, Number, OneOf, Whole, field
+from hourglass_jax.tasks.detection import suppression
+from hourglass_jax.tasks.detection.radius import PUBLISHED
+
+CORNERS, CENTRES, JOINTS = "corners", "centres", "centres_and_joints"
+KINDS = (CORNERS, CENTRES, JOINTS)
+
+
+class Overlap:
+    """An IoU, or the name of the published formula."""
+
+    def accepts(self, value: Any) -> bool:
+        return value == PUBLISHED or (Number(0, above=True).accepts(value) and value < 1)
+
+    def __str__(self) -> str:
+        return f"a number between 0 and 1, or {PUBLISHED!r}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Config section `detection`.
+
+    Attributes:
+      kind: keypoints of a box: its corners (CornerNet), its centre (CenterNet), or the centre and a
+        person's joints.
+      min_iou: smallest IoU of a box with corners at the edges of their Gaussians; "published" is
+        CenterNet's formula. See `radius.gaussian_radius`.
+      max_objects: number of boxes that an image may have.
+      top_k: number of corners of each kind, or of centres, to read from the heatmaps.
+      suppression: how boxes lower the scores of others; see `suppression.suppress`.
+      published: compute losses and flip test as the published programs do: probabilities clipped,
+        pull and push summed over each device's images, joints mirrored without their cell's width.
+    """
+
+    kind: str = field(OneOf(KINDS), default=CENTRES)
+    min_iou: float | str = field(Overlap(), default=0.3)
+    max_objects: int = field(Whole(1), default=128)
+    top_k: int = field(Whole(1), default=100)
+    suppression: str = field(OneOf(suppression.METHODS), default="gaussian")
+    published: bool = field(SWITCH, default=False)

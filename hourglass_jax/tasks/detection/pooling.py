@@ -1,0 +1,77 @@
+"""Boxes of several views of an image, in one frame and without doubles."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+from hourglass_jax.image import geometry
+from hourglass_jax.image.geometry import Affine
+from hourglass_jax.tasks.detection import boxes, suppression
+from hourglass_jax.tasks.instance import Instance
+
+Candidates = Mapping[str, np.ndarray]
+
+
+def pool(
+    views: Sequence[tuple[Candidates, Affine]],
+    *,
+    stride: float,
+    flip_order: Int[np.ndarray, " joints"],
+    limit: int,
+    method: str,
+) -> list[Instance]:
+    """Returns the best boxes of one image.
+
+    Overlapping boxes are suppressed where there are several views, or pairs of corners. Views of
+    several scales also average the corners by votes, as CornerNet does.
+
+    Args:
+      views: for each view, its candidates, in cells, and the map from its input to the frame.
+      stride: input px per cell.
+      flip_order: for each joint, the joint that takes its place in a mirrored view.
+      limit: largest number of boxes.
+      method: method of suppression.
+    """
+    parts = [_placed(found, affine, stride, flip_order) for found, affine in views]
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    of_pairs = "corner_scores" in found
+    if of_pairs or len(views) > 1:
+        several = len({geometry.scale_of(affine) for _, affine in views}) > 1
+        kept = suppression.suppress(
+            found["boxes"],
+            found["scores"],
+            found["categories"],
+            method=method,
+            limit=limit,
+            votes=found["corner_scores"] if of_pairs and several else None,
+        )
+        rows, scores, corners = kept
+    else:
+        rows = np.argsort(-found["scores"], kind="stable")[:limit]
+        scores, corners = found["scores"][rows], found["boxes"][rows]
+    sizes = boxes.to_sizes(corners)
+    categories = found["categories"][rows].tolist()
+    joints = found["joints"][rows] if "joints" in found else [None] * len(rows)
+    joint_scores = found["joint_scores"][rows] if "joints" in found else joints
+    return [
+        Instance(*values)
+        for values in zip(scores.tolist(), sizes, categories, joints, joint_scores, strict=True)
+    ]
+
+
+def _placed(
+    candidates: Candidates, affine: Affine, stride: float, flip_order
+) -> dict[str, np.ndarray]:
+    """Returns the candidates that have a score, with boxes and joints in the frame."""
+    rows = candidates["scores"] > 0
+    found = {name: array[rows] for name, array in candidates.items() if name != "valid"}
+    found["scores"] = found["scores"].astype(np.float64)
+    found["boxes"] = boxes.moved(found["boxes"].astype(np.float64) * stride, affine)
+    if "joints" in found:
+        joints = geometry.apply(affine, found["joints"].astype(np.float64) * stride - 0.5)
+        if geometry.mirrors(affine):
+            joints = joints[:, flip_order]
+            found["joint_scores"] = found["joint_scores"][:, flip_order]
+        found["joints"] = joints
+    return found
