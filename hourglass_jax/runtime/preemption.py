@@ -7,6 +7,7 @@ complete at any moment, or recognised as unfinished. Only the training loop save
 import concurrent.futures
 import contextlib
 import itertools
+import multiprocessing
 import os
 import signal
 import stat
@@ -15,6 +16,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
+from multiprocessing import resource_tracker
 from typing import Any, NoReturn
 
 STOPPED = 75  # exit status: stopped by SIGTERM or SIGHUP; start again to resume
@@ -145,6 +147,32 @@ def end_at_once(resumes: Callable[[], bool]) -> None:
     signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reads, resumes), daemon=True).start()
     _watching = True
+
+
+@contextlib.contextmanager
+def starting_helpers():
+    """Returns a context in which new processes do not get Ctrl-C: their parent ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # it allows Ctrl-C again where it is started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which they inherit
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_parent() -> None:
+    """Makes this helper process end when its parent does, even if that is killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _watch(reads: int, resumes: Callable[[], bool]) -> None:

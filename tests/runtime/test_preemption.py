@@ -133,3 +133,35 @@ def test_a_closed_terminal_takes_no_more_output():
         said += os.read(ours, 100)
     os.close(ours)
     assert process.wait(timeout=30) == 75
+
+
+HELPER = """
+import multiprocessing, os, time
+from hourglass_jax.runtime import preemption
+def wait():
+    preemption.end_with_parent()
+    print(os.getpid(), flush=True)
+    time.sleep(60)
+if __name__ == "__main__":
+    with preemption.starting_helpers():
+        multiprocessing.get_context("spawn").Process(target=wait).start()
+    time.sleep(60)
+"""
+
+
+def test_helpers_end_with_a_killed_parent_and_not_by_ctrl_c(tmp_path):
+    (tmp_path / "helper.py").write_text(HELPER)
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "helper.py"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    helper = int(process.stdout.readline())
+    os.kill(helper, signal.SIGINT)
+    time.sleep(0.2)
+    os.kill(helper, 0)
+    process.kill()
+    assert process.stdout.read() == ""  # until both have ended
+    process.wait()

@@ -1,6 +1,6 @@
 """The built-in data set of drawn people, without a download."""
 
-import concurrent.futures
+import concurrent.futures.process
 import dataclasses
 import functools
 import multiprocessing
@@ -13,8 +13,10 @@ import numpy as np
 from hourglass_jax.data.base import AnnotatedImage, Annotation, Source, Tolerance
 from hourglass_jax.data.skeleton import MPII
 from hourglass_jax.data.synthetic_people.drawing import Person, draw_person
+from hourglass_jax.errors import RunError
 from hourglass_jax.image import geometry
 from hourglass_jax.rules import Whole, field
+from hourglass_jax.runtime import preemption
 
 BOX_MARGIN = 1.25
 # MPII's rule (SC_BIAS): the head size is this share of the head box's diagonal.
@@ -90,5 +92,14 @@ def _draw(seed: int, indices: range) -> Iterator[Person]:
         return
     # Spawned processes: the threads of TensorFlow and JAX do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
-        yield from pool.map(draw, indices, chunksize=16)
+    ends = preemption.end_with_parent
+    with concurrent.futures.ProcessPoolExecutor(workers, context, ends) as pool:
+        with preemption.starting_helpers():
+            drawn = pool.map(draw, indices, chunksize=16)
+        try:
+            yield from drawn
+        except concurrent.futures.process.BrokenProcessPool:
+            raise RunError(
+                "a process that draws people was ended, as the system does where memory is short; "
+                "run the same command again"
+            ) from None
