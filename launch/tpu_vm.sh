@@ -18,6 +18,7 @@ cd "$(dirname "$0")/.."
 : "${NAME:?set NAME, the name of the queued resource}" "${ZONE:?set ZONE, e.g. us-west4-a}"
 : "${TYPE:?set TYPE, e.g. v5litepod-16}"
 SLICES=${SLICES:-1}
+[[ $SLICES =~ ^[1-9][0-9]*$ ]] || { echo "error: SLICES=$SLICES must be a number from 1" >&2; exit 2; }
 RUNTIME=${RUNTIME:-v2-alpha-tpuv5-lite}
 
 do_it() {

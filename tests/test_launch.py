@@ -121,6 +121,8 @@ def test_tpu_vms_get_the_flags_as_they_are(tmp_path, flag):
     )
     assert result.stdout.splitlines() == [flag, "--last"]
     assert "hourglass_jax.main --zone=z" in dry("tpu_vm.sh", NAME="hg", ZONE="z", TYPE="t")
+    with pytest.raises(AssertionError, match="SLICES=0 must be a number from 1"):
+        dry("tpu_vm.sh", NAME="hg", ZONE="z", TYPE="t", SLICES="0")
 
 
 AGAIN = "source {launch}/again.sh; again bash {child}"

@@ -259,7 +259,9 @@ def _naming_damage(records: Records, split: str) -> Iterator[None]:
         raised = re.search(r"ValueError: (.*)", error.message)
         if raised is None and "Traceback" in error.message:
             raise
-        message = raised[1] if raised else " ".join(error.message.split())[:300]
+        # Without the names of its own operations.
+        message = raised[1] if raised else re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message)
+        message = " ".join(message.split())[:300]
         if raised is None and not isinstance(error, damage):
             raise RunError(f"the records of {split!r} cannot be read ({message})") from None
         raise UserError(

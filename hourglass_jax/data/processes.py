@@ -1,11 +1,13 @@
 """Runs a function on many arguments in as many processes as there are cores."""
 
-import concurrent.futures
+import concurrent.futures.process
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from hourglass_jax.data.images import cores
+from hourglass_jax.errors import RunError
+from hourglass_jax.runtime import helpers
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -20,6 +22,9 @@ def in_processes(
       function: function that can be pickled.
       arguments: its arguments.
       worth: number of arguments for which starting a process pays.
+
+    Raises:
+      RunError: a process was killed.
     """
     workers = min(cores(), len(arguments) // worth)
     if workers < 2:
@@ -27,5 +32,14 @@ def in_processes(
         return
     # Spawned processes: the threads of TensorFlow and JAX do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
-        yield from pool.map(function, arguments, chunksize=16)
+    ends = helpers.end_with_parent
+    with concurrent.futures.ProcessPoolExecutor(workers, context, ends) as pool:
+        with helpers.starting():
+            results = pool.map(function, arguments, chunksize=16)
+        try:
+            yield from results
+        except concurrent.futures.process.BrokenProcessPool:
+            raise RunError(
+                "a process that makes the data was ended, as the system does where memory is "
+                "short; run the same command again"
+            ) from None

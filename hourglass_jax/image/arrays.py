@@ -39,6 +39,11 @@ def to_bytes(array: np.ndarray) -> UInt8[np.ndarray, "..."]:
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.uint16:
+        if 0 < array.max() <= 255:
+            raise UserError(
+                f"an image of uint16 must use 0 to 65535, and the largest value of this one is "
+                f"{array.max()}; give 8 bits as uint8"
+            )
         return np.round(array / 257).astype(np.uint8)
     if kind == "float" and array.dtype.itemsize < 4:  # NumPy knows little of the smallest types
         array = array.astype(np.float32)
@@ -59,9 +64,11 @@ def to_bytes(array: np.ndarray) -> UInt8[np.ndarray, "..."]:
 
 def _kind(dtype: np.dtype[Any]) -> str | None:
     """Returns "float", "integer" or None; JAX's small types, such as bfloat16, are of kind V."""
+    if dtype.kind == "c":
+        return None
     if dtype.kind in "fiub":
         return {"f": "float", "b": "float"}.get(dtype.kind, "integer")
-    try:  # records, text, dates and complex numbers fail
+    try:  # records, text and dates fail
         zero, half = np.array([0.0, 0.5], np.float32).astype(dtype).astype(np.float32)
     except (TypeError, ValueError):
         return None

@@ -1,6 +1,7 @@
 """Reads the tensors of a PyTorch checkpoint without running code that a pickle may hold."""
 
 import pathlib
+import warnings
 import zipfile
 from collections.abc import Mapping
 
@@ -106,7 +107,8 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise _missing(path, "torch") from None
     try:
         # Tensors, numbers, strings and containers of these: no code that the file names is called.
-        with torch.serialization.safe_globals(_numpy_scalars()):
+        with torch.serialization.safe_globals(_numpy_scalars()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # from pickle, zipfile or PyTorch
         raise UserError(

@@ -1,5 +1,7 @@
 """The built-in data set: counts, identity, and the drawings' own joints."""
 
+import concurrent.futures
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from hourglass_jax import data
 from hourglass_jax.data.base import Source
 from hourglass_jax.data.synthetic_people.drawing import draw_person
 from hourglass_jax.data.synthetic_people.source import SyntheticPeopleSource
-from hourglass_jax.errors import UserError
+from hourglass_jax.errors import RunError, UserError
 
 
 def test_images_are_the_drawings():
@@ -32,6 +34,21 @@ def test_processes_draw_what_one_draws():
     for index, image in enumerate(images):
         if index % 33 == 0:
             np.testing.assert_array_equal(image.read(), draw_person(1, index).image)
+
+
+def test_a_process_that_is_killed_is_said_in_a_sentence(monkeypatch):
+    pools = concurrent.futures.ProcessPoolExecutor
+
+    def killing(pool, *arguments, **options):
+        drawn = map_(pool, *arguments, **options)
+        for process in pool._processes.values():
+            process.kill()
+        return drawn
+
+    map_ = pools.map
+    monkeypatch.setattr(pools, "map", killing)
+    with pytest.raises(RunError, match=r"a process that makes the data was ended.*again"):
+        list(SyntheticPeopleSource(num_train=100).images("train"))
 
 
 def test_settings_are_what_the_images_depend_on():

@@ -51,7 +51,7 @@ def test_files_of_other_kinds(tmp_path, picture):
     for name in ("grey", "deep"):
         found = photo.as_rgb(tmp_path / f"{name}.png")
         np.testing.assert_array_equal(found, np.repeat(grey[..., None], 3, -1))
-    dark = (grey // 64).astype(np.uint16)
+    dark = (grey // 64).astype(np.uint16) * 300
     Image.fromarray(dark).save(tmp_path / "dark.png")
     np.testing.assert_array_equal(photo.as_rgb(tmp_path / "dark.png"), photo.as_rgb(dark))
     Image.fromarray((grey / 255).astype(np.float32)).save(tmp_path / "float.tif")
@@ -131,6 +131,7 @@ def test_arrays_of_jax(picture):
         ([[[0, 0, 0]] * 300] * 300, "type list"),
         (None, "type NoneType"),
         (np.zeros((8, 8, 3), complex), "complex"),
+        (np.full((8, 8), 255, np.uint16), "largest value of this one is 255; give 8 bits as uint8"),
         (np.full((8, 8), "text"), "<U4"),
         (np.zeros((8, 8), [("a", int), ("b", float)]), "uint8, or of floats"),
         (np.zeros((2, 8, 8, 3)), r"shape \(2, 8, 8, 3\)"),
