@@ -15,6 +15,7 @@ from hourglass_jax.data.skeleton import MPII
 from hourglass_jax.data.synthetic_people.drawing import Person, draw_person
 from hourglass_jax.image import geometry
 from hourglass_jax.rules import Whole, field
+from hourglass_jax.runtime import helpers
 
 BOX_MARGIN = 1.25
 # MPII's rule (SC_BIAS): the head size is this share of the head box's diagonal.
@@ -90,5 +91,9 @@ def _draw(seed: int, indices: range) -> Iterator[Person]:
         return
     # Spawned processes: the threads of TensorFlow and JAX do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
-        yield from pool.map(draw, indices, chunksize=16)
+    with concurrent.futures.ProcessPoolExecutor(
+        workers, context, initializer=helpers.end_with_parent
+    ) as pool:
+        with helpers.starting():
+            people = pool.map(draw, indices, chunksize=16)
+        yield from people
