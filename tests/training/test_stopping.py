@@ -56,7 +56,7 @@ def test_an_evaluation_is_left_and_done_first_on_resume(finished, records, tmp_p
 @pytest.mark.slow
 def test_stopped_at_any_moment_it_ends_with_the_same_bits(finished, records, tmp_path, monkeypatch):
     rng = random.Random(0)
-    for number in range(12):
+    for number in range(6):
         workdir = tmp_path / str(number)
         moments = [rng.randrange(2, 12) for _ in range(rng.randrange(1, 4))]
         with contextlib.suppress(pytest.fail.Exception):  # the last one came after the end
