@@ -177,6 +177,7 @@ class Checkpoints:
                 unfinished = self.folder.parent / "figure.unfinished"
                 unfinished.mkdir(exist_ok=True)
                 (unfinished / "metrics").write_text(json.dumps({self.metric: figure}), "utf-8")
+                digests.write(unfinished)
                 unfinished.rename(self.folder / str(step) / "metrics")
             distributed.wait_for_all("figure")
             self._manager.reload()

@@ -1,7 +1,7 @@
 """Digests of a folder's files, by which damage is found when the files are read.
 
 They are kept in the folder as `sha256sum` writes them, which checks them as well:
-`sha256sum -c SHA256SUMS`.
+`sha256sum -c SHA256SUMS`. A folder that is added later, as a whole, brings its own.
 """
 
 import concurrent.futures
@@ -15,9 +15,15 @@ _LARGEST = 2**24  # bytes of SHA256SUMS; a checkpoint of some hundred files take
 
 
 def files_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the files in a folder, without SHA256SUMS and the hidden ones of file managers."""
+    """Returns the files in a folder, without SHA256SUMS and the hidden ones of file managers.
+
+    Files of inner folders that have their own digests are left out as well.
+    """
     found = []
     for place, folders, names in os.walk(folder):
+        if NAME in names and pathlib.Path(place) != folder:
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [pathlib.Path(place, name) for name in names if not name.startswith(".")]
     return sorted(path for path in found if path != folder / NAME)
@@ -61,6 +67,10 @@ def damage(folder: pathlib.Path, concerns: Callable[[str], bool] | None = None) 
             return f"{NAME} does not know the file {name}"
         if kept[name] != found[name]:
             return f"the file {name} is not as it was written"
+    for inner in sorted(folder.glob(f"*/{NAME}")):
+        wrong = damage(inner.parent) if compared(_name(folder, inner)) else None
+        if wrong:
+            return f"{inner.parent.name}: {wrong}"
     if concerns is None and content != "".join(found.values()).encode():
         return f"the file {NAME} is not as it was written"
     return None

@@ -167,3 +167,16 @@ def test_arrays_of_another_shape_are_refused_before_they_are_made(copy):
     digests.write(copy)
     with pytest.raises(DamagedError, match="shape"):
         trained.load(copy)
+
+
+def test_a_figure_added_later_is_checked_as_well(network, tmp_path):
+    save(tmp_path, network, None)
+    with Checkpoints(tmp_path, "x") as checkpoints:
+        checkpoints.add_figure(1, 0.5)
+    folder = tmp_path / "checkpoints/1"
+    assert trained.load(folder).input_size == 32
+    (folder / "metrics/metrics").write_text('{"x": 0.6}')
+    with pytest.raises(DamagedError, match="metrics: the file metrics is not as it was written"):
+        trained.load(folder)
+    with pytest.raises(DamagedError, match="is not as it was written"):
+        Checkpoints(tmp_path, "x", read_only=True)

@@ -62,7 +62,7 @@ def test_a_checkpoint_says_what_it_is(finished):
     assert metadata["format"] == 1 and metadata["step"] == 8
     assert metadata["heads"]["heatmaps"][9] == "head_top"
     assert metadata["config"]["model"]["features"] == 8
-    assert metadata["normalisation"] == {"mean": [0.0, 0.0, 0.0]}
+    assert metadata["normalisation"] == {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
 
 
 def test_a_finished_run_is_left_as_it_is(finished, records):
