@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from hourglass_jax import config_files, rules
 from hourglass_jax.errors import UserError
 from hourglass_jax.runtime import command_line as command
-from hourglass_jax.runtime import preemption
+from hourglass_jax.runtime import disk, preemption
 
 MODES = ("train", "evaluate", "predict_test", "calibrate_batch_norm")
 _CONFIG = flags.DEFINE_string(
@@ -90,6 +90,8 @@ def _config_and_workdir(changes: list[str]) -> tuple[ConfigDict, pathlib.Path]:
         name = rest[0].partition("=")[0]
         known = [f"--{flag.name}" for flag in (_CONFIG, _WORKDIR, _MODE, *_PROCESSES)]
         raise UserError(f"unknown flag {name}{rules.did_you_mean(name, known)}")
+    for where, folder in (("--workdir", workdir), ("config.data.data_dir", config.data.data_dir)):
+        disk.check_utf8(folder, f"{where}={folder}")
     return config, workdir
 
 

@@ -10,6 +10,7 @@ from hourglass_jax import nn, rules
 from hourglass_jax.checkpoint.metadata import Inference, model_and_task
 from hourglass_jax.checkpoint.store import Checkpoints, read_metadata, read_state, steps_in
 from hourglass_jax.errors import UserError
+from hourglass_jax.runtime import disk
 from hourglass_jax.tasks.base import Task
 
 # Networks that come with the package, each in the form of one step's folder.
@@ -84,6 +85,7 @@ def locate(path: pathlib.Path, flag: str) -> pathlib.Path:
     if str(path) in included and not path.exists():
         return MODELS / path
     full = path.resolve()
+    disk.check_utf8(full, f"{flag}={path}")
     if any((full / part).is_dir() for part in ("state", "metadata")):  # one of them may be lost
         return full
     workdir = full.parent if full.name == "checkpoints" else full

@@ -46,6 +46,17 @@ def refusal(error: OSError, where: str) -> UserError | RunError:
     return UserError(f"{where}: {reason}; choose another folder")
 
 
+def check_utf8(path: str | pathlib.Path, where: str) -> None:
+    """Raises UserError if an absolute path is not UTF-8: TensorFlow and others do not take it."""
+    try:
+        os.path.abspath(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{where}: the path is not UTF-8, as TensorFlow and others need; rename its folders, "
+            f"or choose another"
+        ) from None
+
+
 def make_folder(folder: pathlib.Path, where: str) -> None:
     """Makes a folder, if it does not exist, and makes sure that files can be written to it.
 

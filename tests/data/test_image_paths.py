@@ -5,6 +5,7 @@ import unicodedata
 import pytest
 from keypoint_data import each, images_of, make, only, write
 
+from hourglass_jax.data.formats import image_paths
 from hourglass_jax.data.formats.image_paths import OutsideError, image_path
 from hourglass_jax.errors import UserError
 
@@ -30,6 +31,12 @@ def test_names_are_found(tmp_path, on_disk, name):
     (tmp_path / "pics/x").mkdir()
     file.write_text("")
     assert image_path(tmp_path / "pics", name).samefile(file)
+
+
+def test_names_are_utf8_whatever_the_locale_is(monkeypatch):
+    monkeypatch.setattr("os.fsdecode", lambda name: name.decode("ascii", "surrogateescape"))
+    assert "\udcc3\udca9.jpg" in image_paths._spellings("é.jpg")
+    assert list(image_paths._spellings("\ud800.jpg")) == ["\ud800.jpg"] * 16
 
 
 def test_an_absolute_name_within_the_folder_stays_there(tmp_path):

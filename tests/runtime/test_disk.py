@@ -24,6 +24,18 @@ def test_a_file_is_replaced_when_it_is_complete(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a.json", "mine"]
 
 
+def test_paths_that_libraries_do_not_take(tmp_path, monkeypatch):
+    odd = tmp_path / "caf\udce9"
+    odd.mkdir()
+    disk.check_utf8(tmp_path / "café", "--workdir=café")
+    for path in (odd, odd / "run"):
+        with pytest.raises(UserError, match=r"--workdir=x: the path is not UTF-8.*another"):
+            disk.check_utf8(path, "--workdir=x")
+    monkeypatch.chdir(odd)
+    with pytest.raises(UserError, match="--workdir=run: the path is not UTF-8"):
+        disk.check_utf8("run", "--workdir=run")
+
+
 def test_a_folder_to_write_to(tmp_path):
     disk.make_folder(tmp_path / "a/b", "--output=x")
     assert not list((tmp_path / "a/b").iterdir())

@@ -5,6 +5,7 @@ They lead out of the folder of images only where the user allows it: an image be
 records and reports. Symbolic links are the user's own, and are followed.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -52,8 +53,11 @@ def _spellings(name: str) -> Iterator[str]:
         for text in (slashes, urllib.parse.unquote(slashes)):
             yield text
             if not text.isascii():
-                yield unicodedata.normalize("NFC", text)
-                yield unicodedata.normalize("NFD", text)
+                for form in (text, *(unicodedata.normalize(n, text) for n in ("NFC", "NFD"))):
+                    yield form
+                    with contextlib.suppress(UnicodeEncodeError):
+                        # Names of files are UTF-8, whatever the locale says.
+                        yield os.fsdecode(form.encode("utf-8", "surrogateescape"))
 
 
 def _inside(folder: pathlib.Path, name: str) -> bool:
