@@ -10,11 +10,11 @@ import logging
 import numpy as np
 import pytest
 from keypoint_data import annotations_of, files, images_of, make, write
+from test_annotations_fuzz import damage_bytes, damage_tree
 from test_coco import figures_of, write_coco
 from test_coco import make_source as coco_source
 from test_deeplabcut import HEAD, ROW
 from test_deeplabcut import write as write_table
-from test_fuzz import damage_bytes, damage_tree
 
 from hourglass_jax.errors import UserError
 
