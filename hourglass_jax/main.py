@@ -90,8 +90,7 @@ def _config_and_workdir(changes: list[str]) -> tuple[ConfigDict, pathlib.Path]:
         name = rest[0].partition("=")[0]
         known = [f"--{flag.name}" for flag in (_CONFIG, _WORKDIR, _MODE, *_PROCESSES)]
         raise UserError(f"unknown flag {name}{rules.did_you_mean(name, known)}")
-    for where, folder in (("--workdir", workdir), ("config.data.data_dir", config.data.data_dir)):
-        disk.check_utf8(folder, f"{where}={folder}")
+    disk.check_utf8(workdir, f"--workdir={workdir}")
     return config, workdir
 
 
@@ -103,7 +102,9 @@ def main(argv: list[str]) -> None:
             f"--mode={_MODE.value} needs {', '.join(missing)}, which the extra `train` installs: "
             "pip install 'hourglass-jax[train]'"
         )
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # less on stderr
+    # Less on stderr: TensorFlow announces these operations, of which records need none.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Imported late, because they import JAX and TensorFlow, which --help does not need. Nothing of
     # an import is garbage, and looking for it takes a fifth of the time.
     gc.disable()

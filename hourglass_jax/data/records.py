@@ -71,6 +71,8 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           UserError: a file of the source is missing, or existing records are damaged.
           ValueError: records cannot hold a field of the task's schema.
         """
+        if data_dir:
+            disk.check_utf8(data_dir, f"config.data.data_dir={data_dir}")
         for name, spec in task.schema.items():
             _check(name, spec)
         self.source, self.task = source, task

@@ -29,6 +29,8 @@ def inputs(pattern: str, output: pathlib.Path) -> Iterator[tuple[pathlib.Path, s
     path = pathlib.Path(pattern)
     if os.path.isdir(path):
         root, paths = path, _images_of(path)
+        if path in paths:
+            raise UserError(f"--input={pattern}: the folder cannot be opened")
     elif os.path.isfile(path):
         root, paths = path.parent, [path]
     else:

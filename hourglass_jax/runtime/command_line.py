@@ -60,7 +60,9 @@ def reporting_errors():
     for stream in (sys.stdout, sys.stderr):  # file names may have letters that it lacks
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # pyright: ignore
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # they name no file
+    # They name no file.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # read when OpenCV is imported
     output = _Lines(sys.stdout)
     output.setFormatter(logging.Formatter("%(message)s"))
     # Only this package's log: others would bury it, and errors in libraries are raised.

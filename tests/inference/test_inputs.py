@@ -81,6 +81,8 @@ def test_folders_that_cannot_be_opened_are_named(folder, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert names(folder) == ["B.JPG", "a.jpg", "clip.MTS", "day1"]
+    with pytest.raises(UserError, match="day1: the folder cannot be opened"):
+        names(folder / "day1")
 
 
 def test_notes_of_macos_are_not_images(folder, caplog):
