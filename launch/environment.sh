@@ -2,7 +2,7 @@
 # training needs, and of requirements-EXTRA.txt for each of EXTRAS (dev: the test tools; cuda; tpu),
 # unless it exists and is up to date. Files that have other hashes are refused. Needs Python 3.11 or
 # newer with venv; uses uv if found.
-PYTHON=${PYTHON:-python3}
+PYTHON=${PYTHON:-python3} EXTRAS=${EXTRAS:-}
 if ! command -v "$PYTHON" >/dev/null; then
   echo "error: $PYTHON not found; install Python 3.11 or newer, or set PYTHON to its path" >&2
   exit 2

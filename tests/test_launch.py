@@ -205,3 +205,17 @@ def test_images_hold_what_the_command_needs(name):
     # Nothing is installed after the user has changed, and the command is that user's.
     assert text.index("pip install --no-cache-dir --no-deps") < text.index("\nUSER hourglass\n")
     assert text.index("\nUSER hourglass\n") < text.index("ENTRYPOINT")
+
+
+def test_an_environment_that_is_up_to_date_is_taken_as_it_is(tmp_path):
+    """With no extra named, in the strict shell of the launchers."""
+    lists = sorted(ROOT.glob("requirements*.txt"))
+    for path in (*lists, ROOT / "pyproject.toml", ROOT / "setup.py"):
+        shutil.copy(path, tmp_path)
+    (tmp_path / ".venv").mkdir()
+    mark = "cat requirements*.txt pyproject.toml setup.py | cksum > .venv/installed-base"
+    command = f"set -euo pipefail; unset EXTRAS; {mark}; source {ROOT}/launch/environment.sh"
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=20
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
