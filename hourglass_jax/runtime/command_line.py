@@ -53,7 +53,7 @@ class _Lines(logging.StreamHandler):
 
 @contextlib.contextmanager
 def reporting_errors():
-    """Prints the package's log, and ends with one sentence on a `UserError` or `RunError`.
+    """Prints the package's log, and ends with one sentence on errors of users, runs and disks.
 
     Exit status 2 for a user's mistake, 1 for a run that failed.
     """
@@ -78,8 +78,20 @@ def reporting_errors():
     except (UserError, RunError) as error:
         say(f"error: {error}")
         _end(2 if isinstance(error, UserError) else 1)
+    except OSError as error:  # of a disk that has failed where nobody expects it
+        say(f"error: {error.filename or _nameless()}: {error.strerror or error}")
+        _end(1)
     except SystemExit as end:
         _end(end.code)
+
+
+def _nameless() -> str:
+    """Returns what an error of files is about that names none."""
+    try:
+        os.getcwd()
+    except OSError:
+        return "the current folder"
+    return "a file"
 
 
 def _report_unraisable(error: "sys.UnraisableHookArgs") -> None:

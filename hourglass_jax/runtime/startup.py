@@ -8,6 +8,7 @@ import sys
 
 import jax
 
+from hourglass_jax.errors import UserError
 from hourglass_jax.runtime import program_cache
 
 # mallopt's parameters, from <malloc.h>.
@@ -54,7 +55,13 @@ def keep_freed_memory() -> None:
     # The calling thread takes memory from the main heap, which can keep it; the heaps of the
     # client's threads are always unmapped.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    if jax.default_backend() != "cpu":
+    try:
+        backend = jax.default_backend()
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        raise UserError(f"JAX_PLATFORMS={platforms}: JAX cannot compute there ({reason})") from None
+    if backend != "cpu":
         return
     libc.mallopt(_MMAP_MAX, 0)
     libc.mallopt(_TRIM_THRESHOLD, -1)  # never

@@ -1,8 +1,10 @@
 """What a command prints where nobody reads, or not all letters can be printed."""
 
+import os
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT
 
 PROGRAM = """
@@ -31,3 +33,27 @@ def test_any_name_is_printed():
     )
     assert (done.returncode, done.stderr) == (3, b"")
     assert done.stdout == rb"a name: caf\udce9 \u65e5" + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("action", "says"),
+    [
+        ("open('none/x')", b"error: none/x: No such file or directory"),
+        ("os.getcwd()", b"error: the current folder: No such file or directory"),
+    ],
+)
+def test_an_error_of_a_disk_that_nobody_expects_is_one_sentence(tmp_path, action, says):
+    program = f"""
+import os
+from hourglass_jax.runtime import command_line
+os.rmdir(os.getcwd())
+with command_line.reporting_errors():
+    {action}
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr.strip()) == (1, says)

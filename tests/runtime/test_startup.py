@@ -101,3 +101,15 @@ def test_compiled_programs_are_kept_where_the_user_says(tmp_path):
     assert folder(XDG_CACHE_HOME=str(tmp_path)) == str(tmp_path / "hourglass_jax")
     assert folder(XDG_CACHE_HOME="", HOME=str(tmp_path)) == str(tmp_path / ".cache/hourglass_jax")
     assert folder(JAX_COMPILATION_CACHE_DIR=str(tmp_path / "x")) == str(tmp_path / "x")
+
+
+def test_devices_that_are_not_there_are_one_sentence():
+    program = "from hourglass_jax.runtime import startup; startup.keep_freed_memory()"
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "nowhere"},
+        capture_output=True,
+        text=True,
+    )
+    assert "UserError: JAX_PLATFORMS=nowhere: JAX cannot compute there" in result.stderr
