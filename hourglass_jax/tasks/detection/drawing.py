@@ -46,7 +46,7 @@ def draw_boxes(
         _write(image, text, (x1, y1), colour)
         if one.joints is not None and one.joint_scores is not None:
             shown = one.joint_scores > poses.SURE
-            image = poses.draw_skeleton(image, one.joints, shown, skeleton)
+            poses.draw_onto(image, one.joints, shown, skeleton)
     return image
 
 
