@@ -1,4 +1,5 @@
-"""Runs the command over many damaged data sets in one process; started by test_fuzz.py.
+"""Runs the command over many damaged data sets in one process; started by
+test_annotations_fuzz.py.
 
 python fuzz_command.py FOLDER: every sub-folder holds `flags.json`, the flags of one run. Prints a
 JSON object a run: its folder, exit status, what it wrote to stderr and how long it took. Training
@@ -48,14 +49,14 @@ if __name__ == "__main__":
         start = time.monotonic()
         signal.alarm(60)
         try:
-            status, told = run_one(arguments)
+            status, message = run_one(arguments)
         except BaseException as error:  # what the test is to find
-            status, told = 1, f"{type(error).__name__}: {error}"
+            status, message = 1, f"{type(error).__name__}: {error}"
         signal.alarm(0)
         result = {
             "folder": folder.name,
             "status": status,
-            "told": told,
+            "message": message,
             "seconds": time.monotonic() - start,
         }
         print(json.dumps(result), flush=True)

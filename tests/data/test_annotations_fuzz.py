@@ -5,7 +5,6 @@ and one sentence, and leave no records behind that a later run would take for wh
 """
 
 import contextlib
-import copy
 import json
 import os
 import pathlib
@@ -18,58 +17,12 @@ import numpy as np
 import pytest
 import scipy.io
 from conftest import ROOT, write_lsp
+from damages import damage_bytes, damage_tree
 from PIL import Image
 from test_coco import write_coco
 from test_custom import write_csv, write_json
 from test_flic import write as write_flic
 from test_mpii import ABSENT, first_people
-
-WEIRD = [None, "", "x", [], {}, -1, 0, 1e300, float("nan"), float("inf"), True, [[]], [1, [2]]]
-
-
-def damage_bytes(rng, content: bytes) -> bytes:
-    """Cuts off, empties, overwrites, repeats or zeroes a part of a file."""
-    kind = rng.integers(6)
-    start, end = sorted(rng.integers(0, len(content) + 1, 2).tolist())
-    if kind == 0:
-        return content[:start]
-    if kind == 1:
-        return b""
-    if kind == 2:
-        changed = bytearray(content)
-        for place in rng.integers(0, len(content), rng.integers(1, 40)):
-            changed[place] = rng.integers(256)
-        return bytes(changed)
-    if kind == 3:
-        return content[:end] + content[start:]
-    if kind == 4:
-        return content[:start] + bytes(end - start) + content[end:]
-    return rng.bytes(int(rng.integers(1, 5000)))
-
-
-def damage_tree(rng, tree):
-    """Replaces, removes or repeats one node of a JSON tree."""
-    tree = copy.deepcopy(tree)
-    places = []
-
-    def walk(node):
-        for key in node if isinstance(node, dict) else range(len(node)):
-            places.append((node, key))
-            if isinstance(node[key], (dict, list)):
-                walk(node[key])
-
-    walk(tree)
-    # As likely near the root as in one of the many leaves.
-    node, key = places[int(len(places) ** rng.random()) - 1 if rng.random() < 0.5
-                       else rng.integers(len(places))]  # fmt: skip
-    kind = rng.integers(4)
-    if kind == 0:
-        del node[key]
-    elif kind == 1 and isinstance(node, list):
-        node.append(copy.deepcopy(node[key]))
-    else:
-        node[key] = copy.deepcopy(WEIRD[rng.integers(len(WEIRD))])
-    return tree
 
 
 def damage_array(rng, array: np.ndarray) -> np.ndarray:
@@ -243,7 +196,7 @@ def test_damaged_files_cost_one_sentence(tmp_path, name, variants):
     for outcome in outcomes:
         assert outcome["status"] in (0, 2), outcome
         if outcome["status"] == 2:
-            assert outcome["told"] and "\n" not in outcome["told"], outcome
+            assert outcome["message"] and "\n" not in outcome["message"], outcome
             left = list((runs / outcome["folder"] / "records").rglob("dataset_info.json"))
             assert not left, outcome
             assert not list((runs / outcome["folder"] / "records").rglob("*incomplete*")), outcome

@@ -9,8 +9,8 @@ import logging
 
 import numpy as np
 import pytest
+from damages import damage_bytes, damage_tree
 from keypoint_data import annotations_of, files, images_of, make, write
-from test_annotations_fuzz import damage_bytes, damage_tree
 from test_coco import figures_of, write_coco
 from test_coco import make_source as coco_source
 from test_deeplabcut import HEAD, ROW
