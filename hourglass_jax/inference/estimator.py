@@ -16,29 +16,11 @@ from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry, io
 from hourglass_jax.image.geometry import Affine
 from hourglass_jax.inference.boxes import BOX_MARGIN, check_boxes
+from hourglass_jax.inference.found import Poses
 from hourglass_jax.nn import forward
 from hourglass_jax.runtime import sharding
 from hourglass_jax.tasks import views
 from hourglass_jax.tasks.base import Instance, Task
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Poses:
-    """The poses of P people with K joints, px of the image.
-
-    Attributes:
-      joints: [P, K, 2], x and y, 0-based, with integers at the centres of pixels.
-      scores: [P, K], peaks of the heatmaps: about 1 for confident predictions, 0 for none.
-      names: names of the joints.
-      boxes: [P, 4], x, y, width and height of the given boxes.
-      heatmaps: [P, h, w, K], heatmaps of the crops, if requested.
-    """
-
-    joints: Float[np.ndarray, "people joints 2"]
-    scores: Float[np.ndarray, "people joints"]
-    names: tuple[str, ...]
-    boxes: Float[np.ndarray, "people 4"]
-    heatmaps: Float[np.ndarray, "people h w joints"] | None = None
 
 
 class PoseEstimator:
@@ -190,17 +172,36 @@ class PoseEstimator:
         Raises:
           UserError: the image cannot be read, a box is invalid, or it shows nothing of the image.
         """
-        pixels = io.as_rgb(image)
-        boxes = self.check_boxes(boxes, pixels.shape)
-        return self.estimate([(pixels, box) for box in boxes], heatmaps=heatmaps)
+        return self.predict([io.as_rgb(image)], [boxes], heatmaps=heatmaps)[0]
 
-    def check_boxes(self, boxes, shape: tuple[int, ...]) -> Float[np.ndarray, "people 4"]:
-        """Returns boxes as an array; see the function of the same name."""
-        return check_boxes(boxes, shape, self._margin)
+    def predict(
+        self,
+        images: Sequence[UInt8[np.ndarray, "height width 3"]],
+        boxes: Sequence[Any] | None = None,
+        *,
+        heatmaps: bool = False,
+    ) -> list[Poses]:
+        """Predicts the poses of the people in several images, in batches of people.
 
-    def square_around(self, box) -> tuple[Float[np.ndarray, "2"], float]:
-        """Returns center and size of the crop for a box, px of the image."""
-        return square_around(box, self._margin)
+        Args:
+          images: images of any sizes.
+          boxes: boxes of each image, as for one image; None for images of one person.
+          heatmaps: return the heatmaps as well.
+
+        Raises:
+          UserError: a box is invalid, or shows nothing of its image.
+        """
+        given = [None] * len(images) if boxes is None else boxes
+        checked = [
+            check_boxes(several, image.shape, self._margin)
+            for image, several in zip(images, given, strict=True)
+        ]
+        people = [
+            (image, box) for image, several in zip(images, checked, strict=True) for box in several
+        ]
+        poses = self.estimate(people, heatmaps=heatmaps)
+        ends = np.cumsum([len(several) for several in checked]).tolist()
+        return [poses[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
 
     def estimate(
         self,
@@ -233,11 +234,12 @@ class PoseEstimator:
             names=tuple(self.task.joints),
             boxes=np.array([box for _, box in people], float).reshape(-1, 4),
             heatmaps=np.array(maps) if heatmaps else None,
+            margin=self._margin,
         )
 
     def _crops(self, image, box) -> tuple[list[np.ndarray], Affine]:
         """Returns a person's crop at every scale, and the map from that at scale 1 to the image."""
-        center, size = self.square_around(box)
+        center, size = square_around(box, self._margin)
         scaled = []
         for scale in self._scales:
             small, to_image = crop.cut_out(

@@ -116,6 +116,7 @@ class Task(Protocol):
       exports: what an exported network may return instead of its outputs; see `export`.
       record_version: version of the records' content, to be raised with every change.
       unit: what a record is of, as evaluation.json counts it.
+      min_score: lowest score of an instance that is worth drawing.
     """
 
     name: ClassVar[str]
@@ -123,6 +124,7 @@ class Task(Protocol):
     exports: ClassVar[Sequence[str]] = ()
     record_version: ClassVar[int] = 1
     unit: ClassVar[str] = "persons"
+    min_score: ClassVar[float] = 0.0
 
     @property
     def joints(self) -> Sequence[str]:
