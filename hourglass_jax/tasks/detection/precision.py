@@ -237,6 +237,18 @@ def results(found: Sequence[list[Instance]], truth: Sequence[Record]) -> list[di
     return entries
 
 
+def named_results(
+    found: Sequence[list[Instance]], truth: Sequence[Record], category_ids: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Returns `results` with the data set's ids of images and categories."""
+    entries = results(found, truth)
+    for entry in entries:
+        name = truth[entry["image_id"] - 1]["id"]
+        entry["image_id"] = int(name) if name.isdecimal() else name
+        entry["category_id"] = category_ids[entry["category_id"] - 1]
+    return entries
+
+
 def clip(box: Float[np.ndarray, "4"], record: Record) -> Float[np.ndarray, "4"]:
     """Cuts a box (x, y, width, height) at the borders of the record's source image."""
     width, height = record["size_source"].tolist()
