@@ -2,11 +2,11 @@
 
 import functools
 
-import conftest
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from published_results import load
 
 from hourglass_jax.data.skeleton import COCO
 from hourglass_jax.image import geometry
@@ -18,14 +18,6 @@ from hourglass_jax.tasks.grouped_pose.task import GroupedPose
 CASES = ("apart", "overlap", "close_tags", "late", "border", "crowd", "crowd_late", "plateau",
          "quirk_equal_tags", "nobody")  # fmt: skip
 CROWDS = ("crowd", "crowd_late")
-
-
-@functools.cache
-def load(name):
-    path = conftest.SHARED / "parity" / f"{name}.npz"
-    if not path.is_file():
-        pytest.skip(f"no published results in {path.parent}")
-    return dict(np.load(path))
 
 
 def test_losses_and_the_gradient_of_tags():
