@@ -1,7 +1,5 @@
 """Associative embedding's operations against the results of its published programs."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,7 +55,7 @@ def test_targets():
     joints = arrays["people_heatmap"]
     cells = np.trunc(joints[..., :2])  # int(), as published
     present = (joints[..., 2] > 0) & ((cells >= 0) & (cells < 128)).all(-1)
-    drawn = jax.jit(heatmaps.draw, static_argnums=(2, 3))(
+    drawn = heatmaps.draw(
         jnp.asarray(np.where(present[..., None], cells, 0), jnp.float32),
         jnp.asarray(present),
         2.0,
