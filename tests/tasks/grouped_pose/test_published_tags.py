@@ -66,11 +66,9 @@ def test_targets():
 
 def members_of(arrays, case, variant=NEWELL):
     found, tags = (arrays[f"{case}.{name}"] for name in ("heatmaps", "tags"))
-    peaks = jax.jit(
-        functools.partial(heatmaps.peaks, count=30, window=5 if variant == HIGHER else 3)
-    )
-    tags = np.moveaxis(tags, -1, 2)
-    candidates = {name: np.asarray(x[0]) for name, x in peaks(found[None], tags[None]).items()}
+    tags, window = np.moveaxis(tags, -1, 2), 5 if variant == HIGHER else 3
+    peaks = heatmaps.peaks(found[None], tags[None], count=30, window=window)
+    candidates = {name: np.asarray(x[0]) for name, x in peaks.items()}
     members = grouping.group(
         candidates["values"],
         candidates["tags"],
