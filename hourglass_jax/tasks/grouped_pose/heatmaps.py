@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 
+@functools.partial(jax.jit, static_argnames=("sigma", "shape"))
 def draw(
     positions: Float[Array, "batch people joints 2"],
     present: Bool[Array, "batch people joints"],
@@ -45,6 +46,7 @@ def draw(
     return jnp.moveaxis(jax.lax.fori_loop(0, used, add, empty), 1, -1)
 
 
+@functools.partial(jax.jit, static_argnames=("count", "window"))
 def peaks(
     heatmaps: Float[Array, "batch h w joints"],
     tags: Float[Array, "batch h w tags joints"],

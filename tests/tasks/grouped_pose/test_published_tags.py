@@ -1,7 +1,5 @@
 """Associative embedding's operations against the results of its published programs."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,7 +55,7 @@ def test_targets():
     joints = arrays["people_heatmap"]
     cells = np.trunc(joints[..., :2])  # int(), as published
     present = (joints[..., 2] > 0) & ((cells >= 0) & (cells < 128)).all(-1)
-    drawn = jax.jit(heatmaps.draw, static_argnums=(2, 3))(
+    drawn = heatmaps.draw(
         jnp.asarray(np.where(present[..., None], cells, 0), jnp.float32),
         jnp.asarray(present),
         2.0,
@@ -68,11 +66,9 @@ def test_targets():
 
 def members_of(arrays, case, variant=NEWELL):
     found, tags = (arrays[f"{case}.{name}"] for name in ("heatmaps", "tags"))
-    peaks = jax.jit(
-        functools.partial(heatmaps.peaks, count=30, window=5 if variant == HIGHER else 3)
-    )
-    tags = np.moveaxis(tags, -1, 2)
-    candidates = {name: np.asarray(x[0]) for name, x in peaks(found[None], tags[None]).items()}
+    tags, window = np.moveaxis(tags, -1, 2), 5 if variant == HIGHER else 3
+    peaks = heatmaps.peaks(found[None], tags[None], count=30, window=window)
+    candidates = {name: np.asarray(x[0]) for name, x in peaks.items()}
     members = grouping.group(
         candidates["values"],
         candidates["tags"],
