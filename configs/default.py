@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     config = ConfigDict()
-    config.task = "single_pose"  # what the network learns; or detection
+    config.task = "single_pose"  # what the network learns; or detection, grouped_pose
     config.seed = 0
     config.batch_size = 16  # over all devices
     config.num_steps = 250_000

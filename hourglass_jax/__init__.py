@@ -14,10 +14,12 @@ if TYPE_CHECKING:  # the names of `_PUBLIC`, for type checkers and editors
     from hourglass_jax.inference.found import Detections, Poses
     from hourglass_jax.nn.hourglass104 import Hourglass104
     from hourglass_jax.nn.network import Normalisation, forward, init_variables
+    from hourglass_jax.nn.pose_ae import PoseAE
     from hourglass_jax.nn.presets import PRESETS
     from hourglass_jax.nn.stacked_hourglass import Hourglass, Residual, StackedHourglass
     from hourglass_jax.tasks.base import Head, Instance, Metric, Task
     from hourglass_jax.tasks.detection.task import Detection
+    from hourglass_jax.tasks.grouped_pose.task import GroupedPose
     from hourglass_jax.tasks.single_pose.heatmap import decode as decode_heatmaps
     from hourglass_jax.tasks.single_pose.heatmap import encode as encode_heatmaps
     from hourglass_jax.tasks.single_pose.heatmap import flip_heatmaps
@@ -40,10 +42,12 @@ _PUBLIC = {
     "inference.found": ("Detections", "Poses"),
     "nn.hourglass104": ("Hourglass104",),
     "nn.network": ("Normalisation", "forward", "init_variables"),
+    "nn.pose_ae": ("PoseAE",),
     "nn.presets": ("PRESETS",),
     "nn.stacked_hourglass": ("Hourglass", "Residual", "StackedHourglass"),
     "tasks.base": ("Head", "Instance", "Metric", "Task"),
     "tasks.detection.task": ("Detection",),
+    "tasks.grouped_pose.task": ("GroupedPose",),
     "tasks.single_pose.heatmap": ("decode_heatmaps", "encode_heatmaps", "flip_heatmaps"),
     "tasks.single_pose.losses": ("heatmap_loss",),
     "tasks.single_pose.metrics": ("pck", "pckh", "pckh_auc"),

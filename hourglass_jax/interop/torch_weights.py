@@ -3,10 +3,10 @@
 `python -m hourglass_jax.interop.torch_weights hg8.pth --output=checkpoints/hg8`
 
 Two families publish the paper's network in the paper's form; `torch_names` has both.
-`torch_detection` has CornerNet and CenterNet. Stacks, widths, order and so on are read from the
-names and shapes of the tensors. Every parameter is then looked up by its name in the family, so
-that a tensor that is missing, unknown or of another shape is an error and not a network that
-predicts nonsense.
+`torch_detection` has CornerNet and CenterNet, `torch_grouped` associative embedding. Stacks,
+widths, order and so on are read from the names and shapes of the tensors. Every parameter is then
+looked up by its name in the family, so that a tensor that is missing, unknown or of another shape
+is an error and not a network that predicts nonsense.
 """
 
 import dataclasses
@@ -29,10 +29,11 @@ from hourglass_jax.data import sides
 from hourglass_jax.data import skeleton as skeletons
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
-from hourglass_jax.interop import torch_detection, torch_file, torch_tensors
+from hourglass_jax.interop import torch_detection, torch_file, torch_grouped, torch_tensors
 from hourglass_jax.interop.torch_names import Bearpaw, Princeton
 from hourglass_jax.nn import Normalisation
 from hourglass_jax.nn.hourglass104 import Hourglass104
+from hourglass_jax.nn.pose_ae import PoseAE
 from hourglass_jax.nn.stacked_hourglass import StackedHourglass
 from hourglass_jax.runtime import command_line as command
 from hourglass_jax.runtime import disk, preemption
@@ -48,7 +49,7 @@ _HOURGLASS = re.compile(r"((?:model\.|module\.)*)(hgs?)\.\d+\.")
 
 def from_state_dict(
     state_dict: Mapping[str, np.ndarray],
-) -> tuple[StackedHourglass | Hourglass104, dict, Normalisation]:
+) -> tuple[StackedHourglass | Hourglass104 | PoseAE, dict, Normalisation]:
     """Converts the tensors of a published network.
 
     Args:
@@ -65,6 +66,8 @@ def from_state_dict(
     """
     if torch_detection.recognises(state_dict):
         return torch_detection.from_state_dict(state_dict)
+    if torch_grouped.recognises(state_dict):
+        return torch_grouped.from_state_dict(state_dict)
     prefix, family = _recognise(state_dict)
     model = StackedHourglass(
         num_stacks=family.num_stacks,
@@ -107,8 +110,9 @@ def _recognise(state_dict):
     first = f"it starts with {next(iter(state_dict))!r}" if state_dict else "it is empty"
     raise UserError(
         "The state dict is neither of princeton-vl/pytorch_stacked_hourglass nor of "
-        "bearpaw/pytorch-pose, CornerNet, CornerNet-Lite or CenterNet, whose hourglasses are "
-        f"called 'hgs.0...', 'hg.0...', 'kps.0...' and 'hg.hgs.0...': {first}."
+        "bearpaw/pytorch-pose, CornerNet, CornerNet-Lite, CenterNet, pose-ae-train or mmpose's "
+        "HourglassAENet, whose hourglasses are called 'hgs.0...', 'hg.0...', 'kps.0...', "
+        f"'hg.hgs.0...', 'features.0...' and 'hourglass_modules.0...': {first}."
     )
 
 
@@ -119,7 +123,8 @@ def convert(path: pathlib.Path, output: pathlib.Path, names: Sequence[str] | Non
       path: file as published.
       output: new workdir.
       names: names of the joints, or of a detector's categories, in the order of the heatmaps; None:
-        the joints of MPII, if there are 16, or the categories of COCO.
+        the joints of MPII, if there are 16 (with tags: those of COCO, if there are 17), or the
+        categories of COCO.
 
     Raises:
       UserError: the file is not of a known network, or the output holds a checkpoint already.
@@ -127,10 +132,13 @@ def convert(path: pathlib.Path, output: pathlib.Path, names: Sequence[str] | Non
     model, variables, normalisation = from_state_dict(torch_file.read(path))
     if isinstance(model, Hourglass104):
         name, (task, side) = "hourglass104", torch_detection.task(model, names)
+    elif isinstance(model, PoseAE):
+        skeleton = _skeleton(model.heads["heatmaps"], names, skeletons.COCO)
+        name, task, side = "pose_ae", torch_grouped.task(model, skeleton), torch_grouped.INPUT_SIZE
     else:
         name, task = (
             "stacked_hourglass",
-            SinglePose(_skeleton(model.num_joints, names), stride=model.stride),
+            SinglePose(_skeleton(model.num_joints, names, skeletons.MPII), stride=model.stride),
         )
         side = max(INPUT_SIZE, model.stride * 2**model.order)
     options = {f.name: getattr(model, f.name) for f in dataclasses.fields(model.Options)}
@@ -156,14 +164,15 @@ def convert(path: pathlib.Path, output: pathlib.Path, names: Sequence[str] | Non
     return f"{shape}, mean={normalisation.mean}, {heads}: {count:,} parameters"
 
 
-def _skeleton(num_joints: int, joints: Sequence[str] | None) -> Skeleton:
+def _skeleton(num_joints: int, joints: Sequence[str] | None, usual: Skeleton) -> Skeleton:
     known = (skeletons.MPII, skeletons.LSP, skeletons.COCO, skeletons.FLIC)
     if joints is None:
-        if num_joints == skeletons.MPII.num_joints:
-            return skeletons.MPII
+        if num_joints == usual.num_joints:
+            return usual
         raise UserError(
-            f"the network has {num_joints} joints, and not MPII's 16; name them in the order of "
-            f"its heatmaps, as --joints=nose,left_eye,right_eye"
+            f"the network has {num_joints} joints, and not {usual.name.upper()}'s "
+            f"{usual.num_joints}; name them in the order of its heatmaps, as "
+            f"--joints=nose,left_eye,right_eye"
         )
     if len(joints) != num_joints:
         raise UserError(f"--joints names {len(joints)} joints, and the network has {num_joints}")
@@ -183,7 +192,7 @@ def main(argv: list[str]) -> None:
     add("file", type=command.path, help="as published: .pth, .pth.tar, .pt, .pkl or .safetensors")
     add("--output", type=command.path, required=True, help="folder for the checkpoint")
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--joints", help="names in the order of the heatmaps, if not MPII's 16")
+    group.add_argument("--joints", help="names in the order of the heatmaps, if not MPII's")
     group.add_argument("--categories", help="a detector's, in this order, if not COCO's 80")
     flags = parser.parse_args(argv)
     names = flags.joints or flags.categories

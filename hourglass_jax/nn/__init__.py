@@ -24,6 +24,7 @@ from hourglass_jax.nn.network import variable_shapes as variable_shapes
 NETWORKS: dict[str, str | type[Network]] = {
     "stacked_hourglass": "hourglass_jax.nn.stacked_hourglass:StackedHourglass",
     "hourglass104": "hourglass_jax.nn.hourglass104:Hourglass104",
+    "pose_ae": "hourglass_jax.nn.pose_ae:PoseAE",
 }
 
 

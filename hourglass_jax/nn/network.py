@@ -103,16 +103,18 @@ class Network(Protocol):
 
 
 def init_variables(model: Network, seed: int) -> dict:
-    """Returns the network's initial parameters and BatchNorm statistics."""
+    """Returns the network's initial parameters and BatchNorm statistics, empty if it has none."""
     # Lazily: only the parameters are computed, without compiling the whole network.
-    return model.lazy_init(jax.random.key(seed), _smallest_image(model), train=False)
+    made = model.lazy_init(jax.random.key(seed), _smallest_image(model), train=False)
+    return {"batch_stats": {}, **made}
 
 
 def variable_shapes(model: Network) -> dict:
     """Returns the shapes of the network's variables; computes nothing."""
-    return jax.eval_shape(
+    shapes = jax.eval_shape(
         lambda image: model.init(jax.random.key(0), image, train=False), _smallest_image(model)
     )
+    return {"batch_stats": {}, **shapes}
 
 
 def output_layers(model: Network) -> frozenset[str]:

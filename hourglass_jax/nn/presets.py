@@ -4,11 +4,12 @@ from typing import Any
 
 from hourglass_jax import rules
 from hourglass_jax.errors import UserError
-from hourglass_jax.nn import hourglass104, stacked_hourglass
+from hourglass_jax.nn import hourglass104, pose_ae, stacked_hourglass
 
 _BY_NETWORK = {
     "stacked_hourglass": stacked_hourglass.PRESETS,
     "hourglass104": hourglass104.PRESETS,
+    "pose_ae": pose_ae.PRESETS,
 }
 # Name -> options of the network.
 PRESETS: dict[str, dict[str, Any]] = {

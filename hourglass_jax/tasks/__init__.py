@@ -8,6 +8,7 @@ from hourglass_jax.tasks.base import Task
 # "module:class", imported on first use, or the class itself.
 TASKS: dict[str, str | type] = {
     "detection": "hourglass_jax.tasks.detection.task:Detection",
+    "grouped_pose": "hourglass_jax.tasks.grouped_pose.task:GroupedPose",
     "single_pose": "hourglass_jax.tasks.single_pose.task:SinglePose",
 }
 

@@ -38,8 +38,8 @@ def calibrate(experiment: Experiment, workdir: pathlib.Path) -> dict:
       The content of the new workdir's evaluation.json.
 
     Raises:
-      UserError: there is no checkpoint, it belongs to another network or data set, or there is a
-        calibrated checkpoint already.
+      UserError: there is no checkpoint, it belongs to another network or data set, the network has
+        no BatchNorm, or there is a calibrated checkpoint already.
     """
     target = workdir / "calibrated"
     with (
@@ -62,6 +62,8 @@ def calibrate(experiment: Experiment, workdir: pathlib.Path) -> dict:
 
 def _calibrated(experiment: Experiment, variables: dict, step: int) -> TrainState:
     """Returns the state with BatchNorm's statistics over training batches."""
+    if not variables["batch_stats"]:
+        raise UserError("this network has no BatchNorm, so that there are no statistics to compute")
     statistics_step = make_statistics_step(experiment.model, experiment.mesh)
     total = jax.tree.map(jnp.zeros_like, variables["batch_stats"])
     for batch in itertools.islice(experiment.training_batches(), BATCHES):

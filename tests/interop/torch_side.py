@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch_bearpaw
 import torch_cornernet
+import torch_pose_ae
 from conftest import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
@@ -24,6 +25,8 @@ MAKERS = {
     "cornernet": lambda: torch_cornernet.Detector(CORNERS | {"tl_regrs": 2, "br_regrs": 2}),
     "squeeze": lambda: torch_cornernet.Detector(CORNERS | {"tl_offs": 2, "br_offs": 2}, lite=True),
     "centernet": lambda: torch_cornernet.Detector(CENTRES, stacks=1),
+    "pose_ae": lambda: torch_pose_ae.Network(3, mmpose=False),
+    "mmpose_ae": lambda: torch_pose_ae.Network(3, mmpose=True),
 }
 
 

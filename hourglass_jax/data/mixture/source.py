@@ -42,8 +42,8 @@ class MixtureSource(Source):
 
     A part is a data set by name, or the name of a folder in `manual_dir` with train.json, images
     and maybe validation.json in COCO's format. Parts get `manual_dir` unless they set it. Joints
-    and categories are joined by name. What a part holds out of its own training data, it holds out
-    only if it is the one to validate on.
+    and categories are joined by name. A part that splits its training data, to validate on some of
+    it, does so only if it is the part to validate on; others are trained on in full.
     """
 
     name = "mixture"

@@ -24,8 +24,9 @@ def to_sizes(boxes: Boxes) -> Boxes:
 
 
 def moved(boxes: Float[np.ndarray, "boxes 4"], affine: Affine) -> Float[np.ndarray, "boxes 4"]:
-    """Maps boxes to another frame; the map must not rotate them."""
-    corners = geometry.apply(affine, boxes.reshape(-1, 2) - 0.5).reshape(-1, 2, 2) + 0.5
+    """Maps boxes to another frame; where they are rotated, returns the boxes around them."""
+    corners = boxes[:, [0, 1, 2, 3, 0, 3, 2, 1]].reshape(-1, 2) - 0.5
+    corners = geometry.apply(affine, corners).reshape(-1, 4, 2) + 0.5
     return np.concatenate([corners.min(1), corners.max(1)], axis=1)
 
 

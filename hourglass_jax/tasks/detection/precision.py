@@ -35,6 +35,8 @@ SIGMAS = {
     **{"pelvis": 0.107, "thorax": 0.079, "upper_neck": 0.079, "neck": 0.079, "head_top": 0.079},
 }
 _OTHER_SIGMA = 0.079
+# People with a lower score do not count as found in the error of an image.
+_SURE = 0.1
 # Share of a box that a person covers, where the area is not annotated.
 _PERSON_IN_BOX = 0.53
 
@@ -153,6 +155,29 @@ class JointPrecision(_Evaluation, Metric):
         rows = [["precision", *values[:5]], ["recall", *values[5:]]]
         return Table("joints", ["average", "at 0.5", "at 0.75", "medium", "large"], rows)
 
+    def errors(self, found: Found, truth: Sequence[Record]) -> Float[np.ndarray, " records"]:
+        """Returns 1 minus an image's panoptic quality over OKS; see `mistakes.error`."""
+        evaluation = self.of(found, truth)
+        errors = np.full(len(truth), np.nan)
+        # Of all sizes, which come first; None where nothing is found nor annotated.
+        for seen in evaluation.evalImgs[: len(truth)]:
+            if seen is not None:
+                errors[seen["image_id"] - 1] = _pose_error(evaluation, seen)
+        return errors
+
+
+def _pose_error(evaluation: "COCOeval", seen: Mapping[str, Any]) -> float:
+    """Returns 1 minus the panoptic quality of an image, from its evaluation at an OKS of 0.5."""
+    image = seen["image_id"], seen["category_id"]
+    sure = (np.array(seen["dtScores"]) >= _SURE) & ~seen["dtIgnore"][0].astype(bool)
+    total = sure.sum() + (1 - np.array(seen["gtIgnore"])).sum()
+    if not total:
+        return math.nan
+    columns = {truth["id"]: i for i, truth in enumerate(evaluation._gts[image])}
+    matches = [(row, columns[id]) for row, id in enumerate(seen["dtMatches"][0]) if id]
+    similar = sum(evaluation.ious[image][match] for match in matches if sure[match[0]])
+    return 1 - 2 * float(similar) / float(total)
+
 
 def evaluate(
     annotations: Mapping[str, Any],
@@ -234,6 +259,18 @@ def results(found: Sequence[list[Instance]], truth: Sequence[Record]) -> list[di
             if one.joints is not None and one.joint_scores is not None:
                 entry["keypoints"] = np.c_[one.joints, one.joint_scores].ravel().tolist()
             entries.append(entry)
+    return entries
+
+
+def named_results(
+    found: Sequence[list[Instance]], truth: Sequence[Record], category_ids: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Returns `results` with the data set's ids of images and categories."""
+    entries = results(found, truth)
+    for entry in entries:
+        name = truth[entry["image_id"] - 1]["id"]
+        entry["image_id"] = int(name) if name.isdecimal() else name
+        entry["category_id"] = category_ids[entry["category_id"] - 1]
     return entries
 
 

@@ -1,6 +1,6 @@
 """Records of whole images: the image, and all boxes in it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -10,9 +10,15 @@ from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry
 from hourglass_jax.image.geometry import Affine
 from hourglass_jax.tasks.base import Draws, Record, Spec
+from hourglass_jax.tasks.instance import Instance
+
+if TYPE_CHECKING:
+    from hourglass_jax.config import Config
 
 # JPEG takes 0.42 bytes per pixel, and images are 4 to 3.
 _BYTES_PER_PIXEL = 0.42 * 3 / 4
+# CornerNet's windows; a smaller one would show little more than one object.
+_LARGEST_SCALE = 0.9
 
 
 def schema(joints: int) -> dict[str, Spec]:
@@ -37,7 +43,7 @@ def record_bytes(resolution: int) -> float:
 
 
 def make(
-    image: AnnotatedImage, *, categories: int, joints: int, max_objects: int, resolution: int
+    image: AnnotatedImage, *, categories: int, joints: int, max_objects: int | None, resolution: int
 ) -> Record:
     """Makes the record of an image.
 
@@ -45,7 +51,7 @@ def make(
       image: image with annotations.
       categories: number of categories.
       joints: number of joints; 0 leaves them out.
-      max_objects: largest number of boxes.
+      max_objects: largest number of boxes; None means any.
       resolution: longer side of the record, px; larger images are reduced.
 
     Raises:
@@ -54,7 +60,7 @@ def make(
     pixels = image.read()
     height, width = pixels.shape[:2]
     annotations = image.annotations
-    if len(annotations) > max_objects:
+    if max_objects is not None and len(annotations) > max_objects:
         raise UserError(
             f"{image.name} has {len(annotations)} boxes, more than "
             f"config.detection.max_objects={max_objects}; increase that number"
@@ -103,6 +109,21 @@ def _box(annotation: Annotation, width: int, height: int, categories: int):
     return annotation.box
 
 
+def check(config: "Config") -> None:
+    """Raises UserError if records or their views cannot be as a config asks."""
+    if config.augment.scale > _LARGEST_SCALE:
+        raise UserError(
+            f"augment.scale={config.augment.scale} must be at most {_LARGEST_SCALE}, as images "
+            f"are magnified up to 1 / (1 - scale) times"
+        )
+    side, resolution = config.model.input_size, config.data.resolution
+    if side > resolution:
+        raise UserError(
+            f"model.input_size={side} is more than the {resolution} px that records keep of an "
+            f"image; set data.resolution={side} to build larger ones"
+        )
+
+
 def size_of(record: Record) -> Float[np.ndarray, "2"]:
     """Returns width and height of the record's image, px."""
     return np.round(record["size_source"] / np.diag(record["record_to_source"][:, :2]))
@@ -112,10 +133,10 @@ def view(record: Record, draws: Draws | None, side: int) -> Affine:
     """Returns the map from a record to a square input.
 
     Evaluation shows the whole image, centred between black bars. Training shows a square window
-    around a random point: its side is uniform in 1 -+ `augment.scale` longer sides of the image,
-    and the point lies at most `augment.translate` sides from the middle, horizontally and
-    vertically. With 0.4 and 0.3, these are nearly CenterNet's windows (and CornerNet's, of images
-    that are as large as the input).
+    around a random point, rotated about it: its side is uniform in 1 -+ `augment.scale` longer
+    sides of the image, and the point lies at most `augment.translate` sides from the middle,
+    horizontally and vertically. With 0.4 and 0.3, these are nearly CenterNet's windows (and
+    CornerNet's, of images that are as large as the input).
     """
     size = size_of(record)
     middle, long = (size - 1) / 2, float(size.max())
@@ -123,10 +144,21 @@ def view(record: Record, draws: Draws | None, side: int) -> Affine:
         return geometry.crop_map(middle, long, side)
     middle = middle - np.asarray(draws.translate) * size
     # A window is the smaller the larger its content is to be.
-    return geometry.crop_map(middle, long * (2 - draws.scale), side, flip=draws.flip)
+    window = long * (2 - draws.scale)
+    return geometry.crop_map(middle, window, side, rotation=draws.rotation, flip=draws.flip)
 
 
 def places(record: Record, to_frame: Affine) -> Affine:
     """Returns the map from the source image to the frame that `to_frame` maps the record to."""
     to_record = geometry.invert(record["record_to_source"].astype(np.float64))
     return geometry.compose(to_frame, to_record)
+
+
+def truth(record: Record) -> list[Instance]:
+    """Returns a record's objects without its crowds, px of the source image."""
+    sizes, categories = record["boxes_source"].astype(np.float64), record["categories"].tolist()
+    rows = np.flatnonzero(~record["crowd"]).tolist()
+    if "labelled" not in record:
+        return [Instance(1.0, sizes[i], categories[i]) for i in rows]
+    joints, labelled = record["joints_source"], record["labelled"].astype(np.float32)
+    return [Instance(1.0, sizes[i], categories[i], joints[i], labelled[i]) for i in rows]

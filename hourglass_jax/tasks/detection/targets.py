@@ -56,28 +56,41 @@ def encode(
     cells = np.ceil(sides[rows])
     radii = gaussian_radius(cells[:, 1], cells[:, 0], min_iou)
     targets = {
-        "boxes": _padded(inside[rows].astype(np.float32), count),
-        "categories": _padded(categories[rows].astype(np.int32), count),
-        "radii": _padded(np.maximum(radii, 0).astype(np.int32), count),
+        "boxes": padded(inside[rows].astype(np.float32), count),
+        "categories": padded(categories[rows].astype(np.int32), count),
+        "radii": padded(np.maximum(radii, 0).astype(np.int32), count),
         "mask": np.arange(count) < len(rows),
-        "background": _background(boxes, crowd, shape, exhaustive),
+        "background": background(boxes, crowd, shape, exhaustive),
     }
     if joints is not None and labelled is not None:
         places = joints[rows]
         there = labelled[rows] & ((places >= 0) & (places < (width, height))).all(-1)
         places = np.where(there[..., None], places, 0).astype(np.float32)
-        targets |= {"joints": _padded(places, count), "joint_mask": _padded(there, count)}
+        targets |= {"joints": padded(places, count), "joint_mask": padded(there, count)}
     return targets
 
 
-def _padded(rows: np.ndarray, count: int) -> np.ndarray:
-    padded = np.zeros((count, *rows.shape[1:]), rows.dtype)
-    padded[: len(rows)] = rows
-    return padded
+def padded(rows: np.ndarray, count: int) -> np.ndarray:
+    """Returns the rows, followed by zeros so that there are `count`."""
+    filled = np.zeros((count, *rows.shape[1:]), rows.dtype)
+    filled[: len(rows)] = rows
+    return filled
 
 
-def _background(boxes, crowd, shape, exhaustive: bool) -> Bool[np.ndarray, "height width"]:
-    """Returns where nothing unlabelled can be; published programs take crowds for background."""
+def background(
+    boxes: Float[np.ndarray, "n 4"],
+    crowd: Bool[np.ndarray, " n"],
+    shape: tuple[int, int],
+    exhaustive: bool,
+) -> Bool[np.ndarray, "height width"]:
+    """Returns where nothing unlabelled can be; published programs take crowds for background.
+
+    Args:
+      boxes: x1, y1, x2, y2 in cells.
+      crowd: boxes with unlabelled objects in them.
+      shape: height and width in cells.
+      exhaustive: False where there may be objects without a box.
+    """
     background = np.full(shape, exhaustive)
     if not exhaustive:
         middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2

@@ -24,9 +24,6 @@ from hourglass_jax.tasks.detection.centres import Centres
 from hourglass_jax.tasks.detection.corners import Corners
 from hourglass_jax.tasks.detection.options import CORNERS, JOINTS, Options
 
-# CornerNet's windows; a smaller one would show little more than one object.
-_LARGEST_SCALE = 0.9
-
 
 @dataclasses.dataclass(frozen=True)
 class Detection(Task):
@@ -82,24 +79,15 @@ class Detection(Task):
                 f"augment.rotation={config.augment.rotation} would rotate boxes; set "
                 f"augment.rotation=0"
             )
-        if config.augment.scale > _LARGEST_SCALE:
-            raise UserError(
-                f"augment.scale={config.augment.scale} must be at most {_LARGEST_SCALE}, as images "
-                f"are magnified up to 1 / (1 - scale) times"
-            )
-        side, resolution = config.model.input_size, config.data.resolution
-        if side > resolution:
-            raise UserError(
-                f"model.input_size={side} is more than the {resolution} px that records keep of an "
-                f"image; set data.resolution={side} to build larger ones"
-            )
+        records.check(config)
+        side = config.model.input_size
         return cls(
             options,
             tuple(source.categories),
             tuple(source.category_ids or range(1, len(source.categories) + 1)),
             source.labels if options.kind == JOINTS else NO_JOINTS,
             side / -(-side // stride),
-            resolution,
+            config.data.resolution,
         )
 
     @property
@@ -246,22 +234,12 @@ class Detection(Task):
         return exported
 
     def truth(self, record: Record) -> list[Instance]:
-        sizes, categories = record["boxes_source"].astype(np.float64), record["categories"].tolist()
-        rows = np.flatnonzero(~record["crowd"]).tolist()
-        if not self.skeleton.joints:
-            return [Instance(1.0, sizes[i], categories[i]) for i in rows]
-        joints, labelled = record["joints_source"], record["labelled"].astype(np.float32)
-        return [Instance(1.0, sizes[i], categories[i], joints[i], labelled[i]) for i in rows]
+        return records.truth(record)
 
     def results(
         self, found: Sequence[list[Instance]], truth: Sequence[Record]
     ) -> list[dict[str, Any]]:
-        entries = precision.results(found, truth)
-        for entry in entries:
-            name = truth[entry["image_id"] - 1]["id"]
-            entry["image_id"] = int(name) if name.isdecimal() else name
-            entry["category_id"] = self.category_ids[entry["category_id"] - 1]
-        return entries
+        return precision.named_results(found, truth, self.category_ids)
 
     def metrics(self, source: Source, split: str) -> Sequence[Metric]:
         boxes = precision.BoxPrecision(self.categories)

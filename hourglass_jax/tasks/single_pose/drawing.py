@@ -1,11 +1,14 @@
 """Drawing of skeletons and heatmaps. Left limbs are blue, right limbs orange, others green."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.image import draw, geometry
+from hourglass_jax.tasks.instance import Instance
 from hourglass_jax.tasks.single_pose import heatmap
 
 LEFT, RIGHT, MIDDLE = (64, 156, 255), (255, 140, 26), (80, 220, 100)
@@ -24,6 +27,17 @@ def draw_skeleton(
     """Returns a copy of the image with joints drawn; see `draw_onto`."""
     image = np.array(image, order="C")
     draw_onto(image, joints, shown, skeleton)
+    return image
+
+
+def draw_people(
+    image: UInt8[np.ndarray, "height width 3"], found: Sequence[Instance], skeleton: Skeleton
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Returns a copy of the image with the joints of people that are sure enough."""
+    image = np.array(image, order="C")  # one copy for all people
+    for person in found:
+        assert person.joints is not None and person.joint_scores is not None
+        draw_onto(image, person.joints, person.joint_scores > SURE, skeleton)
     return image
 
 

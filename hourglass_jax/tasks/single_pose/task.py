@@ -297,13 +297,7 @@ class SinglePose(Task):
         return [*source.metrics(split), JointsFound(self.skeleton, source.tolerance)]
 
     def draw(self, image, found: Sequence[Instance]) -> UInt8[np.ndarray, "height width 3"]:
-        image = np.array(image, order="C")  # one copy for all people
-        for person in found:
-            # `finish` and `truth` make instances with joints.
-            assert person.joints is not None and person.joint_scores is not None
-            shown = person.joint_scores > drawing.SURE
-            drawing.draw_onto(image, person.joints, shown, self.skeleton)
-        return image
+        return drawing.draw_people(image, found, self.skeleton)
 
     def draw_targets(self, image, targets) -> UInt8[np.ndarray, "newheight width 3"]:
         return drawing.draw_targets(image, targets["heatmaps"], self.skeleton, self.stride)

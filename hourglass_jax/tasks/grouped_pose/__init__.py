@@ -1,0 +1,1 @@
+"""Everybody's joints at once, by associative embedding: a heatmap and tags for each joint."""
