@@ -14,7 +14,7 @@ from hourglass_jax.checkpoint.trained import Trained
 from hourglass_jax.data.base import NO_JOINTS
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.nn import Normalisation
-from hourglass_jax.tasks.detection.options import CENTRES, JOINTS, Options
+from hourglass_jax.tasks.detection.options import CENTRES, CORNERS, JOINTS, Options
 from hourglass_jax.tasks.detection.task import Detection
 
 SIDE = 64
@@ -28,6 +28,13 @@ OPTIONS = {
     },
     "stacked_hourglass": {"num_stacks": 2, "features": 8, "order": 2, "stem_features": 4},
 }  # fmt: skip
+# Of the last layer, so that outputs vary by about 1.
+GAINS = {
+    ("stacked_hourglass", CENTRES): 0.7,
+    ("hourglass104", CENTRES): 8.0,
+    ("hourglass104", JOINTS): 8.0,
+    ("hourglass104", CORNERS): 30.0,
+}
 
 
 def trained(kind=CENTRES, network="hourglass104", categories=CATEGORIES, ids=IDS, **options):
@@ -43,14 +50,14 @@ def trained(kind=CENTRES, network="hourglass104", categories=CATEGORIES, ids=IDS
     def drawn(path, shape):
         leaf = path[-1].key
         if leaf == "kernel":
-            spread = 1.5 / np.sqrt(np.prod(shape.shape[:-1]))
+            spread = 1 / np.sqrt(np.prod(shape.shape[:-1]))
             return rng.normal(0, spread, shape.shape).astype(np.float32)
         low, high = {"bias": (-0.2, 0.2), "mean": (-0.1, 0.1)}.get(leaf, (0.7, 1.4))
         return rng.uniform(low, high, shape.shape).astype(np.float32)
 
     variables = jax.tree_util.tree_map_with_path(drawn, nn.variable_shapes(model))
     for module in _modules(variables["params"], ("outputs", "heatmaps")):
-        module["kernel"] *= 0.3  # not all scores near 0 and 1
+        module["kernel"] *= GAINS[network, kind]
         if "wh" in task.heads:  # boxes of about a third of the image
             first = len(task.heads["hm"].channels)
             module["bias"][first : first + 2] += 5.0

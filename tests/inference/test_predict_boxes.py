@@ -32,7 +32,7 @@ def source(tmp_path, caplog):
 
 
 def flags(checkpoint, *more):
-    return (f"--checkpoint={checkpoint}", "--min_score=0.75", "--batch_size=2", *more)
+    return (f"--checkpoint={checkpoint}", "--min_score=0.95", "--batch_size=2", *more)
 
 
 def test_results(checkpoint, source, tmp_path, caplog):
@@ -41,7 +41,7 @@ def test_results(checkpoint, source, tmp_path, caplog):
     entries = people_in(output)
     detector = Detector.from_checkpoint(checkpoint)
     for name in ("a.png", "b.png", "nothing.png"):
-        expected = detector(source / name, min_score=0.75)
+        expected = detector(source / name, min_score=0.95)
         found = [entry for entry in entries if entry["image_id"] == name]
         assert len(found) == len(expected.scores) < 20
         np.testing.assert_allclose(
