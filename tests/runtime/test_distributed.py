@@ -38,13 +38,6 @@ FIELDS = {
     "eval.batch_size": 8,
     "checkpoint.every_steps": 5,
 }
-# A detector's, with losses that are divided by counts of the whole batch. Its preset is its size.
-DETECTOR = {name: FIELDS[name] for name in FIELDS if "stack" not in name and "order" not in name}
-DETECTOR = {name: value for name, value in DETECTOR.items() if "features" not in name} | {
-    "num_steps": 6,
-    "eval.every_steps": 6,
-    "detection.kind": "corners",
-}
 
 
 # What tells two processes on this machine of each other, by who starts them: the environment, given
@@ -78,13 +71,12 @@ SCHEDULERS = {
 }
 
 
-def start(records, workdir, told=None, processes=1, *, config="synthetic", **fields):
-    base = DETECTOR if config == "synthetic_boxes" else FIELDS
-    fields = base | {"data.data_dir": records} | fields
+def start(records, workdir, told=None, processes=1, *, config="configs/synthetic.py", **fields):
+    fields = FIELDS | {"data.data_dir": records} | fields
     command = [
-        *(sys.executable, "-m", "hourglass_jax.main", f"--config=configs/{config}.py"),
+        *(sys.executable, "-m", "hourglass_jax.main", f"--config={config}"),
         f"--workdir={workdir}",
-        *(f"--config.{name}={value}" for name, value in fields.items()),
+        *(f"--config.{name}={value}" for name, value in fields.items() if value is not None),
     ]
     flags = f"--xla_force_host_platform_device_count={8 // processes}"
     environment = {
@@ -149,20 +141,6 @@ def test_two_processes_train_and_evaluate_as_one(alone, tmp_path):
     assert results[0]["metrics"] == pytest.approx(results[1]["metrics"], abs=0.02)
     both = [np.load(d / "predictions.npz") for d in (tmp_path, reference)]
     assert both[0]["ids"].tolist() == both[1]["ids"].tolist()
-
-
-@pytest.mark.slow
-def test_two_processes_train_a_detector_as_one(tmp_path):
-    """Few scenes have equally many people, and a process's share of a batch may have few."""
-    config = {"config": "synthetic_boxes"}
-    end(start(tmp_path / "records", tmp_path / "one", **config))
-    end(*start_two(tmp_path / "records", tmp_path / "two", **config))
-    expected = losses(tmp_path / "one")
-    assert len(expected) == DETECTOR["num_steps"]
-    assert losses(tmp_path / "two") == pytest.approx(expected, rel=1e-6)
-    results = [json.loads((tmp_path / d / "evaluation.json").read_text()) for d in ("one", "two")]
-    assert [result["images"] for result in results] == [DETECTOR["data.num_validation"]] * 2
-    assert results[1]["metrics"] == pytest.approx(results[0]["metrics"], abs=0.02, nan_ok=True)
 
 
 @pytest.mark.slow
