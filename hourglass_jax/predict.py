@@ -35,10 +35,14 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     group.add_argument(
         "--boxes", type=path, help="JSON or CSV file with the boxes of each image's people"
     )
+    group.add_argument("--whole", action="store_true", help="each image is one person")
+    add("--finder", type=path,
+        help="network that finds the people, as --checkpoint, or none; default: none")  # fmt: skip
+    add("--max_people", type=int, help="largest number of people to find in an image")
     add("--num_stacks", type=int, help="number of stacks to run; fewer are faster")
     add("--heatmaps", action="store_true", help="also save heatmaps, as images and .npz")
     add("--min_score", type=float,
-        help="lowest score of a detected box to draw and write; default: 0.3")  # fmt: skip
+        help="lowest score of a box that is found; default: 0.3")  # fmt: skip
     add("--batch_size", type=int, default=8, help="people, or frames, at a time; default: 8")
     group = parser.add_argument_group("settings that default to those of the network's evaluation")
     add = group.add_argument
@@ -116,7 +120,7 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
         count = results.count()
     logger.info(
         "%d %s in %d of %d files%s: %s",
-        *(count.found, "objects" if _finds_boxes(task) else "people", count.files, len(files)),
+        *(count.found, "people" if task.joints else "objects", count.files, len(files)),
         *(f", and none in {count.seen - count.files}" if count.seen > count.files else "", output),
     )
     return 1 if results.failed or boxes.problems else 0
@@ -124,17 +128,32 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
 
 def _check(flags: argparse.Namespace, finds: bool) -> None:
     """Raises UserError for a flag that is for other networks: those that find boxes, or do not."""
-    others = ("box", "boxes", "num_stacks", "heatmaps", "decode") if finds else ("min_score",)
+    if finds:
+        kind = "finds boxes itself"
+        others = ["box", "boxes", "whole", "finder", "max_people"]
+        others += ["num_stacks", "heatmaps", "decode"]
+    else:
+        kind = "predicts a pose in each box; give a --finder for its boxes"
+        others = [] if _finder(flags) else ["min_score", "max_people"]
     for name in others:
         if getattr(flags, name) not in (None, False):
-            kind = "finds boxes itself" if finds else "predicts a pose in each given box"
             raise UserError(f"--{name} is not for {flags.checkpoint}, a network that {kind}")
+
+
+def _finder(flags: argparse.Namespace) -> str | None:
+    """Returns the network that finds people, if there is one."""
+    from hourglass_jax.inference import finder
+
+    name = flags.finder or finder.DEFAULT
+    given = flags.whole or flags.box is not None or flags.boxes is not None
+    return None if given or name == finder.NONE else name
 
 
 def _predictor(flags: argparse.Namespace, task) -> "Predictor":
     """Returns the network of a task, ready to predict."""
     from hourglass_jax.inference.detector import Detector
     from hourglass_jax.inference.estimator import PoseEstimator
+    from hourglass_jax.inference.finder import Finder
 
     options = {
         "flip_test": flags.flip_test,
@@ -144,8 +163,16 @@ def _predictor(flags: argparse.Namespace, task) -> "Predictor":
     if _finds_boxes(task):
         score = task.min_score if flags.min_score is None else flags.min_score
         return Detector.from_checkpoint(flags.checkpoint, min_score=score, **options)
+    finder, where = None, _finder(flags)
+    if where is not None:
+        limits = {"min_score": flags.min_score, "max_people": flags.max_people}
+        finder = Finder.from_checkpoint(where, batch_size=flags.batch_size, **limits)
     return PoseEstimator.from_checkpoint(
-        flags.checkpoint, decode=flags.decode, num_stacks=flags.num_stacks, **options
+        flags.checkpoint,
+        finder=finder,
+        decode=flags.decode,
+        num_stacks=flags.num_stacks,
+        **options,
     )
 
 
@@ -162,13 +189,14 @@ def _command(flags: argparse.Namespace) -> dict[str, list[str]]:
         "checkpoint": [flags.checkpoint, checkpoint],
         "input": [flags.input, os.path.realpath(flags.input)],
     }
+    finder = _finder(flags)
+    if finder is not None:
+        command["finder"] = [finder, _digest(trained.locate(pathlib.Path(finder), "--finder"))]
     if flags.boxes is not None:
         content = pathlib.Path(flags.boxes).read_bytes()
         command["boxes"] = [flags.boxes, hashlib.sha256(content).hexdigest()]
-    values = {
-        name: getattr(flags, name)
-        for name in ("box", "num_stacks", "scales", "decode", "min_score")
-    }
+    names = ("box", "num_stacks", "scales", "decode", "min_score", "max_people")
+    values = {name: getattr(flags, name) for name in names}
     values |= {"heatmaps": flags.heatmaps, "no_flip_test": flags.flip_test is False}
     for name, value in values.items():
         command[name] = [str(value)] * 2

@@ -2,13 +2,15 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from hourglass_jax.inference.boxes import BOX_MARGIN
 from hourglass_jax.tasks.base import Instance, Task
+
+Rows = slice | Sequence[int] | Int[np.ndarray, " rows"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,9 +21,10 @@ class Poses:
       joints: [P, K, 2], x and y, 0-based, with integers at the centres of pixels.
       scores: [P, K], peaks of the heatmaps: about 1 for confident predictions, 0 for none.
       names: names of the joints.
-      boxes: [P, 4], x, y, width and height of the given boxes.
+      boxes: [P, 4], x, y, width and height of the given or found boxes.
       heatmaps: [P, h, w, K], heatmaps of the crops, if requested.
       margin: side of a crop as a multiple of the side of the box.
+      box_scores: [P], scores of the boxes if they were found; None if they were given.
     """
 
     joints: Float[np.ndarray, "people joints 2"]
@@ -30,24 +33,27 @@ class Poses:
     boxes: Float[np.ndarray, "people 4"]
     heatmaps: Float[np.ndarray, "people h w joints"] | None = None
     margin: float = BOX_MARGIN
+    box_scores: Float[np.ndarray, " people"] | None = None
+
+    @property
+    def person_scores(self) -> list[float]:
+        """Score of each person: the mean of the joints', times that of a box that was found."""
+        means = [float(scores.mean()) for scores in self.scores]
+        found = [1.0] * len(means) if self.box_scores is None else self.box_scores.tolist()
+        return [mean * score for mean, score in zip(means, found, strict=True)]
 
     @property
     def instances(self) -> list[Instance]:
         """The people one by one, for drawing and for results."""
+        columns = self.person_scores, self.boxes, self.joints, self.scores
         return [
-            Instance(float(scores.mean()), box, joints=joints, joint_scores=scores)
-            for joints, scores, box in zip(self.joints, self.scores, self.boxes, strict=True)
+            Instance(score, box, joints=joints, joint_scores=scores)
+            for score, box, joints, scores in zip(*columns, strict=True)
         ]
 
-    def __getitem__(self, people: "slice | Sequence[int] | np.ndarray") -> "Poses":
+    def __getitem__(self, people: Rows) -> "Poses":
         """Returns some of the people."""
-        return dataclasses.replace(
-            self,
-            joints=self.joints[people],
-            scores=self.scores[people],
-            boxes=self.boxes[people],
-            heatmaps=None if self.heatmaps is None else self.heatmaps[people],
-        )
+        return _some(self, people, "joints", "scores", "boxes", "heatmaps", "box_scores")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,6 +83,16 @@ class Detections:
         if self.joints is not None and self.joint_scores is not None:
             columns += [self.joints, self.joint_scores]
         return [Instance(*values) for values in zip(*columns, strict=True)]
+
+    def __getitem__(self, objects: Rows) -> "Detections":
+        """Returns some of the objects."""
+        return _some(self, objects, "boxes", "scores", "categories", "joints", "joint_scores")
+
+
+def _some(found: Any, rows: Rows, *names: str) -> Any:
+    arrays = {name: getattr(found, name) for name in names}
+    chosen = {name: array[rows] for name, array in arrays.items() if array is not None}
+    return dataclasses.replace(found, **chosen)
 
 
 class Predictor(Protocol):

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-import small_detectors
+import small_networks
 from fake import content_of, people_in, run, write_images, write_video
 from PIL import Image
 
@@ -17,8 +17,8 @@ from hourglass_jax.tasks.detection.options import JOINTS
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    loaded = small_detectors.trained(JOINTS, num_stacks=1, widths=(8, 12), blocks=(1, 1))
-    return small_detectors.save(tmp_path_factory.mktemp("detector") / "run", loaded)
+    loaded = small_networks.detector(JOINTS, num_stacks=1, widths=(8, 12), blocks=(1, 1))
+    return small_networks.save(tmp_path_factory.mktemp("detector") / "run", loaded)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_results(checkpoint, source, tmp_path, caplog):
         )
         np.testing.assert_allclose([e["score"] for e in found], expected.scores, atol=1e-3)
         assert [(e["category_id"], e["category"]) for e in found] == [
-            (small_detectors.IDS[i], small_detectors.CATEGORIES[i]) for i in expected.categories
+            (small_networks.IDS[i], small_networks.CATEGORIES[i]) for i in expected.categories
         ]
         joints = np.reshape([e["keypoints"] for e in found], (-1, 2, 3))
         np.testing.assert_allclose(joints[..., :2], expected.joints, atol=0.02)
@@ -68,13 +68,13 @@ def test_results(checkpoint, source, tmp_path, caplog):
     assert drawn == {"a.jpg", "b.jpg", "nothing.jpg", "c.webm"}
     images = {entry["image_id"].partition("#")[0] for entry in entries}
     rest = f", and none in {4 - len(images)}" if len(images) < 4 else ""
-    assert f"{len(entries)} objects in {len(images)} of 4 files{rest}: {output}" in caplog.text
+    assert f"{len(entries)} people in {len(images)} of 4 files{rest}: {output}" in caplog.text
 
 
 def test_nothing_is_no_error(checkpoint, source, tmp_path, caplog):
     assert run(source, tmp_path / "out", *flags(checkpoint, "--min_score=0.9999")) == 0
     assert people_in(tmp_path / "out") == []
-    assert "0 objects in 0 of 4 files, and none in 4" in caplog.text
+    assert "0 people in 0 of 4 files, and none in 4" in caplog.text
     assert len(list((tmp_path / "out/overlays").iterdir())) == 4
     # With another score it is another command.
     with pytest.raises(UserError, match=r"holds results of another command, with --min_score=0\.9"):

@@ -5,8 +5,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import small_detectors
-from small_detectors import CATEGORIES, SIDE
+import small_networks
+from small_networks import CATEGORIES, SIDE
 
 from hourglass_jax import Detector
 from hourglass_jax.errors import UserError
@@ -33,7 +33,7 @@ def compare(found, expected, rows):
     ],
 )
 def test_boxes(kind, network, options, tmp_path):
-    trained = small_detectors.trained(kind, network, **options)
+    trained = small_networks.detector(kind, network, **options)
     expected = [np.asarray(x) for x in jax.jit(export.network(trained, "boxes"))(IMAGES)]
     rows = expected[1] > 0
     assert rows.sum() > 10
@@ -54,7 +54,7 @@ def test_boxes(kind, network, options, tmp_path):
 
 def test_the_boxes_of_a_detector(tmp_path):
     """Of an image of the network's size, without a flip test; centres need no suppression."""
-    trained = small_detectors.trained(CENTRES)
+    trained = small_networks.detector(CENTRES)
     image = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     detector = Detector(
         trained.model, trained.variables, trained.task, input_size=SIDE, flip_test=False
@@ -77,7 +77,7 @@ def test_the_boxes_of_a_detector(tmp_path):
 @pytest.mark.parametrize("side", [SIDE, SIDE - 1])
 def test_maps_of_fire_modules_and_transposed_convolutions(side, tmp_path):
     """The network of CornerNet-Squeeze, and an input whose side is no multiple of the stride."""
-    trained = small_detectors.trained(
+    trained = small_networks.detector(
         CORNERS, squeeze=True, stride=8, widths=(8, 12), blocks=(1, 2)
     )
     trained = trained.__class__(**{**vars(trained), "input_size": side})
@@ -86,8 +86,8 @@ def test_maps_of_fire_modules_and_transposed_convolutions(side, tmp_path):
 
 def test_the_command(tmp_path, caplog):
     caplog.set_level("INFO", "hourglass_jax")
-    loaded = small_detectors.trained(CENTRES, num_stacks=1, widths=(8, 12), blocks=(1, 1))
-    workdir = small_detectors.save(tmp_path / "run", loaded)
+    loaded = small_networks.detector(CENTRES, num_stacks=1, widths=(8, 12), blocks=(1, 1))
+    workdir = small_networks.save(tmp_path / "run", loaded)
     path = tmp_path / "boxes.onnx"
     export.main([f"--checkpoint={workdir}", f"--output={path}", "--outputs=boxes"])
     assert f"{path}: images [B, {SIDE}, {SIDE}, 3] to boxes" in caplog.text

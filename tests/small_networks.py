@@ -1,4 +1,4 @@
-"""Small detectors with random weights, whose boxes depend on the image, for tests of their use."""
+"""Small networks with random weights, whose outputs depend on the image, for tests of their use."""
 
 import pathlib
 from typing import Any
@@ -16,6 +16,7 @@ from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.nn import Normalisation
 from hourglass_jax.tasks.detection.options import CENTRES, CORNERS, JOINTS, Options
 from hourglass_jax.tasks.detection.task import Detection
+from hourglass_jax.tasks.single_pose.task import SinglePose
 
 SIDE = 64
 CATEGORIES, IDS = ("cup", "person"), (3, 7)
@@ -37,14 +38,32 @@ GAINS = {
 }
 
 
-def trained(kind=CENTRES, network="hourglass104", categories=CATEGORIES, ids=IDS, **options):
-    """Returns a network of the task, in whose outputs some heatmaps have peaks above 0.5."""
+def detector(kind=CENTRES, network="hourglass104", categories=CATEGORIES, ids=IDS, **options):
+    """Returns a network that finds boxes."""
     skeleton = EYES if kind == JOINTS else NO_JOINTS
     settings = Options(kind=kind, top_k=20, max_objects=8)
     stride = options.get("stride", 4)
     task = Detection(settings, categories, ids, skeleton, stride, SIDE)
     fields = {**OPTIONS[network], **options}
     model = nn.make_network(network, fields, task.heads, normalisation=NORMALISATION)
+    variables = _drawn(model)
+    for module in _modules(variables["params"], ("outputs", "heatmaps")):
+        module["kernel"] *= GAINS[network, kind]
+        if "wh" in task.heads:  # boxes of about a third of the image
+            first = len(task.heads["hm"].channels)
+            module["bias"][first : first + 2] += 5.0
+    return Trained(model, variables, task, SIDE, Inference(), pathlib.Path("somewhere"))
+
+
+def poses(skeleton=EYES):
+    """Returns a network that predicts one person's joints."""
+    task = SinglePose(skeleton)
+    options = OPTIONS["stacked_hourglass"]
+    model = nn.make_network("stacked_hourglass", options, task.heads, normalisation=NORMALISATION)
+    return Trained(model, _drawn(model), task, SIDE, Inference(), pathlib.Path("somewhere"))
+
+
+def _drawn(model):
     rng = np.random.default_rng(1)
 
     def drawn(path, shape):
@@ -55,13 +74,7 @@ def trained(kind=CENTRES, network="hourglass104", categories=CATEGORIES, ids=IDS
         low, high = {"bias": (-0.2, 0.2), "mean": (-0.1, 0.1)}.get(leaf, (0.7, 1.4))
         return rng.uniform(low, high, shape.shape).astype(np.float32)
 
-    variables = jax.tree_util.tree_map_with_path(drawn, nn.variable_shapes(model))
-    for module in _modules(variables["params"], ("outputs", "heatmaps")):
-        module["kernel"] *= GAINS[network, kind]
-        if "wh" in task.heads:  # boxes of about a third of the image
-            first = len(task.heads["hm"].channels)
-            module["bias"][first : first + 2] += 5.0
-    return Trained(model, variables, task, SIDE, Inference(), pathlib.Path("somewhere"))
+    return jax.tree_util.tree_map_with_path(drawn, nn.variable_shapes(model))
 
 
 def _modules(params, names):
