@@ -126,7 +126,7 @@ def test_our_weights_and_scores():
     for weight in (0.1, 1.0):
         one, rng = Corners(("a",), tag_weight=weight), np.random.default_rng(0)
         maps = {
-            name: jnp.asarray(rng.normal(size=(1, 1, 16, 16, len(head.channels))), jnp.float32)
+            name: jnp.asarray(rng.normal(0, 0.1, (1, 1, 16, 16, len(head.channels))), jnp.float32)
             for name, head in one.heads.items()
         }
         terms[weight] = one.losses(maps, targets, one.totals(targets))
