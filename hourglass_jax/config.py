@@ -184,17 +184,14 @@ class Config:
         """Raises UserError for a size that the network does not accept, with the nearest ones.
 
         Args:
-          valid_size: the network's method, which returns an accepted height and width unchanged.
+          valid_size: the network's method, which returns an accepted height and width unchanged,
+            and for 0 that of which any multiple is accepted.
         """
-        size = self.model.input_size
-
-        def fits(side: int) -> bool:
-            return tuple(valid_size(side, side)) == (side, side)
-
-        if not fits(size):
-            sides = (range(size, 0, -1), range(size, 2 * size + 1024))
-            near = [next((side for side in some if fits(side)), None) for some in sides]
+        size, (coarsest, _) = self.model.input_size, valid_size(0, 0)
+        if tuple(valid_size(size, size)) != (size, size):
+            below = size // coarsest * coarsest
+            near = [str(side) for side in (below, below + coarsest) if side]
             raise UserError(
                 f"config.model.input_size={size} cannot be halved as often as the network does; "
-                f"take {' or '.join(str(side) for side in near if side)}"
+                f"take a multiple of {coarsest}, such as {' or '.join(near)}"
             )

@@ -1,5 +1,6 @@
 """Reads the boxes of many images from a JSON or CSV file."""
 
+import collections
 import csv
 import io
 import json
@@ -147,8 +148,8 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Makes an object; JSON's rule that the last of several values counts would lose boxes."""
     made = dict(pairs)
     if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in made if names.count(name) > 1)
+        counts = collections.Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise ValueError(f"{twice[:80]!r} occurs more than once in an object")
     return made
 

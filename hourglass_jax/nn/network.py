@@ -75,7 +75,7 @@ class Network(Protocol):
         """Returns the largest valid input size (height, width) up to the given one.
 
         If there is none, returns the size that the network reduces to one pixel, as does
-        `valid_size(0, 0)`.
+        `valid_size(0, 0)`. Every multiple of it is valid.
         """
         ...
 

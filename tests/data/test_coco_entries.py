@@ -104,7 +104,7 @@ def test_a_flat_box_costs_no_other_person(tmp_path, caplog):
         ({"score": None}, 11, "entry 0: left out"),
         ({"image_id": 99}, 11, "entry 0: left out: its image_id is not in"),
         ({"image_id": "1", "category_id": "1"}, 12, ""),
-        ({"category_id": 5}, 11, "entry 0: left out: of another category"),
+        ({"category_id": 5}, 11, "entry 0: left out: its category_id is not that of people in"),
         ({"bbox": [900, 900, 5, 5]}, 11, "shows nothing of the image"),
     ],
 )
@@ -118,6 +118,15 @@ def test_a_wrong_detection_costs_no_other(tmp_path, change, left, says, caplog):
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     source = make_source(tmp_path, detections=str(tmp_path / "boxes.json"))
     assert source.count("validation") == left and says in caplog.text
+
+
+def test_detections_of_an_unknown_category_are_refused_with_those_that_are_known(tmp_path):
+    write_coco(tmp_path)
+    boxes = [{"image_id": 1, "category_id": 99, "bbox": [10, 20, 50, 60], "score": 1}]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    says = r"boxes\.json holds no .* category_id is not that of people in .*keypoints\.json, 1$"
+    with pytest.raises(UserError, match=says):
+        make_source(tmp_path, detections=str(tmp_path / "boxes.json")).count("validation")
 
 
 def test_detections_that_are_no_px_are_refused(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hourglass_jax import data
+from hourglass_jax.data import processes
 from hourglass_jax.data.base import Source
 from hourglass_jax.data.synthetic_people.drawing import draw_person
 from hourglass_jax.data.synthetic_people.source import SyntheticPeopleSource
@@ -47,6 +48,7 @@ def test_a_process_that_is_killed_is_said_in_a_sentence(monkeypatch):
 
     map_ = pools.map
     monkeypatch.setattr(pools, "map", killing)
+    monkeypatch.setattr(processes, "cores", lambda: 2)  # also where this may use only one
     with pytest.raises(RunError, match=r"a process that makes the data was ended.*again"):
         list(SyntheticPeopleSource(num_train=100).images("train"))
 

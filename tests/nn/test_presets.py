@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from hourglass_jax import PRESETS, Hourglass104, nn
+from hourglass_jax import PRESETS, Hourglass104, config_files, nn
+from hourglass_jax.config import Config
 from hourglass_jax.errors import UserError
 from hourglass_jax.nn import presets
 from hourglass_jax.tasks.base import Head
@@ -54,6 +55,22 @@ def test_valid_sizes_become_multiples_of_the_lowest_resolution(preset, size, val
     model = Hourglass104(**PRESETS[preset], heads=CENTRES)
     assert model.valid_size(*size) == valid
     assert model.valid_size(*valid) == valid
+
+
+@pytest.mark.parametrize(
+    ("preset", "size", "says"),
+    [
+        ("detection_small", 200, "a multiple of 32, such as 192 or 224"),
+        ("centernet_104", 415, "a multiple of 128, such as 384 or 512"),
+        ("cornernet_squeeze", 100, "a multiple of 128, such as 128$"),
+    ],
+)
+def test_configs_of_another_size_are_told_the_multiple(preset, size, says):
+    config = config_files.load("custom_boxes")
+    config.model.input_size = size
+    model = Hourglass104(**PRESETS[preset], heads=CENTRES)
+    with pytest.raises(UserError, match=f"input_size={size} .*{says}"):
+        Config.from_dict(config).check_input_size(model.valid_size)
 
 
 def test_images_of_another_size_are_refused_in_one_sentence():

@@ -71,12 +71,12 @@ SCHEDULERS = {
 }
 
 
-def start(records, workdir, told=None, processes=1, **fields):
+def start(records, workdir, told=None, processes=1, *, config="configs/synthetic.py", **fields):
     fields = FIELDS | {"data.data_dir": records} | fields
     command = [
-        *(sys.executable, "-m", "hourglass_jax.main", "--config=configs/synthetic.py"),
+        *(sys.executable, "-m", "hourglass_jax.main", f"--config={config}"),
         f"--workdir={workdir}",
-        *(f"--config.{name}={value}" for name, value in fields.items()),
+        *(f"--config.{name}={value}" for name, value in fields.items() if value is not None),
     ]
     flags = f"--xla_force_host_platform_device_count={8 // processes}"
     environment = {

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from hourglass_jax.data.drawn_source import BOX_MARGIN, HEAD_SHARE
 from hourglass_jax.data.synthetic_people.drawing import draw_person
-from hourglass_jax.data.synthetic_people.source import BOX_MARGIN, HEAD_SHARE
 from hourglass_jax.image import geometry
 from hourglass_jax.tasks.single_pose import metrics
 

@@ -195,13 +195,15 @@ def _read_detections(path: pathlib.Path, annotations: KeypointFile) -> dict[str,
     by_id = {image.id: image for image in annotations.images}
     detections: dict[str, Detection] = {}
     entries, problems = coco_json.load_json(path), Problems(path)
+    people = ", ".join(map(str, annotations.categories))
     if not isinstance(entries, list):
         raise UserError(f"{path} is not in COCO's results format: it is no list of detections")
     for i, entry in enumerate(entries):
         where = f"entry {i}"
         try:
             if values.identity(entry["category_id"], "category_id") not in annotations.categories:
-                problems.add("left out: of another category", where)
+                what = f"its category_id is not that of people in {annotations.name}, {people}"
+                problems.add(f"left out: {what}", where)
                 continue
             image_id = str(values.identity(entry["image_id"], "image_id"))
             if image_id not in by_id:

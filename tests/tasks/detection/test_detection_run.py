@@ -13,7 +13,7 @@ from short_run import assert_same_run
 
 from hourglass_jax import Detector, config_files, data
 from hourglass_jax.errors import UserError
-from hourglass_jax.tasks.detection.options import CORNERS, JOINTS, Options
+from hourglass_jax.tasks.detection.options import CENTRES, CORNERS, JOINTS, Options
 from hourglass_jax.tasks.detection.task import Detection
 from hourglass_jax.training import train
 
@@ -99,6 +99,19 @@ def test_corners(registered, tmp_path):
     assert_going_on_changes_nothing(tmp_path, config)
     found = Detector.from_checkpoint(tmp_path / "run")(np.zeros((30, 200, 3), np.uint8))
     assert found.joints is None and found.boxes.shape == (len(found.scores), 4)
+
+
+@pytest.mark.slow
+def test_a_detector_begins_with_another(registered, tmp_path, monkeypatch, caplog):
+    """Of rectangles and discs, for discs and stars with their joints."""
+    run(tmp_path, CENTRES)
+    monkeypatch.setattr(DrawnBoxes, "categories", ("disc", "star"))
+    config = make_config(tmp_path / "other", JOINTS)
+    config.num_steps, config.init_from = 2, str(tmp_path / "run")
+    with caplog.at_level("INFO"):
+        train.train_and_evaluate(config, tmp_path / "begun")
+    channels = 2 + 2 + 2 + 8 + 4 + 2
+    assert f"5 of {channels} loaded by name; new: star, left_top/x" in caplog.text
 
 
 def test_a_network_for_poses_is_refused(finished):
