@@ -27,6 +27,6 @@ def get_config(config):
     config.optimizer.warmup_steps = 100
     config.optimizer.patience = 2000
 
-    config.eval.update(every_steps=2800, batch_size=50)
+    config.eval.update(every_steps=2800, batch_size=50, decode="refined")
     config.checkpoint.every_steps = 700
     return config

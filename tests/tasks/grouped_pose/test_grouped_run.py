@@ -31,7 +31,7 @@ def test_everybodys_joints(monkeypatch, tmp_path):
         config.num_steps = 4
         result = train.train_and_evaluate(config, workdir)
         image = next(DrawnBoxes().images("validation")).read()
-        found = Detector.from_checkpoint(workdir, scales=(1.0, 0.5))(image)
+        found = Detector.from_checkpoint(workdir)(image)
     assert {name for _, name in read} == {field.name for field in dataclasses.fields(Options)}
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if "loss" in line]
