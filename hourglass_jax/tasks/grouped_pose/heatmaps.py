@@ -111,7 +111,7 @@ def steps(
         pixel and its neighbours, at most half a pixel, and stays at the border.
     """
 
-    def inside(position, side: int):
+    def inside(position: Any, side: int) -> Any:
         if method == "quarter":
             return position.clip(0, side - 1)
         return side - 1 - abs(side - 1 - abs(position))  # reflected
