@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import json
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
@@ -39,6 +40,30 @@ def random_batch(count: int, side: int) -> dict[str, np.ndarray]:
         "heatmaps": draw.random((count, small, small, JOINTS), np.float32),
         "weights": np.ones((count, JOINTS), np.float32),
     }
+
+
+def write_jpegs(
+    folder: pathlib.Path, count: int, size: tuple[int, int], real: Sequence[pathlib.Path]
+) -> list[tuple[pathlib.Path, tuple[int, int]]]:
+    """Writes JPEGs, real ones first, and returns the paths with their sizes (width, height).
+
+    The others are noise at three sizes, 100 kB at 1280 x 720: as heavy to decode as photographs.
+    """
+    import cv2
+
+    (width, height), rng, written = size, np.random.default_rng(0), []
+    for i in range(count):
+        path = folder / f"{i}.jpg"
+        if i < len(real):
+            path.write_bytes(real[i].read_bytes())
+        else:
+            image = sum(
+                share * cv2.resize(rng.uniform(0, 255, (h, h * width // height, 3)), size)
+                for h, share in ((9, 0.7), (45, 0.22), (240, 0.08))
+            )
+            cv2.imwrite(str(path), image.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 85])
+        written.append((path, cv2.imread(str(path)).shape[1::-1]))
+    return written
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,9 @@ if TYPE_CHECKING:  # the names of `_PUBLIC`, for type checkers and editors
     from hourglass_jax.data.skeleton import COCO, FLIC, LSP, MPII, Skeleton
     from hourglass_jax.errors import RunError, UserError
     from hourglass_jax.evaluation.step import make_eval_step
-    from hourglass_jax.inference.detector import Detections, Detector
-    from hourglass_jax.inference.estimator import PoseEstimator, Poses
+    from hourglass_jax.inference.detector import Detector
+    from hourglass_jax.inference.estimator import PoseEstimator
+    from hourglass_jax.inference.found import Detections, Poses
     from hourglass_jax.nn.hourglass104 import Hourglass104
     from hourglass_jax.nn.network import Normalisation, forward, init_variables
     from hourglass_jax.nn.pose_ae import PoseAE
@@ -36,8 +37,9 @@ _PUBLIC = {
     "data.skeleton": ("COCO", "FLIC", "LSP", "MPII", "Skeleton"),
     "errors": ("RunError", "UserError"),
     "evaluation.step": ("make_eval_step",),
-    "inference.detector": ("Detections", "Detector"),
-    "inference.estimator": ("PoseEstimator", "Poses"),
+    "inference.detector": ("Detector",),
+    "inference.estimator": ("PoseEstimator",),
+    "inference.found": ("Detections", "Poses"),
     "nn.hourglass104": ("Hourglass104",),
     "nn.network": ("Normalisation", "forward", "init_variables"),
     "nn.pose_ae": ("PoseAE",),

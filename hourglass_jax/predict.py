@@ -1,4 +1,4 @@
-"""The command that finds poses in images and videos."""
+"""The command that finds people's poses, or objects, in images and videos."""
 
 import argparse
 import contextlib
@@ -8,9 +8,13 @@ import logging
 import os
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.runtime import command_line, preemption
+
+if TYPE_CHECKING:
+    from hourglass_jax.inference.found import Predictor
 
 logger = logging.getLogger("hourglass_jax.predict")  # also if run as __main__
 
@@ -31,9 +35,15 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     group.add_argument(
         "--boxes", type=path, help="JSON or CSV file with the boxes of each image's people"
     )
+    group.add_argument("--whole", action="store_true", help="each image is one person")
+    add("--finder", type=path,
+        help="network that finds the people, as --checkpoint, or none; default: none")  # fmt: skip
+    add("--max_people", type=int, help="largest number of people to find in an image")
     add("--num_stacks", type=int, help="number of stacks to run; fewer are faster")
     add("--heatmaps", action="store_true", help="also save heatmaps, as images and .npz")
-    add("--batch_size", type=int, default=8, help="people at a time; default: 8")
+    add("--min_score", type=float,
+        help="lowest score of a box that is found; default: 0.3")  # fmt: skip
+    add("--batch_size", type=int, default=8, help="people, or frames, at a time; default: 8")
     group = parser.add_argument_group("settings that default to those of the network's evaluation")
     add = group.add_argument
     add("--no_flip_test", action="store_false", dest="flip_test", default=None,
@@ -60,8 +70,9 @@ def main(argv: list[str]) -> int:
 
 def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     # Imported late, so that wrong flags and signals need not wait for it.
+    from hourglass_jax.checkpoint import trained
     from hourglass_jax.inference.boxes import Boxes
-    from hourglass_jax.inference.estimator import PoseEstimator
+    from hourglass_jax.inference.entries import Format
     from hourglass_jax.inference.files import Files
     from hourglass_jax.inference.inputs import inputs
     from hourglass_jax.inference.places import as_text
@@ -72,12 +83,14 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     output = pathlib.Path(flags.output)
     files = [(path, as_text(name)) for path, name in inputs(flags.input, output)]
     names = [name for _, name in files]
+    task = trained.task_of(flags.checkpoint)
+    _check(flags, _finds_boxes(task))
     boxes = Boxes.from_flags(flags.box, flags.boxes)
     boxes.check(names)
     boxes.check_sizes(zip((path for path, _ in files), names, strict=True))
     for problem in boxes.problems:
         command_line.say(f"error: {problem}")
-    scales = _scales(flags.scales)
+    _scales(flags.scales)
     startup.enable_compilation_cache()
     startup.keep_freed_memory()
     with Results(output, _command(flags), names, overwrite=flags.overwrite) as results:
@@ -86,16 +99,9 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
             logger.info("%d of %d files are done already", len(files) - len(left), len(files))
         if left:
             left.sort(key=lambda file: not results.is_begun(file[1]))
-            estimator = PoseEstimator.from_checkpoint(
-                flags.checkpoint,
-                flip_test=flags.flip_test,
-                decode=flags.decode,
-                scales=scales,
-                num_stacks=flags.num_stacks,
-                batch_size=flags.batch_size,
-            )
+            predictor = _predictor(flags, task)
             find = Files(
-                estimator,
+                predictor,
                 boxes,
                 results,
                 heatmaps=flags.heatmaps,
@@ -103,7 +109,7 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
                 between=stop.check,
             )
             waiting = Waiting(len(left))
-            with stop.in_loop(), results.recording(estimator.task.joints):
+            with stop.in_loop(), results.recording(Format.of(predictor.task)):
                 for path, name in left:
                     stop.check()
                     with results.file(path, name), _device_errors(path):
@@ -111,9 +117,67 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
                     waiting.advance()
         else:
             results.write()  # a stopped command may have left older ones
-        found, people = results.count()
-    logger.info("%d people in %d of %d files: %s", people, found, len(files), output)
+        count = results.count()
+    logger.info(
+        "%d %s in %d of %d files%s: %s",
+        *(count.found, "people" if task.joints else "objects", count.files, len(files)),
+        *(f", and none in {count.seen - count.files}" if count.seen > count.files else "", output),
+    )
     return 1 if results.failed or boxes.problems else 0
+
+
+def _check(flags: argparse.Namespace, finds: bool) -> None:
+    """Raises UserError for a flag that is for other networks: those that find boxes, or do not."""
+    if finds:
+        kind = "finds boxes itself"
+        others = ["box", "boxes", "whole", "finder", "max_people"]
+        others += ["num_stacks", "heatmaps", "decode"]
+    else:
+        kind = "predicts a pose in each box; give a --finder for its boxes"
+        others = [] if _finder(flags) else ["min_score", "max_people"]
+    for name in others:
+        if getattr(flags, name) not in (None, False):
+            raise UserError(f"--{name} is not for {flags.checkpoint}, a network that {kind}")
+
+
+def _finder(flags: argparse.Namespace) -> str | None:
+    """Returns the network that finds people, if there is one."""
+    from hourglass_jax.inference import finder
+
+    name = flags.finder or finder.DEFAULT
+    given = flags.whole or flags.box is not None or flags.boxes is not None
+    return None if given or name == finder.NONE else name
+
+
+def _predictor(flags: argparse.Namespace, task) -> "Predictor":
+    """Returns the network of a task, ready to predict."""
+    from hourglass_jax.inference.detector import Detector
+    from hourglass_jax.inference.estimator import PoseEstimator
+    from hourglass_jax.inference.finder import Finder
+
+    options = {
+        "flip_test": flags.flip_test,
+        "scales": _scales(flags.scales),
+        "batch_size": flags.batch_size,
+    }
+    if _finds_boxes(task):
+        score = task.min_score if flags.min_score is None else flags.min_score
+        return Detector.from_checkpoint(flags.checkpoint, min_score=score, **options)
+    finder, where = None, _finder(flags)
+    if where is not None:
+        limits = {"min_score": flags.min_score, "max_people": flags.max_people}
+        finder = Finder.from_checkpoint(where, batch_size=flags.batch_size, **limits)
+    return PoseEstimator.from_checkpoint(
+        flags.checkpoint,
+        finder=finder,
+        decode=flags.decode,
+        num_stacks=flags.num_stacks,
+        **options,
+    )
+
+
+def _finds_boxes(task) -> bool:
+    return bool(getattr(task, "categories", ()))
 
 
 def _command(flags: argparse.Namespace) -> dict[str, list[str]]:
@@ -125,10 +189,14 @@ def _command(flags: argparse.Namespace) -> dict[str, list[str]]:
         "checkpoint": [flags.checkpoint, checkpoint],
         "input": [flags.input, os.path.realpath(flags.input)],
     }
+    finder = _finder(flags)
+    if finder is not None:
+        command["finder"] = [finder, _digest(trained.locate(pathlib.Path(finder), "--finder"))]
     if flags.boxes is not None:
         content = pathlib.Path(flags.boxes).read_bytes()
         command["boxes"] = [flags.boxes, hashlib.sha256(content).hexdigest()]
-    values = {name: getattr(flags, name) for name in ("box", "num_stacks", "scales", "decode")}
+    names = ("box", "num_stacks", "scales", "decode", "min_score", "max_people")
+    values = {name: getattr(flags, name) for name in names}
     values |= {"heatmaps": flags.heatmaps, "no_flip_test": flags.flip_test is False}
     for name, value in values.items():
         command[name] = [str(value)] * 2

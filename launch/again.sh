@@ -13,13 +13,12 @@ again() {
     fi
     "$@" &
     child=$!
+    # A trapped signal ends `wait` early; the status of a child that has ended is kept.
+    while kill -0 "$child" 2>/dev/null; do
+      wait "$child" || true
+    done
     status=0
     wait "$child" || status=$?
-    # A trapped signal ends `wait` before the child has saved.
-    while kill -0 "$child" 2>/dev/null; do
-      status=0
-      wait "$child" || status=$?
-    done
     if [ "$status" != 75 ] || [ -n "$stopped" ]; then
       return "$status"
     fi

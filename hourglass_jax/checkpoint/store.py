@@ -23,7 +23,7 @@ from orbax.checkpoint.path import atomicity
 
 from hourglass_jax.checkpoint import compatibility, integrity
 from hourglass_jax.checkpoint.integrity import DamagedError
-from hourglass_jax.errors import RunError
+from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.runtime import digests, distributed
 
 logger = logging.getLogger(__name__)
@@ -76,9 +76,12 @@ class Checkpoints:
 
         Raises:
           DamagedError: figures cannot be read, and cannot be set aside.
+          UserError: a file is where the folder of checkpoints should be.
         """
         self.metric = metric
         self.folder = workdir.absolute() / "checkpoints"
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"{self.folder} must be a folder; move the file away")
         self._check_figures(read_only)
         # `max_to_keep` with a best function would evict the latest step; both must stay.
         policy = checkpoint_managers.AnyPreservationPolicy(

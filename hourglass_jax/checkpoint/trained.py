@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from hourglass_jax import nn, rules
+from hourglass_jax import nn, rules, tasks
 from hourglass_jax.checkpoint.metadata import Inference, model_and_task
 from hourglass_jax.checkpoint.store import Checkpoints, read_metadata, read_state, steps_in
 from hourglass_jax.errors import UserError
@@ -64,6 +64,12 @@ def load(path: str | pathlib.Path, flag: str = "--checkpoint") -> Trained:
         inference=rules.section(Inference, metadata["inference"], root="metadata"),
         where=folder,
     )
+
+
+def task_of(path: str | pathlib.Path, flag: str = "--checkpoint") -> Task:
+    """Returns the task of a trained network, without its variables; see `load`."""
+    saved = read_metadata(locate(pathlib.Path(path), flag))["task"]
+    return tasks.from_settings(saved["name"], saved["settings"])
 
 
 def read_variables(folder: pathlib.Path, metadata: dict, like: dict) -> dict:

@@ -98,6 +98,7 @@ def _draw(task: Task, predictions: Predictions, index: int, batch, row: int, err
         (f"predicted, error {errors[index]:.2f}", predictions.final[index]),
         ("truth", task.truth(record)),
     ):
-        half = task.draw(image.copy(), [instance.mapped(to_drawn) for instance in instances])
+        shown = [one.mapped(to_drawn) for one in instances if one.score >= task.min_score]
+        half = task.draw(image.copy(), shown)
         halves.append(draw.caption(half, text))
     return np.concatenate(halves, axis=1)

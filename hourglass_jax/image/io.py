@@ -189,6 +189,11 @@ def _check_memory(image: Image.Image, copies: int = 1) -> None:
 def _top(image: Image.Image) -> float:
     """Returns the value that is white, for grey of 16 bits and more, or floats."""
     largest = float(np.max(image.getextrema()))
+    if image.mode.startswith("I;16") and 0 < largest <= 255:
+        raise UserError(
+            f"grey of 16 bits must use 0 to 65535, and its largest value is {largest:.0f}; save it "
+            f"with 8 bits"
+        )
     if image.mode.startswith("I;16") or largest > 255:
         return 65535
     return 1 if image.mode == "F" and largest <= 1 else 255

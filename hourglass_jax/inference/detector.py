@@ -1,7 +1,7 @@
 """Detection of objects in images with a trained network."""
 
-import dataclasses
 import functools
+import itertools
 import math
 import pathlib
 from collections.abc import Sequence
@@ -10,52 +10,25 @@ from typing import Any
 import cv2
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, UInt8
 from PIL import Image
 
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry, io
 from hourglass_jax.image.geometry import Affine
+from hourglass_jax.inference.found import Detections
 from hourglass_jax.nn import forward
 from hourglass_jax.runtime import sharding
 from hourglass_jax.tasks import views
-from hourglass_jax.tasks.base import Instance, Task
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Detections:
-    """The N objects in an image, by decreasing score; px of the image.
-
-    Attributes:
-      boxes: [N, 4], x, y, width and height, from the image's corner.
-      scores: [N].
-      categories: [N], indices into `names`.
-      names: names of the network's categories.
-      joints: [N, K, 2], x and y, with integers at the centres of pixels; None without joints.
-      joint_scores: [N, K]; None without joints.
-    """
-
-    boxes: Float[np.ndarray, "objects 4"]
-    scores: Float[np.ndarray, " objects"]
-    categories: Int[np.ndarray, " objects"]
-    names: tuple[str, ...]
-    joints: Float[np.ndarray, "objects joints 2"] | None = None
-    joint_scores: Float[np.ndarray, "objects joints"] | None = None
-
-    @property
-    def instances(self) -> list[Instance]:
-        """The objects one by one, for drawing and for results."""
-        columns = [self.scores.tolist(), self.boxes, self.categories.tolist()]
-        if self.joints is not None and self.joint_scores is not None:
-            columns += [self.joints, self.joint_scores]
-        return [Instance(*values) for values in zip(*columns, strict=True)]
+from hourglass_jax.tasks.base import Task
+from hourglass_jax.tasks.detection.boxes import areas, clipped, from_sizes, to_sizes
 
 
 class Detector:
     """Predicts the boxes of all objects in an image: `detector(image)` returns `Detections`.
 
     Images are scaled to the network's input as in training, in their proportions, between black
-    bars. The network is compiled once per scale.
+    bars. Batches are padded to one of two sizes: the network is compiled at most twice per scale.
 
     Attributes:
       task: task of the network.
@@ -70,6 +43,8 @@ class Detector:
         input_size: int = 512,
         flip_test: bool = True,
         scales: Sequence[float] = (1.0,),
+        min_score: float = 0.0,
+        batch_size: int = 8,
     ):
         """Makes a detector from a network and its variables.
 
@@ -80,6 +55,8 @@ class Detector:
           input_size: side of the network's input at scale 1, px.
           flip_test: predict from the mirror image as well.
           scales: sizes of the input, relative to `input_size`; boxes of all are pooled.
+          min_score: lowest score of a box.
+          batch_size: images per batch.
 
         Raises:
           UserError: an option has an invalid value, or the network predicts no boxes.
@@ -88,7 +65,12 @@ class Detector:
             raise UserError(f"a network for the task {task.name!r} does not predict boxes")
         if not scales or not all(0 < s < math.inf for s in scales):
             raise UserError(f"scales={scales!r} must be numbers above 0, such as (0.75, 1.0, 1.25)")
+        if not 0 <= min_score <= 1:
+            raise UserError(f"min_score={min_score} must be a number from 0 to 1")
+        if batch_size < 1:
+            raise UserError(f"batch_size={batch_size} must be at least 1")
         self.task = task
+        self._min_score, self._batch_size = min_score, batch_size
         self._flip_test = flip_test
         self._sides = [model.valid_size(*[round(s * input_size)] * 2)[0] for s in scales]
         self._variables = jax.device_put(variables)
@@ -100,7 +82,7 @@ class Detector:
         options = sharding.compiler_options(jax.devices()[0])
 
         @functools.partial(jax.jit, compiler_options=options)
-        def predict(variables, images: UInt8[Array, "1 side side 3"]):
+        def predict(variables, images: UInt8[Array, "batch side side 3"]):
             inputs = model.normalisation(images)
             seen = view_outputs(functools.partial(last, variables), inputs)
             return views.decode(task, views.merge(task, seen))
@@ -114,7 +96,8 @@ class Detector:
         Args:
           path: a workdir (for its best step), the folder of one step, or the name of a network that
             comes with the package.
-          **options: `flip_test` and `scales` of `Detector`; None stands for the checkpoint's.
+          **options: `flip_test`, `scales`, `min_score` and `batch_size` of `Detector`. None stands
+            for the default, which is the checkpoint's for the former two.
 
         Raises:
           UserError: the checkpoint cannot be read, or an option has an invalid value.
@@ -142,25 +125,58 @@ class Detector:
 
         Args:
           image: a file, a Pillow image, or an array [H, W], [H, W, 3] or [H, W, 4].
-          min_score: lowest score of a box.
+          min_score: lowest score of a box, if that is above the detector's.
 
         Raises:
           UserError: the image cannot be read.
         """
         pixels = io.as_rgb(image)
+        return self._finish(pixels, self._seen([pixels])[0], max(min_score, self._min_score))
+
+    def predict(
+        self,
+        images: Sequence[UInt8[np.ndarray, "height width 3"]],
+        boxes: Sequence[Any] | None = None,
+        *,
+        heatmaps: bool = False,
+    ) -> list[Detections]:
+        """Predicts the boxes of all objects in several images of any sizes, in batches.
+
+        Raises:
+          UserError: boxes are given, or heatmaps requested, as of a network for poses.
+        """
+        if heatmaps or any(several is not None for several in boxes or ()):
+            raise UserError("a detector finds boxes itself, and returns no heatmaps")
+        found = []
+        for start in range(0, len(images), self._batch_size):
+            batch = images[start : start + self._batch_size]
+            size = 1 if len(images) == 1 else self._batch_size
+            found += [
+                self._finish(pixels, seen, self._min_score)
+                for pixels, seen in zip(batch, self._seen(batch, size), strict=True)
+            ]
+        return found
+
+    def _finish(
+        self,
+        pixels: UInt8[np.ndarray, "height width 3"],
+        seen: list[tuple[Any, Affine]],
+        min_score: float,
+    ) -> Detections:
+        """Returns what the candidates of all views of an image are, cut at the image's borders."""
         height, width = pixels.shape[:2]
-        seen = [view for side in self._sides for view in self._views(pixels, side)]
         found = [one for one in self.task.finish(seen) if one.score >= min_score]
-        boxes = np.array([one.box for one in found], float).reshape(-1, 4)
-        low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
-        low, high = (np.clip(corner, 0, (width, height)) for corner in (low, high))
+        corners = from_sizes(np.array([one.box for one in found], float).reshape(-1, 4))
+        corners = clipped(corners, width, height)
+        shows = areas(corners) > 0  # others lie in the bars around the image
+        corners, found = corners[shows], list(itertools.compress(found, shows))
         joints = joint_scores = None
         if self.task.joints:
             count = len(self.task.joints)
             joints = np.array([one.joints for one in found], float).reshape(-1, count, 2)
             joint_scores = np.array([one.joint_scores for one in found], float).reshape(-1, count)
         return Detections(
-            boxes=np.concatenate([low, high - low], axis=1),
+            boxes=to_sizes(corners),
             scores=np.array([one.score for one in found], float),
             categories=np.array([one.category for one in found], int),
             names=self.names,
@@ -168,24 +184,44 @@ class Detector:
             joint_scores=joint_scores,
         )
 
-    def _views(
-        self, pixels: UInt8[np.ndarray, "height width 3"], side: int
-    ) -> list[tuple[Any, Affine]]:
-        """Returns the candidates of each view at one scale, with its map to the image."""
-        height, width = pixels.shape[:2]
-        middle, long = np.array([width - 1, height - 1]) / 2, max(width, height)
-        small, to_image = crop.cut_out(pixels, middle, long, surroundings=1.0, resolution=side)
-        to_input = geometry.crop_map(middle, long, side)
-        from_small = geometry.compose(to_input, to_image)
-        square = cv2.warpAffine(small, from_small, (side, side), flags=cv2.INTER_LINEAR)
-        candidates = jax.device_get(self._predict(self._variables, square[None]))
-        maps = views.maps_of((side, side), self._flip_test)
-        if len(candidates) == 1:  # views were merged
-            maps = maps[:1]
-        return [
-            (
-                jax.tree.map(lambda x: x[0, 0], found),
-                geometry.invert(geometry.compose(view, to_input)),
-            )
-            for found, view in zip(candidates, maps, strict=True)
-        ]
+    def _seen(
+        self, images: Sequence[UInt8[np.ndarray, "height width 3"]], size: int = 1
+    ) -> list[list[tuple[Any, Affine]]]:
+        """Returns the candidates of each image's views, with the maps from them to the image.
+
+        Args:
+          images: at most `size` images.
+          size: number of images of the network's input.
+        """
+        seen = [[] for _ in images]
+        for side in self._sides:
+            inputs = np.zeros((size, side, side, 3), np.uint8)
+            to_input = []
+            for i, pixels in enumerate(images):
+                inputs[i], affine = _fitted(pixels, side)
+                to_input.append(affine)
+            candidates = jax.device_get(self._predict(self._variables, inputs))
+            maps = views.maps_of((side, side), self._flip_test)
+            if len(candidates) == 1:  # views were merged
+                maps = maps[:1]
+            for i, affine in enumerate(to_input):
+                seen[i] += [
+                    (
+                        jax.tree.map(lambda x, i=i: x[i, 0], found),
+                        geometry.invert(geometry.compose(view, affine)),
+                    )
+                    for found, view in zip(candidates, maps, strict=True)
+                ]
+        return seen
+
+
+def _fitted(
+    pixels: UInt8[np.ndarray, "height width 3"], side: int
+) -> tuple[UInt8[np.ndarray, "side side 3"], Affine]:
+    """Returns an image scaled into a square, in its proportions, and the map to it."""
+    height, width = pixels.shape[:2]
+    middle, long = np.array([width - 1, height - 1]) / 2, max(width, height)
+    small, to_image = crop.cut_out(pixels, middle, long, surroundings=1.0, resolution=side)
+    to_input = geometry.crop_map(middle, long, side)
+    from_small = geometry.compose(to_input, to_image)
+    return cv2.warpAffine(small, from_small, (side, side), flags=cv2.INTER_LINEAR), to_input

@@ -1,4 +1,4 @@
-"""Drawings of results: images and videos with skeletons, and heatmaps."""
+"""Drawings of results: images and videos with people or objects, and heatmaps."""
 
 import collections
 import concurrent.futures
@@ -6,14 +6,16 @@ import pathlib
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
 from hourglass_jax.image import geometry, webm
 from hourglass_jax.image.draw import overlay_heatmaps
-from hourglass_jax.inference.estimator import PoseEstimator, Poses
-from hourglass_jax.inference.results import People, Results
-from hourglass_jax.tasks.base import Instance
+from hourglass_jax.inference.entries import Entries, Format
+from hourglass_jax.inference.estimator import square_around
+from hourglass_jax.inference.found import Poses
+from hourglass_jax.inference.results import Results
+from hourglass_jax.tasks.base import Task
 
 # Largest side of heatmap overlays, px: larger ones show little more for much more memory.
 _LARGEST = 1600
@@ -25,20 +27,21 @@ class Drawings:
     """Draws what is found; what cannot be drawn or written costs no results.
 
     Attributes:
-      estimator: estimator that found it.
+      task: task of the network that found it.
       results: results to write to.
     """
 
-    def __init__(self, estimator: PoseEstimator, results: Results):
-        self.estimator, self.results = estimator, results
+    def __init__(self, task: Task, results: Results):
+        self.task, self.results = task, results
+        self._form = Format.of(task)
 
-    def image(self, image: UInt8[np.ndarray, "height width 3"], people: People) -> None:
+    def image(self, image: UInt8[np.ndarray, "height width 3"], found: Entries) -> None:
         """Writes an overlay of an image."""
         # JPEG is limited to 65,535 px.
         suffix = ".jpg" if max(image.shape) < 2**16 else ".png"
 
         def write(file: pathlib.Path) -> None:
-            Image.fromarray(self.draw(image, people)).save(file, quality=90)
+            Image.fromarray(self.draw(image, found)).save(file, quality=90)
 
         self.results.draw("overlays", suffix, write)
 
@@ -51,7 +54,7 @@ class Drawings:
             np.savez_compressed(file, heatmaps=maps, boxes=poses.boxes)
 
         def write_overlay(file: pathlib.Path) -> None:
-            overlay = self._with_heatmaps(image, poses.boxes, maps)
+            overlay = self._with_heatmaps(image, poses)
             Image.fromarray(overlay).save(file, quality=90)
 
         self.results.draw("heatmaps", ".npz", write_arrays)
@@ -61,28 +64,21 @@ class Drawings:
         """Returns an overlay of a video with that many frames per second."""
         return Film(self, rate)
 
-    def draw(self, image: UInt8[np.ndarray, "height width 3"], people: People) -> np.ndarray:
-        """Returns the image with the joints that are predicted with confidence."""
-        tables = [np.reshape(person["keypoints"], (-1, 3)) for person in people]
-        instances = [
-            Instance(score=person["score"], joints=table[:, :2], joint_scores=table[:, 2])
-            for person, table in zip(people, tables, strict=True)
-        ]
-        return self.estimator.task.draw(image, instances)
+    def draw(self, image: UInt8[np.ndarray, "height width 3"], found: Entries) -> np.ndarray:
+        """Returns a copy of the image with what was found in it."""
+        return self.task.draw(image, [self._form.instance(entry) for entry in found])
 
     def _with_heatmaps(
-        self,
-        image: UInt8[np.ndarray, "height width 3"],
-        boxes: Float[np.ndarray, "people 4"],
-        heatmaps: Float[np.ndarray, "people h w joints"],
+        self, image: UInt8[np.ndarray, "height width 3"], poses: Poses
     ) -> UInt8[np.ndarray, "newheight newwidth 3"]:
         """Returns the image, scaled down if it is large, with the heatmaps of all people."""
         zoom = min(1.0, _LARGEST / max(image.shape))
         shape = [max(round(side * zoom), 1) for side in image.shape[1::-1]]
         image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA)
         highest = np.zeros(image.shape[:2], np.float32)
-        for box, maps in zip(boxes, heatmaps, strict=True):
-            center, size = self.estimator.square_around(box)
+        assert poses.heatmaps is not None
+        for box, maps in zip(poses.boxes, poses.heatmaps, strict=True):
+            center, size = square_around(box, poses.margin)
             to_heatmap = geometry.crop_map((center + 0.5) * zoom - 0.5, size * zoom, len(maps))
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
             peaks = maps.max(-1).astype(np.float32)
@@ -107,20 +103,20 @@ class Film:
     def __enter__(self) -> "Film":
         return self
 
-    def add(self, frame: UInt8[np.ndarray, "height width 3"], people: People, time: float) -> None:
+    def add(self, frame: UInt8[np.ndarray, "height width 3"], found: Entries, time: float) -> None:
         """Draws a frame at a time in seconds."""
-        self._pending.append(self._thread.submit(self._write, frame, people, time))
+        self._pending.append(self._thread.submit(self._write, frame, found, time))
         if len(self._pending) > _WAITING:
             self._pending.popleft().result()
 
-    def _write(self, frame: np.ndarray, people: People, time: float) -> None:
+    def _write(self, frame: np.ndarray, found: Entries, time: float) -> None:
         if self._error is not None:
             return
         try:
             if self._writer is None:
                 self._encoded = self._drawings.results.part("overlays", ".ivf")
                 self._writer = webm.Writer(self._encoded, self._rate)
-            self._writer.write(self._drawings.draw(frame, people), time)
+            self._writer.write(self._drawings.draw(frame, found), time)
         except Exception as error:  # encoders raise many kinds
             self._error = error
 

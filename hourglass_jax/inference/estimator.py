@@ -15,34 +15,19 @@ from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry, io
 from hourglass_jax.image.geometry import Affine
+from hourglass_jax.inference import finder as finders
 from hourglass_jax.inference.boxes import BOX_MARGIN, check_boxes
+from hourglass_jax.inference.finder import Finder
+from hourglass_jax.inference.found import Poses
+from hourglass_jax.inference.similarity import distinct
 from hourglass_jax.nn import forward
 from hourglass_jax.runtime import sharding
 from hourglass_jax.tasks import views
 from hourglass_jax.tasks.base import Instance, Task
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Poses:
-    """The poses of P people with K joints, px of the image.
-
-    Attributes:
-      joints: [P, K, 2], x and y, 0-based, with integers at the centres of pixels.
-      scores: [P, K], peaks of the heatmaps: about 1 for confident predictions, 0 for none.
-      names: names of the joints.
-      boxes: [P, 4], x, y, width and height of the given boxes.
-      heatmaps: [P, h, w, K], heatmaps of the crops, if requested.
-    """
-
-    joints: Float[np.ndarray, "people joints 2"]
-    scores: Float[np.ndarray, "people joints"]
-    names: tuple[str, ...]
-    boxes: Float[np.ndarray, "people 4"]
-    heatmaps: Float[np.ndarray, "people h w joints"] | None = None
-
-
 class PoseEstimator:
-    """Predicts the joints of the people in an image, each given by a box.
+    """Predicts the joints of the people in an image, each in a box that is given or found.
 
     `estimator(image, boxes=None)` returns `Poses`. Batches are padded to one of two sizes, so that
     the network is compiled at most twice.
@@ -64,6 +49,7 @@ class PoseEstimator:
         decode: str | None = None,
         num_stacks: int | None = None,
         batch_size: int = 8,
+        finder: Finder | None = None,
     ):
         """Makes an estimator from a network and its variables.
 
@@ -78,6 +64,7 @@ class PoseEstimator:
           decode: decoding of heatmaps, "quarter" or "refined"; None uses the task's.
           num_stacks: number of stacks to run, where fewer are faster; None runs all.
           batch_size: people per batch.
+          finder: finds people where no boxes are given; None takes an image for one person.
 
         Raises:
           UserError: an option has an invalid value.
@@ -106,7 +93,7 @@ class PoseEstimator:
                 raise UserError(text) from None
         self.task = task
         self._side, self._scales, self._batch_size = input_size, tuple(scales), batch_size
-        self._margin = box_margin
+        self._margin, self._finder = box_margin, finder
         self._variables = jax.device_put(variables)
         if stacks != all_stacks:
             model = model.clone(num_stacks=stacks)
@@ -139,7 +126,13 @@ class PoseEstimator:
         ]
 
     @classmethod
-    def from_checkpoint(cls, path: str | pathlib.Path, **options) -> "PoseEstimator":
+    def from_checkpoint(
+        cls,
+        path: str | pathlib.Path,
+        *,
+        finder: Finder | str | pathlib.Path | None = finders.DEFAULT,
+        **options,
+    ) -> "PoseEstimator":
         """Makes an estimator from a checkpoint.
 
         Flip test, scales, box margin and decoding default to the checkpoint's settings.
@@ -147,6 +140,8 @@ class PoseEstimator:
         Args:
           path: a workdir (for its best step), the folder of one step, or the name of a network that
             comes with the package, such as "lsp-small".
+          finder: finds people where no boxes are given: a finder, or its checkpoint; None or "none"
+            takes an image for one person.
           **options: `flip_test`, `scales`, `box_margin`, `decode`, `num_stacks` and `batch_size` of
             `PoseEstimator`. None stands for the default.
 
@@ -157,12 +152,16 @@ class PoseEstimator:
         from hourglass_jax.checkpoint import trained  # imports Orbax, which is only needed here
 
         loaded = trained.load(path)
+        if isinstance(finder, (str, pathlib.Path)):
+            none = str(finder) == finders.NONE
+            finder = None if none else Finder.from_checkpoint(finder)
         given = {name: value for name, value in options.items() if value is not None}
         return cls(
             loaded.model,
             loaded.variables,
             loaded.task,
             input_size=loaded.input_size,
+            finder=finder,
             **{**dataclasses.asdict(loaded.inference), **given},
         )
 
@@ -183,24 +182,49 @@ class PoseEstimator:
         Args:
           image: a path, an open file such as io.BytesIO, a Pillow image, or an array [H, W],
             [H, W, 3] or [H, W, 4], of uint8 or of floats in [0, 1].
-          boxes: one or several boxes (x, y, width, height) around people, px of the image; None for
-            an image of one person.
+          boxes: one or several boxes (x, y, width, height) around people, px of the image; None
+            leaves it to the finder. Without a finder, the image is taken for one person.
           heatmaps: return the heatmaps as well.
 
         Raises:
           UserError: the image cannot be read, a box is invalid, or it shows nothing of the image.
         """
-        pixels = io.as_rgb(image)
-        boxes = self.check_boxes(boxes, pixels.shape)
-        return self.estimate([(pixels, box) for box in boxes], heatmaps=heatmaps)
+        return self.predict([io.as_rgb(image)], [boxes], heatmaps=heatmaps)[0]
 
-    def check_boxes(self, boxes, shape: tuple[int, ...]) -> Float[np.ndarray, "people 4"]:
-        """Returns boxes as an array; see the function of the same name."""
-        return check_boxes(boxes, shape, self._margin)
+    def predict(
+        self,
+        images: Sequence[UInt8[np.ndarray, "height width 3"]],
+        boxes: Sequence[Any] | None = None,
+        *,
+        heatmaps: bool = False,
+    ) -> list[Poses]:
+        """Predicts the poses of the people in several images, in batches of people.
 
-    def square_around(self, box) -> tuple[Float[np.ndarray, "2"], float]:
-        """Returns center and size of the crop for a box, px of the image."""
-        return square_around(box, self._margin)
+        Args:
+          images: images of any sizes.
+          boxes: boxes of each image, as for one image, or None.
+          heatmaps: return the heatmaps as well.
+
+        Raises:
+          UserError: a box is invalid, or shows nothing of its image.
+        """
+        given = [None] * len(images) if boxes is None else list(boxes)
+        unknown = [i for i, several in enumerate(given) if several is None and self._finder]
+        found = self._finder([images[i] for i in unknown]) if self._finder else []
+        each = dict(zip(unknown, found, strict=True))
+        boxes = [
+            each[i].boxes if i in each else check_boxes(several, images[i].shape, self._margin)
+            for i, several in enumerate(given)
+        ]
+        people = [
+            (image, box) for image, several in zip(images, boxes, strict=True) for box in several
+        ]
+        everybody = self.estimate(people, heatmaps=heatmaps)
+        ends = np.cumsum([len(several) for several in boxes]).tolist()
+        poses = [everybody[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+        for i in unknown:
+            poses[i] = distinct(dataclasses.replace(poses[i], box_scores=each[i].scores))
+        return poses
 
     def estimate(
         self,
@@ -233,11 +257,12 @@ class PoseEstimator:
             names=tuple(self.task.joints),
             boxes=np.array([box for _, box in people], float).reshape(-1, 4),
             heatmaps=np.array(maps) if heatmaps else None,
+            margin=self._margin,
         )
 
     def _crops(self, image, box) -> tuple[list[np.ndarray], Affine]:
         """Returns a person's crop at every scale, and the map from that at scale 1 to the image."""
-        center, size = self.square_around(box)
+        center, size = square_around(box, self._margin)
         scaled = []
         for scale in self._scales:
             small, to_image = crop.cut_out(

@@ -4,34 +4,31 @@ import itertools
 import pathlib
 from collections.abc import Callable
 
-import numpy as np
-from jaxtyping import Float
-
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import io
 from hourglass_jax.image.frames import Frames, open_frames
 from hourglass_jax.inference.boxes import Boxes
 from hourglass_jax.inference.drawings import Drawings
-from hourglass_jax.inference.estimator import PoseEstimator, Poses
+from hourglass_jax.inference.found import Poses, Predictor
 from hourglass_jax.inference.results import Results
 from hourglass_jax.runtime.waiting import Waiting
 
 
 class Files:
-    """Runs an estimator over files, and writes results and drawings of them.
+    """Runs a network over files, and writes results and drawings of them.
 
     Attributes:
-      estimator: estimator of poses.
+      predictor: what finds people or objects in images.
       boxes: boxes around people.
       results: results to write to.
       heatmaps: whether to save heatmaps of images as well.
-      batch_size: people per batch.
+      batch_size: people, or images, per batch.
       between: called between two batches of a video; may raise to stop.
     """
 
     def __init__(
         self,
-        estimator: PoseEstimator,
+        predictor: Predictor,
         boxes: Boxes,
         results: Results,
         *,
@@ -39,12 +36,12 @@ class Files:
         batch_size: int = 8,
         between: Callable[[], None] = lambda: None,
     ):
-        self.estimator, self.boxes, self.results = estimator, boxes, results
+        self.predictor, self.boxes, self.results = predictor, boxes, results
         self.heatmaps, self.batch_size, self.between = heatmaps, batch_size, between
-        self._drawings = Drawings(estimator, results)
+        self._drawings = Drawings(predictor.task, results)
 
     def __call__(self, path: pathlib.Path, name: str) -> None:
-        """Predicts the poses in a file.
+        """Predicts what is in a file.
 
         Args:
           path: image or video file.
@@ -64,30 +61,26 @@ class Files:
     def _image(self, path: pathlib.Path, name: str) -> None:
         image = io.as_rgb(path)
         boxes, problems = self._boxes(name, image.shape)
-        if not len(boxes):
-            _raise(problems)
-        poses = self.estimator.estimate([(image, b) for b in boxes], heatmaps=self.heatmaps)
-        people = self.results.add(None, poses)
-        self._drawings.image(image, people)
-        if self.heatmaps:
-            self._drawings.heatmaps(image, poses)
+        (found,) = self.predictor.predict([image], [boxes], heatmaps=self.heatmaps)
+        entries = self.results.add(None, found.instances)
+        self._drawings.image(image, entries)
+        if self.heatmaps and isinstance(found, Poses):
+            self._drawings.heatmaps(image, found)
         _raise(problems)
 
-    def _boxes(
-        self, name: str, shape: tuple[int, ...]
-    ) -> tuple[Float[np.ndarray, "people 4"], list[str]]:
-        """Returns the boxes in an image of a shape, and what is wrong with others."""
+    def _boxes(self, name: str, shape: tuple[int, ...]) -> tuple[list | None, list[str]]:
+        """Returns the given boxes in an image of a shape, and what is wrong with others."""
         boxes, problems = self.boxes.on(name, shape)
-        return self.estimator.check_boxes(boxes, shape), problems
+        if boxes is not None and not boxes:
+            _raise(problems)
+        return boxes, problems
 
     def _video(self, frames: Frames, name: str) -> None:
         pairs = iter(frames)
         first = next(pairs)
         boxes, problems = self._boxes(name, first[0].shape)
-        if not len(boxes):
-            _raise(problems)
         pairs = itertools.chain([first], pairs)
-        per_batch = max(self.batch_size // max(len(boxes), 1), 1)
+        per_batch = max(self.batch_size // max(len(boxes or []), 1), 1)
         waiting = Waiting(frames.announced, unit="frames")
         number, known = 0, self.results.known()
         with self._drawings.film(frames.rate) as film:
@@ -98,22 +91,15 @@ class Files:
                 # Where a stopped command left a batch in the middle, it is computed as a whole:
                 # batches of another size could give other bits.
                 if len(found) < len(batch):
+                    images = [frame for frame, _ in batch]
                     # Pages of a TIFF, and some videos' frames, differ in size.
-                    each = [self._boxes(name, frame.shape)[0] for frame, _ in batch]
-                    poses = self.estimator.estimate(
-                        [
-                            (frame, box)
-                            for (frame, _), boxes in zip(batch, each, strict=True)
-                            for box in boxes
-                        ]
-                    )
-                    ends = np.cumsum([len(boxes) for boxes in each])
+                    each = [self.boxes.on(name, image.shape)[0] for image in images]
                     found = [
-                        self.results.add(number + i, _part(poses, end - len(boxes), len(boxes)))
-                        for i, (boxes, end) in enumerate(zip(each, ends, strict=True))
+                        self.results.add(number + i, one.instances)
+                        for i, one in enumerate(self.predictor.predict(images, each))
                     ]
-                for (frame, time), people in zip(batch, found, strict=True):
-                    film.add(frame, people, time)
+                for (frame, time), entries in zip(batch, found, strict=True):
+                    film.add(frame, entries, time)
                     waiting.advance()
                 number += len(batch)
         _raise([*problems, *([frames.problem] if frames.problem else [])])
@@ -124,9 +110,3 @@ def _raise(problems: list[str]) -> None:
     if problems:
         more = [f"and {len(problems) - 3} more"] if len(problems) > 3 else []
         raise UserError("; ".join([*problems[:3], *more]))
-
-
-def _part(poses: Poses, begin: int, count: int) -> Poses:
-    """Returns some of the people."""
-    part = slice(begin, begin + count)
-    return Poses(poses.joints[part], poses.scores[part], poses.names, poses.boxes[part])

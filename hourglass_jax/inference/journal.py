@@ -1,9 +1,9 @@
 """The journal of a prediction, from which a stopped command goes on: `progress.jsonl`.
 
-Every line is a JSON object. The first one names the command and the joints. A line with "file"
-begins an input file, lines with "people" are its image or its frames, and a line with "end" ends
-it; "error" there is null, or what went wrong. "crc32" is the checksum of the line before it: a
-damaged line only costs the file that it belongs to.
+Every line is a JSON object. The first one names the command, the joints and the categories. A line
+with "file" begins an input file, lines with "people" (or objects) are its image or its frames, and
+a line with "end" ends it; "error" there is null, or what went wrong. "crc32" is the checksum of the
+line before it: a damaged line only costs the file that it belongs to.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import os
 import pathlib
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from hourglass_jax.errors import RunError
@@ -117,11 +117,11 @@ class Journal:
         """Forgets what is there; `start` replaces it."""
         self.header, self.entries, self.unfinished, self._end = None, {}, None, 0
 
-    def start(self, command: dict[str, Any], joints: Sequence[str]) -> None:
-        """Begins with nothing found."""
+    def start(self, command: dict[str, Any], form: Mapping[str, Any]) -> None:
+        """Begins with nothing found, in the form of `entries.Format.to_json`."""
         self.forget()
         self._append()
-        self.header = {"format": FORMAT, "command": command, "joints": list(joints)}
+        self.header = {"format": FORMAT, "command": command, **form}
         self._write(self.header)
 
     def resume(self) -> None:

@@ -10,22 +10,34 @@ import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import cv2
-import numpy as np
 
 from hourglass_jax.errors import RunError, UserError
-from hourglass_jax.inference.estimator import Poses
+from hourglass_jax.inference.entries import Entries, Format
 from hourglass_jax.inference.journal import Entry, Journal
 from hourglass_jax.inference.places import Places, as_path
 from hourglass_jax.runtime import command_line, disk, lock
+from hourglass_jax.tasks.base import Instance
 
 JSON, CSV, JOURNAL = "predictions.json", "predictions.csv", "progress.jsonl"
 # Seconds between two times at which the files are written, and as a multiple of what it takes.
 _EVERY, _MULTIPLE = 5.0, 50
-# People as in predictions.json, without the name of their image.
-People = list[dict[str, Any]]
+
+
+class Count(NamedTuple):
+    """What is in the results of some files.
+
+    Attributes:
+      found: number of people or objects.
+      files: number of files in which there is at least one.
+      seen: number of files that were looked at.
+    """
+
+    found: int
+    files: int
+    seen: int
 
 
 class Results:
@@ -118,18 +130,19 @@ class Results:
         return entry is not None and entry.name == name
 
     @contextlib.contextmanager
-    def recording(self, joints: Sequence[str]) -> Iterator[None]:
+    def recording(self, form: Format) -> Iterator[None]:
         """Returns a context in which results are added, and whose end writes the files.
 
         What a former command has found comes first.
         """
+        self._form = form
         if self._journal.header is None:
             with disk.errors(self.output):
                 for name in (JSON, CSV):
                     (self.output / name).unlink(missing_ok=True)
                 for stem in self._replaced:
                     self._places.clear(stem)
-            self._journal.start(self._command, joints)
+            self._journal.start(self._command, form.to_json())
         else:
             self._journal.resume()
         try:
@@ -165,31 +178,20 @@ class Results:
         self._error = self._error or text
         command_line.say(f"error: {text}")
 
-    def known(self) -> Iterator[People]:
-        """Yields the people of the frames that a stopped command has found in this file."""
+    def known(self) -> Iterator[Entries]:
+        """Yields what a stopped command has found in the frames of this file."""
         if self._known:
             assert self._journal.unfinished is not None
-            yield from (people for _, people in self._journal.images(self._journal.unfinished))
+            yield from (found for _, found in self._journal.images(self._journal.unfinished))
 
-    def add(self, frame: int | None, poses: Poses) -> People:
-        """Adds the poses in an image (frame None) or in a frame of a video, and returns people."""
-        people = []
-        for joints, scores, box in zip(poses.joints, poses.scores, poses.boxes, strict=True):
-            table = np.concatenate([joints, scores[:, None]], axis=1)
-            if not np.isfinite(table).all():
-                raise UserError("the network's output is not finite; its checkpoint is damaged")
-            person = {
-                "category_id": 1,
-                "bbox": np.round(box, 2).tolist(),
-                "keypoints": np.round(table.ravel(), 4).tolist(),
-                "score": round(float(scores.mean()), 4),
-            }
-            people.append(person)
+    def add(self, frame: int | None, found: Sequence[Instance]) -> Entries:
+        """Adds what is in an image (frame None) or in a frame of a video, and returns entries."""
+        entries = [self._form.entry(one) for one in found]
         if (frame or 0) >= self._known:
-            self._journal.add(frame, people)
+            self._journal.add(frame, entries)
         if time.monotonic() >= self._due:
             self.write()
-        return people
+        return entries
 
     def draw(self, folder: str, suffix: str, write: Callable[[pathlib.Path], object]) -> None:
         """Writes a drawing of the current input file.
@@ -216,11 +218,12 @@ class Results:
         """Returns a new file for what becomes a drawing in the end."""
         return self._places.part(folder, suffix)
 
-    def count(self) -> tuple[int, int]:
-        """Returns how many of the input files have results, and how many people are in them."""
+    def count(self) -> Count:
+        """Returns what is in the results of the input files."""
         names = set(self._names)
-        entries = [entry for entry in self._entries() if entry.name in names and entry.images]
-        return len(entries), sum(entry.people for entry in entries)
+        seen = [entry for entry in self._entries() if entry.name in names and entry.images]
+        people = [entry.people for entry in seen]
+        return Count(sum(people), sum(map(bool, people)), len(seen))
 
     def _entries(self) -> list[Entry]:
         """Returns what was found: in the order of the input, then of files that are gone."""
@@ -235,7 +238,7 @@ class Results:
         """Writes predictions.json and predictions.csv with all that was found until now."""
         begin = time.monotonic()
         assert self._journal.header is not None
-        joints, separator = self._journal.header["joints"], ""
+        form, separator = Format.from_json(self._journal.header), ""
         with (
             disk.errors(self.output),
             disk.replacing(self.output / JSON) as json_path,
@@ -244,28 +247,19 @@ class Results:
             csv_path.open("x", encoding="utf-8", newline="") as table,
         ):
             rows = csv.writer(table)
-            rows.writerow(["image", "person", "joint", "x", "y", "score"])
+            rows.writerow(form.columns)
             objects.write("[")
             for entry in self._entries():
-                for frame, people in self._journal.images(entry):
+                for frame, found in self._journal.images(entry):
                     name = entry.name if frame is None else f"{entry.name}#{frame}"
-                    for number, person in enumerate(people):
-                        whole = {"image_id": name, **person}
+                    for one in found:
+                        whole = {"image_id": name, **one}
                         objects.write(f"{separator}\n{json.dumps(whole)}")
                         separator = ","
-                        rows.writerows(_rows(name, number, joints, person["keypoints"]))
+                    rows.writerows(form.rows(name, found))
             objects.write("\n]\n")
         now = time.monotonic()
         self._due = now + max(_EVERY, _MULTIPLE * (now - begin))
-
-
-def _rows(name: str, person: int, joints: Sequence[str], keypoints: Sequence[float]):
-    """Yields the lines of a person in predictions.csv."""
-    # As JSON escapes it: readers of CSV refuse a file that is not UTF-8.
-    name = name.encode("utf-8", "backslashreplace").decode("utf-8")
-    for i, joint in enumerate(joints):
-        x, y, score = keypoints[3 * i : 3 * i + 3]
-        yield [name, person, joint, f"{x:.2f}", f"{y:.2f}", f"{score:.4f}"]
 
 
 def _stamp(path: pathlib.Path) -> list[int] | None:
@@ -279,10 +273,10 @@ def _stamp(path: pathlib.Path) -> list[int] | None:
 
 def _differences(there: Mapping[str, Sequence[str]], here: Mapping[str, Sequence[str]]) -> str:
     """Returns the flags of another command that differ, or ""."""
-    texts = []
-    for flag in here:
-        shown, identity = there.get(flag, ["None", ""])
-        if identity != here[flag][1]:
-            same = shown == here[flag][0]
+    texts, none = [], ["None"] * 2  # flags that are not given, or are newer than the results
+    for flag in {**there, **here}:
+        (shown, identity), now = there.get(flag, none), here.get(flag, none)
+        if identity != now[1]:
+            same = shown == now[0]
             texts.append(f"--{flag}={shown}{' as it was then' if same else ''}")
     return ", ".join(texts)

@@ -5,8 +5,12 @@
 Both take float32 images [B, H, W, 3] in [0, 1], where H and W are the checkpoint's input size and B
 is any number, and normalise them. They return
 
-- maps: [B, S, h, w, C] of every stack, the last being the prediction, or
-- joints: [B, K, 2], x and y in px of the image, and scores [B, K], of the last stack.
+- maps: [B, S, h, w, C] of every stack, the last being the prediction,
+- joints: [B, K, 2], x and y in px of the image, and scores [B, K], of the last stack, or
+- boxes: [B, N, 4], x, y, width and height in px of the image, scores [B, N] and categories [B, N],
+  of the last stack; and joints [B, N, K, 2] and joint_scores [B, N, K] if the network predicts
+  joints. N is the task's `top_k`, or 10 times as many where corners are paired; rows with a score
+  of 0 are no boxes.
 """
 
 import logging
@@ -22,11 +26,9 @@ from jaxtyping import Array, Float
 from hourglass_jax.checkpoint import trained as checkpoint
 from hourglass_jax.checkpoint.trained import Trained
 from hourglass_jax.errors import RunError, UserError
-from hourglass_jax.interop import onnx_graph
-from hourglass_jax.nn.stacked_hourglass import StackedHourglass
+from hourglass_jax.interop import onnx_file
 from hourglass_jax.runtime import command_line as command
 from hourglass_jax.runtime import disk, preemption
-from hourglass_jax.tasks.single_pose.task import SinglePose
 
 logger = logging.getLogger("hourglass_jax.interop.export")  # also if run as __main__
 MAPS = "maps"
@@ -76,16 +78,8 @@ def write_onnx(trained: Trained, outputs: str, path: pathlib.Path) -> None:
     Raises:
       UserError: the package onnx is not installed, or there is no graph of this network or task.
     """
-    # The graph is written module by module, and decodes joints without the task.
-    if not isinstance(trained.model, StackedHourglass):
-        raise UserError("only stacked hourglasses can be ONNX files; write .stablehlo")
-    if outputs != MAPS and not isinstance(trained.task, SinglePose):
-        raise UserError(
-            f"an ONNX file of the task {trained.task.name!r} can only return {MAPS}; write "
-            f".stablehlo for {outputs}"
-        )
     try:
-        path.write_bytes(onnx_graph.serialize(trained, outputs))
+        path.write_bytes(onnx_file.serialize(trained, outputs))
     except ImportError:
         raise UserError(
             "writing ONNX files needs the package onnx; pip install onnx onnxruntime"
@@ -135,8 +129,9 @@ def export(trained: Trained, outputs: str, path: pathlib.Path) -> float | None:
     if found is None:
         return None
     differences = [np.abs(f - np.asarray(e)) for f, e in zip(found, expected, strict=True)]
-    # Of two pixels that share a peak either may be chosen: joints are compared by the median.
-    largest = max(float(np.median(d) if outputs == "joints" else d.max()) for d in differences)
+    # Of two pixels that share a peak either may be chosen: joints and boxes are compared by the
+    # median.
+    largest = max(float(d.max() if outputs == MAPS else np.median(d)) for d in differences)
     scale = max(1.0, *(float(np.abs(e).max()) for e in expected))
     if not largest <= TOLERANCE * scale:
         raise RunError(f"{path} gives other {outputs} than the network, by {largest:g}")
@@ -157,7 +152,7 @@ def main(argv: list[str]) -> None:
         help="a run's workdir, or one step's folder in it",
     )
     add("--output", type=command.path, required=True, help="FILE.onnx or FILE.stablehlo")
-    add("--outputs", default=MAPS, help="maps (the default), or joints")
+    add("--outputs", default=MAPS, help="maps (the default), joints or boxes")
     flags = parser.parse_args(argv)
     path = pathlib.Path(flags.output)
     if path.suffix not in FORMATS:  # before the checkpoint is read

@@ -54,7 +54,10 @@ def damage(folder: pathlib.Path, concerns: Callable[[str], bool] | None = None) 
         content = file.read(_LARGEST)
     kept = {}
     for line in content.decode("utf-8", "backslashreplace").splitlines(keepends=True):
-        kept[line[66:].rstrip("\n")] = line
+        name = line[66:].rstrip("\n")
+        if not name or not line.endswith("\n"):
+            return f"the file {NAME} is not as it was written"
+        kept[name] = line
 
     def compared(name: str) -> bool:
         return concerns is None or concerns(name)

@@ -65,9 +65,10 @@ def make_folder(folder: pathlib.Path, where: str) -> None:
       where: flag and path, for messages.
 
     Raises:
-      UserError: it cannot be written to.
+      UserError: it cannot be written to, or its path is not UTF-8.
       RunError: the disk has failed.
     """
+    check_utf8(folder, where)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

@@ -63,6 +63,7 @@ class Draws(NamedTuple):
       translate: shift in x and y, as fractions of the input's side.
       flip: whether the input is mirrored.
       uniform: the underlying random numbers, uniform in [0, 1), for tasks that derive others.
+      aspect: factor of the ratio of width to height.
     """
 
     scale: float
@@ -70,6 +71,7 @@ class Draws(NamedTuple):
     translate: tuple[float, float]
     flip: bool
     uniform: Float[np.ndarray, " draws"]
+    aspect: float = 1.0
 
 
 class Metric(Protocol):
@@ -116,6 +118,7 @@ class Task(Protocol):
       exports: what an exported network may return instead of its outputs; see `export`.
       record_version: version of the records' content, to be raised with every change.
       unit: what a record is of, as evaluation.json counts it.
+      min_score: lowest score of an instance that is worth drawing.
     """
 
     name: ClassVar[str]
@@ -123,6 +126,7 @@ class Task(Protocol):
     exports: ClassVar[Sequence[str]] = ()
     record_version: ClassVar[int] = 1
     unit: ClassVar[str] = "persons"
+    min_score: ClassVar[float] = 0.0
 
     @property
     def joints(self) -> Sequence[str]:

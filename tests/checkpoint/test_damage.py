@@ -83,6 +83,21 @@ def test_what_is_lost_is_named(copy, lost):
         trained.load(copy)
 
 
+def test_a_file_in_place_of_the_folder_of_checkpoints_is_named(tmp_path):
+    (tmp_path / "checkpoints").write_text("")
+    with pytest.raises(UserError, match="checkpoints must be a folder; move the file away"):
+        Checkpoints(tmp_path, "x")
+
+
+def test_digests_that_are_cut_in_a_line_are_named(copy):
+    path = copy / digests.NAME
+    content = path.read_bytes()
+    for end in (30, 66, 70, len(content) - 1):
+        path.write_bytes(content[:end])
+        with pytest.raises(DamagedError, match="the file SHA256SUMS is not as it was written"):
+            trained.load(copy)
+
+
 def test_what_was_added_is_named_unless_a_file_manager_did_it(copy):
     (copy / ".DS_Store").touch()
     (copy / "state/._d").touch()

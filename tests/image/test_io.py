@@ -54,6 +54,9 @@ def test_files_of_other_kinds(tmp_path, picture):
     dark = (grey // 64).astype(np.uint16) * 300
     Image.fromarray(dark).save(tmp_path / "dark.png")
     np.testing.assert_array_equal(photo.as_rgb(tmp_path / "dark.png"), photo.as_rgb(dark))
+    Image.fromarray(grey.astype(np.uint16)).save(tmp_path / "shallow.png")
+    with pytest.raises(UserError, match=r"shallow\.png.*largest value is 248; save it with 8"):
+        photo.as_rgb(tmp_path / "shallow.png")
     Image.fromarray((grey / 255).astype(np.float32)).save(tmp_path / "float.tif")
     assert (photo.as_rgb(tmp_path / "float.tif")[..., 0] == grey).all()
     Image.fromarray(picture).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=100)

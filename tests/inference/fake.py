@@ -10,8 +10,9 @@ from PIL import Image
 
 from hourglass_jax import predict
 from hourglass_jax.data.skeleton import LSP
-from hourglass_jax.inference import estimator
-from hourglass_jax.inference.estimator import PoseEstimator, Poses
+from hourglass_jax.inference.boxes import check_boxes
+from hourglass_jax.inference.estimator import PoseEstimator
+from hourglass_jax.inference.found import Poses
 from hourglass_jax.tasks.single_pose.task import SinglePose
 
 
@@ -24,11 +25,16 @@ class FakeEstimator:
     def __init__(self):
         self.calls = 0
 
-    def check_boxes(self, boxes, shape):
-        return estimator.check_boxes(boxes, shape)
-
-    def square_around(self, box):
-        return estimator.square_around(box)
+    def predict(self, images, boxes, *, heatmaps=False):
+        found = []
+        for image, several in zip(images, boxes, strict=True):
+            several = check_boxes(several, image.shape)
+            found.append((image, several))
+        people = [(image, box) for image, several in found for box in several]
+        poses = self.estimate(people, heatmaps=heatmaps)
+        counts = [len(several) for _, several in found]
+        ends = np.cumsum(counts)
+        return [poses[end - n : end] for n, end in zip(counts, ends, strict=True)]
 
     def estimate(self, people, *, heatmaps=False):
         self.calls += 1

@@ -29,8 +29,9 @@ def test_paths_that_libraries_do_not_take(tmp_path, monkeypatch):
     odd.mkdir()
     disk.check_utf8(tmp_path / "café", "--workdir=café")
     for path in (odd, odd / "run"):
-        with pytest.raises(UserError, match=r"--workdir=x: the path is not UTF-8.*another"):
-            disk.check_utf8(path, "--workdir=x")
+        for check in (disk.check_utf8, disk.make_folder):
+            with pytest.raises(UserError, match=r"--workdir=x: the path is not UTF-8.*another"):
+                check(path, "--workdir=x")
     monkeypatch.chdir(odd)
     with pytest.raises(UserError, match="--workdir=run: the path is not UTF-8"):
         disk.check_utf8("run", "--workdir=run")

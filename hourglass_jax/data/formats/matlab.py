@@ -1,6 +1,6 @@
 """Reads variables from MATLAB files of version 5 (MATLAB 5 to 7.2, and SciPy).
 
-Every size that a file claims is held against the bytes that are there, before anything is made of
+Every size that a file states is compared with the bytes that are there before memory is taken for
 it. SciPy's reader writes over memory on damaged files, and takes 13 GB for one of 848 bytes.
 The format: MathWorks, "MAT-File Format", chapter 1.
 """
@@ -23,7 +23,7 @@ _NUMBERS |= {14: "i8", 15: "u8"}
 _OTHERS = {3: "an object", 5: "a sparse matrix", 16: "a function", 17: "an object"}
 _ENCODINGS = {16: "utf-8", 17: "utf-16", 18: "utf-32"}  # of texts
 _DEEPEST = 32
-# Bytes of memory per byte of the file, and what any file may take. MPII's takes 30 a byte.
+# Bytes of memory per byte of the file, and what any file may take. MPII's file needs 30 per byte.
 _MEMORY, _SMALL = 100, 2**26
 _ITEM = 100  # bytes of memory for each array or item in another
 

@@ -1,4 +1,4 @@
-"""Holds labels against the images that they belong to.
+"""Checks labels against the images that they belong to.
 
 Numbers can be well-formed and still mean something else than px of the image: shares of its size,
 corners instead of sizes, places in another image. Where most of a file is so, it is refused; a
@@ -44,11 +44,11 @@ def check_units(where: str, images: Sequence[AnnotatedImage]) -> None:
         )
     _warn_of_percent(where, [(size, _labelled(a)) for size, a in entries if np.any(a.labelled)])
     areas = [(a.box, a.area) for _, a in entries if a.box is not None and a.area is not None]
-    told = sum(_area_tells_corners(box, area) for box, area in areas)
-    if told > 2 and told >= 0.95 * len(areas):
+    with_corners = sum(_area_is_of_corners(box, area) for box, area in areas)
+    if with_corners > 2 and with_corners >= 0.95 * len(areas):
         raise UserError(
-            f"{where}: the area of {told} of {len(areas)} annotations is that of their bbox as "
-            f"corners x1, y1, x2, y2; bbox must be x, y, width, height"
+            f"{where}: the area of {with_corners} of {len(areas)} annotations is that of their "
+            f"bbox as corners x1, y1, x2, y2; bbox must be x, y, width, height"
         )
     sized = [(size, box, xy) for size, box, xy in boxes if size is not None]
     beyond = sum(_reaches_out(size, box) for size, box, _ in sized)
@@ -60,7 +60,7 @@ def check_units(where: str, images: Sequence[AnnotatedImage]) -> None:
         )
 
 
-def held_against_images(
+def checked_against_images(
     images: Sequence[AnnotatedImage], problems: Problems
 ) -> Iterator[AnnotatedImage]:
     """Yields the images with the annotations that show something of them."""
@@ -118,7 +118,7 @@ def _warn_of_percent(
 ) -> None:
     """Warns if joints may be in percent: all lie within 100 px of images that are far larger."""
     sides = [min(size) for size, _ in people if size is not None]
-    if len(sides) > 1 and min(sides) > 150 and all(xy.max() <= 100 for _, xy in people):
+    if len(sides) > 1 and min(sides) > 150 and 50 < max(xy.max() for _, xy in people) <= 100:
         logger.warning(
             "%s: no joint lies beyond 100 px in any image, though all of them are larger; if "
             "coordinates are percentages, multiply them, as keypoints must be in px",
@@ -126,7 +126,7 @@ def _warn_of_percent(
         )
 
 
-def _area_tells_corners(box: Box, area: float) -> bool:
+def _area_is_of_corners(box: Box, area: float) -> bool:
     """Returns whether an area is that between corners, and not that of a width and height."""
     left, top, right, bottom = box
     between = (right - left) * (bottom - top) if right > left and bottom > top else 0

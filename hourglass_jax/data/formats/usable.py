@@ -10,7 +10,7 @@ import numpy as np
 from hourglass_jax.data import orientation
 from hourglass_jax.data.base import AnnotatedImage, Annotation
 from hourglass_jax.data.formats.keypoint_file import KeypointFile
-from hourglass_jax.data.formats.plausible import check_units, held_against_images
+from hourglass_jax.data.formats.plausible import check_units, checked_against_images
 from hourglass_jax.data.formats.problems import Problems
 from hourglass_jax.errors import UserError
 
@@ -75,7 +75,7 @@ def fitted(
     where, sizes = problems.path, file.sizes
     settled = orientation.settle(annotated, where=where, prefer_upright=True, sizes=sizes)
     check_units(where, settled)
-    return held_against_images(settled, problems)
+    return checked_against_images(settled, problems)
 
 
 def _unusable(a: Annotation, by_joints: bool) -> str:

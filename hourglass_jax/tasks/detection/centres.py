@@ -17,9 +17,9 @@ from hourglass_jax.tasks.detection.corners import START
 WEIGHTS = {"wh": 0.1, "reg": 1.0, "hps": 1.0, "hm_hp": 1.0, "hp_offset": 1.0}
 # A joint's peak replaces the offset's end if its score is higher, and its distance below a share of
 # the box's longer side.
-_PEAK_SCORE = 0.1
-_NEAR = 0.3
-_FAR = -10_000.0  # cells
+PEAK_SCORE = 0.1
+NEAR = 0.3
+FAR = -10_000.0  # cells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _snapped(
     scores = scores.reshape(batch, 1, count, -1)
     cells = cells.reshape(batch, -1, 2)  # of all joints
     candidates = _placed(cells, maps.get("hp_offset")).reshape(batch, 1, count, -1, 2)
-    candidates = jnp.where((scores > _PEAK_SCORE)[..., None], candidates, _FAR)
+    candidates = jnp.where((scores > PEAK_SCORE)[..., None], candidates, FAR)
     # Axes: batch, object, joint, candidate.
     distances = jnp.sqrt(((candidates - joints[:, :, :, None]) ** 2).sum(-1))
     nearest = distances.argmin(-1)[..., None]
@@ -205,8 +205,8 @@ def _snapped(
     score = jnp.take_along_axis(scores, nearest, axis=-1)[..., 0]
     place = jnp.take_along_axis(candidates, nearest[..., None], axis=-2)[..., 0, :]
     low, high = boxes[:, :, None, :2], boxes[:, :, None, 2:]
-    moved = _all(place >= low) & _all(place <= high) & (score > _PEAK_SCORE)
-    moved &= distance <= _NEAR * (high - low).max(-1)
+    moved = _all(place >= low) & _all(place <= high) & (score > PEAK_SCORE)
+    moved &= distance <= NEAR * (high - low).max(-1)
     places, _ = heatmaps.split(joints, height, width)
     index = jnp.arange(count).reshape(1, 1, -1)
     rows = jnp.arange(batch).reshape(-1, 1, 1)

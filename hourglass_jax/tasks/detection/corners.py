@@ -19,7 +19,7 @@ START = -2.19
 TAG_DISTANCE = 0.5
 WEIGHTS = {"pull": 0.1, "push": 0.1, "offset": 1.0}
 _CORNERS = {"tl": "top_left", "br": "bottom_right"}
-_PAIRS_PER_CORNER = 10  # 1,000 of 100 corners each
+PAIRS_PER_CORNER = 10  # 1,000 of 100 corners each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Corners:
     def decode(
         self, maps: Mapping[str, Float[Array, "batch height width channels"]], top_k: int
     ) -> dict[str, Array]:
-        return decode(maps, top_k, _PAIRS_PER_CORNER * top_k)
+        return decode(maps, top_k, PAIRS_PER_CORNER * top_k)
 
 
 def _positions(targets: Mapping[str, Array]) -> dict[str, Float[Array, "batch objects 2"]]:

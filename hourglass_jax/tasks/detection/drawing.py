@@ -13,8 +13,6 @@ from hourglass_jax.tasks.detection import boxes
 from hourglass_jax.tasks.instance import Instance
 from hourglass_jax.tasks.single_pose import drawing as poses
 
-# Boxes with a lower score are not drawn.
-SHOWN = 0.3
 _GOLDEN = 0.618034  # turn between the hues of consecutive categories
 
 
@@ -24,7 +22,7 @@ def draw_boxes(
     categories: Sequence[str],
     skeleton: Skeleton,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Returns a copy of the image with the boxes of sufficient score, the best one on top.
+    """Returns a copy of the image with boxes, the best one on top.
 
     Args:
       image: RGB image.
@@ -36,7 +34,7 @@ def draw_boxes(
     width = max(round(max(image.shape) / 300), 1)
     limit = 4 * max(image.shape)  # OpenCV's line drawing overflows far outside the image
     for one in sorted(found, key=lambda one: one.score):
-        if one.score < SHOWN or one.box is None:
+        if one.box is None:
             continue
         colour = _colour(one.category)
         corners = np.clip(boxes.from_sizes(np.asarray(one.box, float)), -limit, limit)

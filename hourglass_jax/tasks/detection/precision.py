@@ -38,7 +38,13 @@ _OTHER_SIGMA = 0.079
 # People with a lower score do not count as found in the error of an image.
 _SURE = 0.1
 # Share of a box that a person covers, where the area is not annotated.
-_PERSON_IN_BOX = 0.53
+PERSON_IN_BOX = 0.53
+
+
+def sigmas(joints: Sequence[str]) -> Float[np.ndarray, " joints"]:
+    """Returns the standard deviation of each joint in the object keypoint similarity."""
+    names = [joint.removeprefix("left_").removeprefix("right_") for joint in joints]
+    return np.array([SIGMAS.get(name, _OTHER_SIGMA) for name in names])
 
 
 class _Evaluation:
@@ -140,10 +146,9 @@ class JointPrecision(_Evaluation, Metric):
         return "OKS AP"
 
     def _evaluate(self, found: Found, truth: Sequence[Record]) -> "COCOeval":
-        joints = [j.removeprefix("left_").removeprefix("right_") for j in self._skeleton.joints]
-        sigmas = np.array([SIGMAS.get(joint, _OTHER_SIGMA) for joint in joints])
+        spread = sigmas(self._skeleton.joints)
         return evaluate(
-            annotations(truth, self._categories), results(found[-1], truth), "keypoints", sigmas
+            annotations(truth, self._categories), results(found[-1], truth), "keypoints", spread
         )
 
     def __call__(self, found: Found, truth: Sequence[Record]) -> dict[str, float]:
@@ -231,7 +236,7 @@ def annotations(truth: Sequence[Record], categories: Sequence[str]) -> dict[str,
                 labelled = record["labelled"][i]
                 joints = record["joints_source"][i].astype(np.float64)
                 if math.isnan(area):
-                    entry["area"] *= _PERSON_IN_BOX
+                    entry["area"] *= PERSON_IN_BOX
                 entry["keypoints"] = np.c_[joints, 2 * labelled].ravel().tolist()
                 entry["num_keypoints"] = int(labelled.sum())
             entries.append(entry)

@@ -52,6 +52,7 @@ class Detection(Task):
     exports: ClassVar[Sequence[str]] = ("boxes",)
     record_version: ClassVar[int] = 1
     unit: ClassVar[str] = "images"
+    min_score: ClassVar[float] = 0.3
 
     @classmethod
     def from_config(cls, config, source: Source, stride: int) -> "Detection":

@@ -1,0 +1,125 @@
+"""What is found in an image: the poses of people, or boxes of objects."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from hourglass_jax.inference.boxes import BOX_MARGIN
+from hourglass_jax.tasks.base import Instance, Task
+
+Rows = slice | Sequence[int] | Int[np.ndarray, " rows"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Poses:
+    """The poses of P people with K joints, px of the image.
+
+    Attributes:
+      joints: [P, K, 2], x and y, 0-based, with integers at the centres of pixels.
+      scores: [P, K], peaks of the heatmaps: about 1 for confident predictions, 0 for none.
+      names: names of the joints.
+      boxes: [P, 4], x, y, width and height of the given or found boxes.
+      heatmaps: [P, h, w, K], heatmaps of the crops, if requested.
+      margin: side of a crop as a multiple of the side of the box.
+      box_scores: [P], scores of the boxes if they were found; None if they were given.
+    """
+
+    joints: Float[np.ndarray, "people joints 2"]
+    scores: Float[np.ndarray, "people joints"]
+    names: tuple[str, ...]
+    boxes: Float[np.ndarray, "people 4"]
+    heatmaps: Float[np.ndarray, "people h w joints"] | None = None
+    margin: float = BOX_MARGIN
+    box_scores: Float[np.ndarray, " people"] | None = None
+
+    @property
+    def person_scores(self) -> list[float]:
+        """Score of each person: the mean of the joints', times that of a box that was found."""
+        means = [float(scores.mean()) for scores in self.scores]
+        found = [1.0] * len(means) if self.box_scores is None else self.box_scores.tolist()
+        return [mean * score for mean, score in zip(means, found, strict=True)]
+
+    @property
+    def instances(self) -> list[Instance]:
+        """The people one by one, for drawing and for results."""
+        columns = self.person_scores, self.boxes, self.joints, self.scores
+        return [
+            Instance(score, box, joints=joints, joint_scores=scores)
+            for score, box, joints, scores in zip(*columns, strict=True)
+        ]
+
+    def __getitem__(self, people: Rows) -> "Poses":
+        """Returns some of the people."""
+        return _some(self, people, "joints", "scores", "boxes", "heatmaps", "box_scores")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Detections:
+    """The N objects in an image, by decreasing score; px of the image.
+
+    Attributes:
+      boxes: [N, 4], x, y, width and height, from the image's corner.
+      scores: [N].
+      categories: [N], indices into `names`.
+      names: names of the network's categories.
+      joints: [N, K, 2], x and y, with integers at the centres of pixels; None without joints.
+      joint_scores: [N, K]; None without joints.
+    """
+
+    boxes: Float[np.ndarray, "objects 4"]
+    scores: Float[np.ndarray, " objects"]
+    categories: Int[np.ndarray, " objects"]
+    names: tuple[str, ...]
+    joints: Float[np.ndarray, "objects joints 2"] | None = None
+    joint_scores: Float[np.ndarray, "objects joints"] | None = None
+
+    @property
+    def instances(self) -> list[Instance]:
+        """The objects one by one, for drawing and for results."""
+        columns = [self.scores.tolist(), self.boxes, self.categories.tolist()]
+        if self.joints is not None and self.joint_scores is not None:
+            columns += [self.joints, self.joint_scores]
+        return [Instance(*values) for values in zip(*columns, strict=True)]
+
+    def __getitem__(self, objects: Rows) -> "Detections":
+        """Returns some of the objects."""
+        return _some(self, objects, "boxes", "scores", "categories", "joints", "joint_scores")
+
+
+def _some(found: Any, rows: Rows, *names: str) -> Any:
+    arrays = {name: getattr(found, name) for name in names}
+    chosen = {name: array[rows] for name, array in arrays.items() if array is not None}
+    return dataclasses.replace(found, **chosen)
+
+
+class Predictor(Protocol):
+    """What the command runs over images and videos: `PoseEstimator` or `Detector`.
+
+    Attributes:
+      task: task of the network.
+    """
+
+    task: Task
+
+    def predict(
+        self,
+        images: Sequence[UInt8[np.ndarray, "height width 3"]],
+        boxes: Sequence[Sequence | None] | None = None,
+        *,
+        heatmaps: bool = False,
+    ) -> "Sequence[Poses] | Sequence[Detections]":
+        """Returns what is found in each image.
+
+        Args:
+          images: images of any sizes.
+          boxes: boxes (x, y, width, height) around the people in each image, px; None where nobody
+            says where people are.
+          heatmaps: return the heatmaps of people as well.
+
+        Raises:
+          UserError: a box is invalid, or something is requested that the network does not predict.
+        """
+        ...

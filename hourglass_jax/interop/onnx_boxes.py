@@ -1,0 +1,186 @@
+"""Decoding of a detector's maps to boxes in an ONNX graph, as `Detection.export` does it.
+
+`centres.decode` and `corners.decode` are written here with ONNX's operators; see there for the
+steps. Shapes in comments: B images, N boxes, K joints, P peaks of a joint.
+"""
+
+from hourglass_jax.interop.onnx_graph import Graph
+from hourglass_jax.tasks.detection import centres, corners
+from hourglass_jax.tasks.detection.options import CORNERS
+from hourglass_jax.tasks.detection.task import Detection
+
+
+def add(graph: Graph, maps: str, task: Detection, side: int) -> dict[str, list[int]]:
+    """Adds the decoding of maps [batch, channels, side, side] to boxes.
+
+    Returns:
+      The shapes of the graph's outputs, without their batch.
+    """
+    decoder = _Decoder(graph, maps, task, side)
+    if task.options.kind == CORNERS:
+        return decoder.pair_corners()
+    return decoder.read_centres()
+
+
+class _Decoder:
+    def __init__(self, graph: Graph, maps: str, task: Detection, side: int):
+        self.graph, self.add, self.task, self.side = graph, graph.add, task, side
+        sizes = [len(head.channels) for head in task.heads.values()]
+        lengths = graph.constant(sizes)
+        parts = graph.add_several("Split", maps, lengths, outputs=len(sizes), axis=1)
+        self.maps = dict(zip(task.heads, parts, strict=True))
+
+    def _count(self, channels: int = 1) -> int:
+        return min(self.task.options.top_k, self.side**2 * channels)
+
+    def _best(self, x: str, count: int) -> tuple[str, str]:
+        """Returns the highest numbers of each row, in decreasing order, and their indices."""
+        length = self.graph.constant([count])
+        values, index = self.graph.add_several("TopK", x, length, outputs=2, axis=1)
+        return values, index
+
+    def _peaks(self, logits: str, channels: int) -> tuple[str, str, str]:
+        """Adds `heatmaps.peaks`; returns scores, cells (as indices) and channels, [B, N]."""
+        graph = self.graph
+        highest = graph.add("MaxPool", logits, kernel_shape=[3, 3], pads=[1] * 4)
+        same = graph.add("Equal", logits, highest)
+        kept = graph.add("Where", same, logits, graph.constant(-float("inf")))
+        flat = graph.reshape(graph.add("Transpose", kept, perm=[0, 2, 3, 1]), 0, -1)
+        values, index = self._best(flat, self._count(channels))
+        return graph.add("Sigmoid", values), *graph.divided(index, channels)
+
+    def _gather(self, values: str, rows: str) -> str:
+        """Returns rows [B, N] of values [B, rows, ...]."""
+        index = self.graph.add("Unsqueeze", rows, self.graph.constant([-1]))
+        return self.graph.add("GatherND", values, index, batch_dims=1)
+
+    def _at(self, head: str, cells: str) -> str:
+        """Adds `heatmaps.gather`; returns [B, N, channels]."""
+        flat = self.graph.add("Transpose", self.maps[head], perm=[0, 2, 3, 1])
+        count = len(self.task.heads[head].channels)
+        return self._gather(self.graph.reshape(flat, 0, self.side**2, count), cells)
+
+    def _places(self, cells: str) -> str:
+        """Returns x and y of cells, [..., 2]."""
+        y, x = self.graph.divided(cells, self.side)
+        last = self.graph.constant([-1])
+        pair = [self.graph.add("Unsqueeze", value, last) for value in (x, y)]
+        return self.graph.as_float(self.graph.add("Concat", *pair, axis=-1))
+
+    def _write_boxes(self, low: str, high: str, scores: str, categories: str, count: int) -> dict:
+        """Adds the outputs that every detector has."""
+        from onnx import TensorProto
+
+        graph, stride = self.graph, self.graph.constant(float(self.task.stride))
+        low, high = self.add("Mul", low, stride), self.add("Mul", high, stride)
+        graph.add("Concat", low, self.add("Sub", high, low), axis=-1, output="boxes")
+        graph.add("Max", scores, graph.constant(0.0), output="scores")
+        graph.add("Cast", categories, to=TensorProto.INT32, output="categories")
+        return {"boxes": [count, 4], "scores": [count], "categories": [count]}
+
+    def read_centres(self) -> dict[str, list[int]]:
+        """Adds `centres.decode`."""
+        graph, names = self.graph, self.task.categories
+        count = self._count(len(names))
+        scores, cells, categories = self._peaks(self.maps["hm"], len(names))
+        corner = self._places(cells)
+        centre = self.add("Add", corner, self._at("reg", cells))
+        half = self.add("Mul", self._at("wh", cells), graph.constant(0.5))
+        low, high = self.add("Sub", centre, half), self.add("Add", centre, half)
+        shapes = self._write_boxes(low, high, scores, categories, count)
+        if self.task.joints:
+            several = len(self.task.joints)
+            ends = graph.reshape(self._at("hps", cells), 0, 0, several, 2)
+            joints = self.add("Add", graph.reshape(corner, 0, 0, 1, 2), ends)
+            joints, joint_scores = self._snapped(joints, low, high, count)
+            joints = self.add("Mul", joints, graph.constant(float(self.task.stride)))
+            graph.add("Sub", joints, graph.constant(0.5), output="joints")
+            graph.add("Identity", joint_scores, output="joint_scores")
+            shapes |= {"joints": [count, several, 2], "joint_scores": [count, several]}
+        return shapes
+
+    def _snapped(self, joints: str, low: str, high: str, count: int) -> tuple[str, str]:
+        """Adds `centres._snapped`."""
+        graph, const = self.graph, self.graph.constant
+        several, peaks, cells_of_map = len(self.task.joints), self._count(), self.side**2
+        alone = graph.reshape(self.maps["hm_hp"], -1, 1, self.side, self.side)
+        scores, cells, _ = self._peaks(alone, 1)
+        scores = graph.reshape(scores, -1, 1, several, peaks)
+        cells = graph.reshape(cells, -1, several * peaks)
+        places = self.add("Add", self._places(cells), self._at("hp_offset", cells))
+        places = graph.reshape(places, -1, 1, several, peaks, 2)
+        sure = const(centres.PEAK_SCORE)
+        high_enough = graph.reshape(self.add("Greater", scores, sure), 0, 1, several, peaks, 1)
+        places = graph.add("Where", high_enough, places, const(centres.FAR))
+        apart = self.add(
+            "Sub", places, graph.reshape(joints, 0, 0, several, 1, 2)
+        )  # [B, N, K, P, 2]
+        distances = graph.add("ReduceL2", apart, axes=[-1], keepdims=0)
+        nearest = graph.add("ArgMin", distances, axis=-1, keepdims=1)  # [B, N, K, 1]
+        distance = graph.add("GatherElements", distances, nearest, axis=-1)
+
+        def of_nearest(values: str) -> str:  # [B, 1, K, P] to [B, N, K, 1]
+            values = graph.add("Expand", values, const([1, count, 1, 1]))
+            return graph.add("GatherElements", values, nearest, axis=-1)
+
+        score = of_nearest(scores)
+        axes = [graph.slice(places, -1, i, i + 1) for i in (0, 1)]
+        axes = [of_nearest(graph.reshape(value, 0, 1, several, peaks)) for value in axes]
+        place = graph.add("Concat", *axes, axis=-1)
+        low, high = (graph.reshape(corner, 0, 0, 1, 2) for corner in (low, high))
+        inside = self.add(
+            "And", self.add("GreaterOrEqual", place, low), self.add("LessOrEqual", place, high)
+        )
+        inside = graph.add("ReduceMin", graph.as_float(inside), axes=[-1], keepdims=1)
+        longest = graph.add("ReduceMax", self.add("Sub", high, low), axes=[-1], keepdims=1)
+        near = self.add("LessOrEqual", distance, self.add("Mul", longest, const(centres.NEAR)))
+        moved = self.add(
+            "And", self.add("Greater", inside, const(0.5)), self.add("Greater", score, sure)
+        )
+        moved = self.add("And", moved, near)
+        # Otherwise the score is that of the joint's cell.
+        cell = graph.add("Floor", joints)
+        cell = graph.add("Clip", cell, const(0.0), const(self.side - 1.0))
+        x, y = (graph.slice(cell, -1, i, i + 1) for i in (0, 1))
+        index = self.add("Add", self.add("Mul", y, const(float(self.side))), x)
+        index = graph.add("Transpose", graph.reshape(index, 0, 0, several), perm=[0, 2, 1])
+        logits = graph.reshape(self.maps["hm_hp"], 0, several, cells_of_map)
+        there = graph.add("GatherElements", logits, self._integer(index), axis=2)
+        there = graph.add("Sigmoid", graph.add("Transpose", there, perm=[0, 2, 1]))
+        there = graph.add("Unsqueeze", there, const([-1]))
+        score = graph.reshape(graph.add("Where", moved, score, there), 0, 0, several)
+        return graph.add("Where", moved, place, joints), score
+
+    def _integer(self, x: str) -> str:
+        from onnx import TensorProto
+
+        return self.graph.add("Cast", x, to=TensorProto.INT64)
+
+    def pair_corners(self) -> dict[str, list[int]]:
+        """Adds `corners.decode`."""
+        graph, names = self.graph, len(self.task.categories)
+        each = self._count(names)
+        pairs = min(corners.PAIRS_PER_CORNER * self.task.options.top_k, each**2)
+        places, ids, parts = [], [], []
+        for corner, shape in (("tl", (0, each, 1)), ("br", (0, 1, each))):
+            scores, cells, categories = self._peaks(self.maps[f"{corner}_heat"], names)
+            place = self.add("Add", self._places(cells), self._at(f"{corner}_offset", cells))
+            tags = self._at(f"{corner}_tag", cells)
+            places.append(place)
+            ids.append(categories)
+            parts.append([graph.reshape(x, *shape) for x in (scores, categories, tags)])
+            parts[-1].append(graph.reshape(place, *shape, 2))
+        (scores1, categories1, tags1, xy1), (scores2, categories2, tags2, xy2) = parts
+        apart = graph.add("Abs", self.add("Sub", tags1, tags2))
+        valid = self.add("LessOrEqual", apart, graph.constant(corners.TAG_DISTANCE))
+        valid = self.add("And", valid, graph.add("Equal", categories1, categories2))
+        ordered = graph.as_float(self.add("GreaterOrEqual", xy2, xy1))
+        ordered = graph.add("ReduceMin", ordered, axes=[-1], keepdims=0)
+        valid = self.add("And", valid, self.add("Greater", ordered, graph.constant(0.5)))
+        scores = self.add("Mul", self.add("Add", scores1, scores2), graph.constant(0.5))
+        scores = graph.add("Where", valid, scores, graph.constant(-1.0))
+        best, index = self._best(graph.reshape(scores, 0, each**2), pairs)
+        first, second = graph.divided(index, each)
+        low, high = (self._gather(p, i) for p, i in zip(places, (first, second), strict=True))
+        categories = self._gather(ids[0], first)
+        return self._write_boxes(low, high, best, categories, pairs)
