@@ -63,6 +63,7 @@ class GroupedPose(Task):
     sections: ClassVar[Mapping[str, type]] = {"grouped_pose": Options}
     record_version: ClassVar[int] = 1
     unit: ClassVar[str] = "images"
+    min_score: ClassVar[float] = 0.1
 
     def __post_init__(self):
         if self.decoder not in DECODERS:
