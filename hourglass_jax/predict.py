@@ -8,6 +8,7 @@ import logging
 import os
 import pathlib
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hourglass_jax.errors import RunError, UserError
@@ -94,11 +95,10 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     startup.enable_compilation_cache()
     startup.keep_freed_memory()
     with Results(output, _command(flags), names, overwrite=flags.overwrite) as results:
-        left = [(path, name) for path, name in files if not results.is_done(path, name)]
+        left = {name for path, name in files if not results.is_done(path, name)}
         if len(left) < len(files):
             logger.info("%d of %d files are done already", len(files) - len(left), len(files))
         if left:
-            left.sort(key=lambda file: not results.is_begun(file[1]))
             predictor = _predictor(flags, task)
             find = Files(
                 predictor,
@@ -110,11 +110,12 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
             )
             waiting = Waiting(len(left))
             with stop.in_loop(), results.recording(Format.of(predictor.task)):
-                for path, name in left:
+                for together in _groups(files, predictor.images_at_once, left, results.is_begun):
                     stop.check()
-                    with results.file(path, name), _device_errors(path):
-                        find(path, name)
-                    waiting.advance()
+                    with _device_errors(together[0][0]):
+                        find(together, left)
+                    for _ in left.intersection(name for _, name in together):
+                        waiting.advance()
         else:
             results.write()  # a stopped command may have left older ones
         count = results.count()
@@ -124,6 +125,13 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
         *(f", and none in {count.seen - count.files}" if count.seen > count.files else "", output),
     )
     return 1 if results.failed or boxes.problems else 0
+
+
+def _groups(files: list, size: int, left: set[str], is_begun: Callable[[str], bool]) -> list[list]:
+    """Returns the files in groups, the same ones in every run; first what a stopped run began."""
+    groups = [files[start : start + size] for start in range(0, len(files), size)]
+    groups = [group for group in groups if any(name in left for _, name in group)]
+    return sorted(groups, key=lambda group: not any(is_begun(name) for _, name in group))
 
 
 def _check(flags: argparse.Namespace, finds: bool) -> None:
