@@ -51,6 +51,7 @@ def get_config() -> ConfigDict:
     config.augment.rotation = 30.0  # largest angle either way, degrees
     config.augment.rotation_probability = 1.0
     config.augment.translate = 0.0  # largest shift either way, as a share of the input's side
+    config.augment.aspect = 0.0  # of whole images: width to height changes by up to 1 + aspect
     config.augment.flip = 0.5  # probability of a mirrored image
     config.augment.colour = 0.2  # each channel's gain is uniform in 1 -+ colour
     config.augment.jitter = 0.0  # brightness, contrast and saturation: factors in 1 -+ jitter

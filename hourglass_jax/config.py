@@ -56,6 +56,7 @@ class Augment:
     colour: float = field(Number(0, 1))
     jitter: float = field(Number(0, 1), default=0.0)
     lighting: float = field(Number(0), default=0.0)
+    aspect: float = field(Number(0, 1), default=0.0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -170,7 +170,7 @@ def test_configs_are_found_from_any_folder_and_a_file_of_the_users_comes_first(f
     for name, words in (
         ("mine/mpii.py", "mine/mpii.py: there is no such file"),
         ("mpi", "did you mean mpii?"),
-        ("nothing_like_it", "the package has centernet, centernet_pose, coco, cornernet"),
+        ("nothing_like_it", "the package has centernet, centernet_pose, coco, coco_grouped"),
         ("", "there is no such file"),
         (folder, "is a folder; give a config file"),
         ("~nosuchuser/mine.py", "--config=~nosuchuser/mine.py: there is no such home folder"),

@@ -47,7 +47,12 @@ def test_it_was_trained_by_its_config():
     metadata = store.read_metadata(checkpoint.MODELS / "lsp-small")
     config = json.loads(json.dumps(load_config("lsp_small").to_dict()))
     config["ema_decay"] = 0.0  # the averages are what is kept
-    later = (("augment", "jitter"), ("augment", "lighting"), ("model", "preset"))
+    later = (
+        ("augment", "jitter"),
+        ("augment", "lighting"),
+        ("augment", "aspect"),
+        ("model", "preset"),
+    )
     assert not any(config[section].pop(name) for section, name in later)
     assert metadata["config"] == config and metadata["step"] <= config["num_steps"]
 

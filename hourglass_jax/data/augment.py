@@ -16,9 +16,10 @@ from hourglass_jax.data import colour, jpeg
 from hourglass_jax.data.colour import Colours
 from hourglass_jax.tasks.base import Draws
 
-# Uniform random numbers per example: six for the view, the others for colours.
+# Uniform random numbers per example: six for the view, then those for colours, and one for the
+# aspect. More can be added at the end alone: the first ones stay the same.
 _VIEW = 6
-DRAWS = _VIEW + colour.DRAWS
+DRAWS = _VIEW + colour.DRAWS + 1
 # Bytes: TensorFlow copies arrays that do not begin at a multiple of this.
 _ALIGNMENT = 64
 
@@ -32,6 +33,7 @@ class Augmentation:
       rotation: largest angle either way, degrees.
       rotation_probability: share of the images that are rotated.
       translate: largest shift either way, as a share of the input's side.
+      aspect: the ratio of width to height changes by a factor of up to 1 + aspect either way.
       flip: probability of a mirrored image.
       colour: each channel's gain is uniform in 1 -+ colour.
       jitter: factors of brightness, contrast and saturation are uniform in 1 -+ jitter.
@@ -46,6 +48,7 @@ class Augmentation:
     colour: float
     jitter: float = 0.0
     lighting: float = 0.0
+    aspect: float = 0.0
 
     def draw(self, uniform: Float[np.ndarray, " draws"]) -> Draws:
         """Returns the augmentation of an example, from numbers that are uniform in [0, 1)."""
@@ -57,6 +60,7 @@ class Augmentation:
             translate=(spread[3] * self.translate, spread[4] * self.translate),
             flip=bool(uniform[5] < self.flip),
             uniform=uniform,
+            aspect=(1 + self.aspect) ** spread[-1],
         )
 
     def gains(self, uniform: Float[np.ndarray, "batch draws"]) -> Float[np.ndarray, "batch 3"]:
@@ -68,7 +72,9 @@ class Augmentation:
         gains = self.gains(uniform)
         if not self.jitter and not self.lighting:
             return colour.gains_alone(gains)
-        return colour.jittered(gains, uniform[:, _VIEW + 3 :], self.jitter, self.lighting)
+        return colour.jittered(
+            gains, uniform[:, _VIEW + 3 : _VIEW + colour.DRAWS], self.jitter, self.lighting
+        )
 
 
 def sample(

@@ -71,6 +71,20 @@ def crop_map(
     return affine
 
 
+def stretched(to_crop: Affine, aspect: float, crop_size: int) -> Affine:
+    """Returns a map to a crop that changes the ratio of width to height, about the crop's middle.
+
+    Args:
+      to_crop: map to the square crop.
+      aspect: factor of the ratio; areas stay the same.
+      crop_size: the crop's side, px.
+    """
+    factors, middle = np.sqrt([aspect, 1 / aspect]), (crop_size - 1) / 2
+    affine = to_crop * factors[:, None]
+    affine[:, 2] += middle * (1 - factors)
+    return affine
+
+
 def invert(affine: Float[np.ndarray, "*batch 2 3"]) -> Float[np.ndarray, "*batch 2 3"]:
     """Returns the inverse maps."""
     linear = np.linalg.inv(affine[..., :2])

@@ -63,6 +63,7 @@ class Draws(NamedTuple):
       translate: shift in x and y, as fractions of the input's side.
       flip: whether the input is mirrored.
       uniform: the underlying random numbers, uniform in [0, 1), for tasks that derive others.
+      aspect: factor of the ratio of width to height.
     """
 
     scale: float
@@ -70,6 +71,7 @@ class Draws(NamedTuple):
     translate: tuple[float, float]
     flip: bool
     uniform: Float[np.ndarray, " draws"]
+    aspect: float = 1.0
 
 
 class Metric(Protocol):

@@ -1,10 +1,12 @@
 """What augmentation does to an image it does to the joints, and it keeps its limits."""
 
+import dataclasses
 import itertools
 
 import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from hourglass_jax.data import augment, jpeg
 from hourglass_jax.data.augment import Augmentation
@@ -129,8 +131,19 @@ def test_draws_are_functions_of_their_numbers():
     numbers[2] = 0.99
     assert ALL.draw(numbers).rotation == 0
     still = NONE.draw(numbers)
-    assert still[:4] == (1.0, 0.0, (0.0, 0.0), False)
+    assert still[:4] == (1.0, 0.0, (0.0, 0.0), False) and still.aspect == 1
     assert (NONE.gains(numbers[None]) == 1).all()
+    wide = dataclasses.replace(NONE, aspect=0.5)
+    for number, aspect in ((0.0, 1 / 1.5), (0.5, 1.0), (1.0, 1.5)):
+        assert wide.draw(np.append(numbers[:-1], number)).aspect == pytest.approx(aspect)
+
+
+def test_the_first_numbers_do_not_depend_on_how_many_are_drawn():
+    few, more = (
+        tf.random.stateless_uniform([count], (3, 7), dtype=tf.float64).numpy()
+        for count in (augment.DRAWS - 1, augment.DRAWS)
+    )
+    np.testing.assert_array_equal(few, more[:-1])
 
 
 def test_records_hold_what_the_largest_augmentation_shows():

@@ -132,7 +132,12 @@ def damage_cut(folder):
 
 def damage_shape(folder):
     scipy.io.savemat(folder / "lsp" / "joints.mat", {"joints": np.zeros((14, 3, 2000))})
-    return r"\(14, 3, 2000\)"
+    return r"lsp/joints.mat: joints must have the shape \(3, 14, 2000\)"
+
+
+def damage_other_joints(folder):
+    scipy.io.savemat(folder / "lspet" / "joints.mat", {"joints": np.zeros((16, 3, 3))})
+    return r"lspet/joints.mat: joints has the shape \(16, 3, 3\), neither \(3, 14, people\)"
 
 
 def damage_no_joints(folder):

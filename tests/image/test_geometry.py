@@ -209,3 +209,15 @@ def test_enlargement_lays_the_edges_on_each_other(factor):
     corners = np.array([[-0.5, -0.5], [9.5, 6.5]])
     close(geometry.apply(geometry.enlargement(factor), corners), (corners + 0.5) * factor - 0.5)
     close(geometry.enlargement(factor)[:, :2], factor * np.eye(2))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_stretching_keeps_the_middle_and_areas(flip):
+    to_crop = geometry.crop_map(np.array([30.0, 40.0]), 50.0, 64, rotation=0.3, flip=flip)
+    wide = geometry.stretched(to_crop, 2.25, 64)
+    np.testing.assert_allclose(geometry.apply(wide, np.array([[30.0, 40.0]])), [[31.5, 31.5]])
+    assert geometry.scale_of(wide) == geometry.scale_of(to_crop)
+    points = np.array([[10.0, 20.0], [50.0, 70.0]])
+    before, after = geometry.apply(to_crop, points) - 31.5, geometry.apply(wide, points) - 31.5
+    np.testing.assert_allclose(after, before * [1.5, 1 / 1.5])
+    np.testing.assert_array_equal(geometry.stretched(to_crop, 1.0, 64), to_crop)

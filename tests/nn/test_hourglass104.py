@@ -221,7 +221,7 @@ def test_it_trains_on_eight_devices():
     """By the step that trains any network: with a task's heads, here of one person's joints."""
     task = SinglePose(Skeleton("three", ("left", "right", "top"), (("left", "right"),), ()))
     options = {"num_stacks": 1, "widths": (4, 6), "blocks": (1, 1), "stem_features": 4}
-    model = nn.make_network("hourglass104", options, task.heads, remat=True)
+    model = nn.make_network("hourglass104", options, task.heads)
     mesh, optimizer = sharding.make_mesh(), optax.adam(1e-2)
     assert mesh.devices.size == 8
     step = make_train_step(model, task, optimizer, mesh, sync_batch_norm=True)

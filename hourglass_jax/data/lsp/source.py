@@ -1,4 +1,4 @@
-"""Leeds Sports Pose and its extended training set, as published."""
+"""Leeds Sports Pose and its extended training set, as published, and other folders like them."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from hourglass_jax.data.lsp import near_duplicates
 from hourglass_jax.data.skeleton import LSP
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import geometry
-from hourglass_jax.rules import SWITCH, Path, field
+from hourglass_jax.rules import SWITCH, Path, Texts, field
 
 OFFICIAL_TRAIN = 1000
 OFFICIAL = 2000
@@ -31,7 +31,7 @@ class LspSource(Source):
 
     A seeded tenth of the training images is held out as `validation`, so that nothing is chosen on
     the test images. Near-duplicates are held out together, and validation keeps one of them;
-    near-duplicates of a test image are not trained on.
+    near-duplicates of a test image are not trained on, whichever folder they are in.
     The person's box is the square around all labelled joints times 1.25.
     """
 
@@ -43,14 +43,17 @@ class LspSource(Source):
 
     @dataclasses.dataclass(frozen=True)
     class Options:
-        """Where the files are, and whether to train on the extended set."""
+        """Where the files are, and whether to train on the extended set, or on which folders."""
 
         manual_dir: str = field(Path(), default="")
         extended: bool = field(SWITCH, default=True)
+        folders: tuple[str, ...] = field(Texts(), default=())
 
     def __init__(self, **options):
         self.options = self.Options(**options)
         self._root = pathlib.Path(self.options.manual_dir)
+        published = ("lsp", "lspet") if self.options.extended else ("lsp",)
+        self._trained = self.options.folders or published
 
     def images(self, split: str) -> Iterator[AnnotatedImage]:
         for key, image in enumerate(self._splits[split]):
@@ -63,12 +66,14 @@ class LspSource(Source):
 
     @property
     def settings(self) -> Mapping[str, Any]:
+        if self.options.folders:
+            return {"folders": self.options.folders}
         return {"extended": self.options.extended}
 
     @property
     def source_files(self) -> Sequence[pathlib.Path]:
         files: list[pathlib.Path] = []
-        for folder in ("lsp", "lspet") if self.options.extended else ("lsp",):
+        for folder in dict.fromkeys(("lsp", *self._trained)):
             mat = self._root / folder / "joints.mat"
             images = sorted((self._root / folder / "images").glob("*.jpg"))
             if not mat.is_file() or not images:
@@ -82,10 +87,18 @@ class LspSource(Source):
 
     @functools.cached_property
     def _splits(self) -> dict[str, list[AnnotatedImage]]:
-        official = _read_lsp(self._root / "lsp")
-        train, test = official[:OFFICIAL_TRAIN], official[OFFICIAL_TRAIN:]
-        if self.options.extended:
-            train = train + _read_lspet(self._root / "lspet")
+        official = _read(self._root / "lsp")
+        if len(official) != OFFICIAL:
+            raise UserError(
+                f"{self._root / 'lsp/joints.mat'}: joints must have the shape (3, 14, {OFFICIAL}); "
+                f"take the file from lsp_dataset.zip"
+            )
+        test = official[OFFICIAL_TRAIN:]
+        train = [
+            image
+            for name in self._trained
+            for image in (official[:OFFICIAL_TRAIN] if name == "lsp" else _read(self._root / name))
+        ]
         orientation.check_stored([image.name for image in test + train], str(self._root))
         seen, held_out = _split([*test, *train], len(test))
         return {"train": seen, "validation": held_out, "test": test}
@@ -110,33 +123,28 @@ def _split(
     )
 
 
-def _read_lsp(folder: pathlib.Path) -> list[AnnotatedImage]:
-    """Reads LSP: joints [3, 14, N], the third row 1 where occluded; all joints are labelled."""
-    joints = _load_joints(folder / "joints.mat").transpose(2, 1, 0)
-    if joints.shape[1:] != (14, 3) or len(joints) != OFFICIAL:
-        raise UserError(
-            f"{folder / 'joints.mat'}: joints has the shape {joints.shape[::-1]}, not (3, 14, "
-            f"{OFFICIAL}); take the file from lsp_dataset.zip"
-        )
-    labelled = np.ones((len(joints), 14), bool)
-    return _images(folder, "im{:04d}.jpg", joints, labelled, visible=joints[..., 2] == 0)
+def _read(folder: pathlib.Path) -> list[AnnotatedImage]:
+    """Reads a folder in either layout.
 
-
-def _read_lspet(folder: pathlib.Path) -> list[AnnotatedImage]:
-    """Reads LSP-extended: joints [14, 3, N], the third row 1 where labelled.
-
-    The file does not say which joints are occluded, so labelled ones count as visible. People with
+    In LSP's, joints are [3, 14, people] and the third row is 1 where occluded; all are labelled. In
+    that of the extended set, they are [14, 3, people] and the third row is 1 where labelled; the
+    file does not say which joints are occluded, so labelled ones count as visible. People with
     fewer than two labelled joints have no box and are left out.
     """
-    joints = _load_joints(folder / "joints.mat").transpose(2, 0, 1)
-    if joints.shape[1:] != (14, 3):
-        raise UserError(
-            f"{folder / 'joints.mat'}: joints has the shape {joints.transpose(1, 2, 0).shape}, not "
-            f"(14, 3, people); take the file from lspet_dataset.zip"
-        )
-    labelled = joints[..., 2] == 1
-    joints = np.where(labelled[..., None], joints, 0)  # other coordinates mean nothing
-    return _images(folder, "im{:05d}.jpg", joints, labelled, visible=labelled)
+    joints = _load_joints(folder / "joints.mat")
+    if joints.shape[:2] == (3, 14):
+        joints = joints.transpose(2, 1, 0)
+        labelled = np.ones(joints.shape[:2], bool)
+        return _images(folder, "im{:04d}.jpg", joints, labelled, visible=joints[..., 2] == 0)
+    if joints.shape[:2] == (14, 3):
+        joints = joints.transpose(2, 0, 1)
+        labelled = joints[..., 2] == 1
+        joints = np.where(labelled[..., None], joints, 0)  # other coordinates mean nothing
+        return _images(folder, "im{:05d}.jpg", joints, labelled, visible=labelled)
+    raise UserError(
+        f"{folder / 'joints.mat'}: joints has the shape {joints.shape}, neither (3, 14, people) as "
+        f"in lsp_dataset.zip nor (14, 3, people) as in lspet_dataset.zip; unpack the data set again"
+    )
 
 
 def _images(

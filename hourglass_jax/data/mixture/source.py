@@ -14,7 +14,8 @@ from hourglass_jax.rules import Path, Text, field
 if TYPE_CHECKING:
     from hourglass_jax.tasks.base import Metric
 
-_FOLDER = "custom_boxes"  # what reads folders in COCO's format
+# What reads folders, by a file in them: those in COCO's format, and those in LSP's.
+_FOLDERS = {"train.json": "custom_boxes", "joints.mat": "lsp"}
 
 
 class Parts:
@@ -40,9 +41,10 @@ class Parts:
 class MixtureSource(Source):
     """Data sets that are trained on together, of which one is validated on.
 
-    A part is a data set by name, or the name of a folder in `manual_dir` with train.json, images
-    and maybe validation.json in COCO's format. Parts get `manual_dir` unless they set it. Joints
-    and categories are joined by name. A part that splits its training data, to validate on some of
+    A part is a data set by name, or a folder in `manual_dir`: with train.json, images and maybe
+    validation.json in COCO's format, or with joints.mat and images as in Leeds Sports Pose, whose
+    own folder has to be there, too. Parts get `manual_dir` unless they set it. Joints and
+    categories are joined by name. A part that splits its training data, to validate on some of
     it, does so only if it is the part to validate on; others are trained on in full.
     """
 
@@ -95,16 +97,20 @@ class MixtureSource(Source):
         fields = dict(fields or {})
         if name == self.name:
             raise UserError(f"config.data.parts={self.options.parts!r} must not hold a mixture")
-        if name not in data.SOURCES and not (folder / "train.json").is_file():
-            raise UserError(
-                f"config.data.parts names {name!r}, which is neither a data set "
-                f"({', '.join(sorted(data.SOURCES))}) nor a folder with a train.json in "
-                f"config.data.manual_dir={self.options.manual_dir!r}"
-            )
+        given: dict[str, Any] = {"manual_dir": self.options.manual_dir}
         if name in data.SOURCES:
-            kind, given = data.source_class(name), {"manual_dir": self.options.manual_dir}
+            kind = data.source_class(name)
         else:
-            kind, given = data.source_class(_FOLDER), _files_of(folder)
+            file = next((file for file in _FOLDERS if (folder / file).is_file()), None)
+            if file is None:
+                raise UserError(
+                    f"config.data.parts names {name!r}, which is neither a data set "
+                    f"({', '.join(sorted(data.SOURCES))}) nor a folder with a "
+                    f"{' or '.join(_FOLDERS)} in "
+                    f"config.data.manual_dir={self.options.manual_dir!r}"
+                )
+            kind = data.source_class(_FOLDERS[file])
+            given |= {"folders": (name,), **_files_of(folder)}
         known = {f.name for f in dataclasses.fields(kind.Options)}
         fields = {n: value for n, value in given.items() if n in known} | fields
         options = rules.section(kind.Options, fields, f"data.parts.{name}.")

@@ -136,7 +136,8 @@ def view(record: Record, draws: Draws | None, side: int) -> Affine:
     around a random point, rotated about it: its side is uniform in 1 -+ `augment.scale` longer
     sides of the image, and the point lies at most `augment.translate` sides from the middle,
     horizontally and vertically. With 0.4 and 0.3, these are nearly CenterNet's windows (and
-    CornerNet's, of images that are as large as the input).
+    CornerNet's, of images that are as large as the input). At last, `augment.aspect` stretches one
+    direction and shrinks the other.
     """
     size = size_of(record)
     middle, long = (size - 1) / 2, float(size.max())
@@ -145,7 +146,8 @@ def view(record: Record, draws: Draws | None, side: int) -> Affine:
     middle = middle - np.asarray(draws.translate) * size
     # A window is the smaller the larger its content is to be.
     window = long * (2 - draws.scale)
-    return geometry.crop_map(middle, window, side, rotation=draws.rotation, flip=draws.flip)
+    to_input = geometry.crop_map(middle, window, side, rotation=draws.rotation, flip=draws.flip)
+    return geometry.stretched(to_input, draws.aspect, side)
 
 
 def places(record: Record, to_frame: Affine) -> Affine:

@@ -47,6 +47,11 @@ class Limits:
                 f"size, and records have room for {self.min_scale}; take at most "
                 f"{1 - self.min_scale:.2f}"
             )
+        if augment.aspect:
+            raise UserError(
+                f"augment.aspect={augment.aspect} is for whole images, and the crop of a person "
+                f"keeps its shape; set augment.aspect=0"
+            )
         if augment.translate > self.translate:
             raise UserError(
                 f"augment.translate={augment.translate} is more than the {self.translate} that "

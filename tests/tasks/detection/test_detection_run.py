@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 from conftest import shrink
 from drawn_boxes import CATEGORIES, DrawnBoxes
 from recorded_reads import recorded_reads
+from short_run import assert_same_run
 
 from hourglass_jax import Detector, config_files, data
 from hourglass_jax.errors import UserError
@@ -25,13 +27,21 @@ def make_config(folder, kind):
 
 
 def run(folder, kind, preset=""):
+    """Trains for four steps, of which each second one leaves a checkpoint."""
     config = make_config(folder / "records", kind)
     if preset:
         config.model = {"preset": preset, "input_size": 63, "dtype": "float32", "remat": False}
-    config.num_steps = 2
-    train.train_and_evaluate(config, folder / "run")
     config.num_steps = 4
     return config, train.train_and_evaluate(config, folder / "run")
+
+
+def assert_going_on_changes_nothing(folder, config):
+    """Goes on from step 2, with what a run that was killed after it leaves behind."""
+    shutil.copytree(folder / "run", folder / "killed")
+    (folder / "killed/evaluation.json").unlink()
+    shutil.rmtree(folder / "killed/checkpoints/4")
+    train.train_and_evaluate(config, folder / "killed")
+    assert_same_run(folder / "killed", folder / "run")
 
 
 @pytest.fixture
@@ -61,6 +71,8 @@ def test_people_with_joints(registered, tmp_path):
     for name in ("training_batch.png", "pictures/best.png", "pictures/worst.png"):
         assert (workdir / name).stat().st_size > 0
 
+    assert_going_on_changes_nothing(tmp_path, config)
+
     image = next(DrawnBoxes().images("validation")).read()
     detector = Detector.from_checkpoint(workdir, scales=(1.0, 0.5))
     found = detector(image)
@@ -80,8 +92,9 @@ def test_people_with_joints(registered, tmp_path):
 @pytest.mark.slow
 def test_corners(registered, tmp_path):
     """With a network that pools corners; its input is 63 px, of which 16 cells are made."""
-    _, result = run(tmp_path, CORNERS, preset="detection_small")
+    config, result = run(tmp_path, CORNERS, preset="detection_small")
     assert result["images"] == 8 and result["metrics"]["AP"] >= 0
+    assert_going_on_changes_nothing(tmp_path, config)
     found = Detector.from_checkpoint(tmp_path / "run")(np.zeros((30, 200, 3), np.uint8))
     assert found.joints is None and found.boxes.shape == (len(found.scores), 4)
 
