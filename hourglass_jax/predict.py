@@ -41,6 +41,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         help="network that finds the people, as --checkpoint, or none; default: none")  # fmt: skip
     add("--max_people", type=int, help="largest number of people to find in an image")
     add("--num_stacks", type=int, help="number of stacks to run; fewer are faster")
+    add("--smooth", action="store_true", help="smooth the joints in videos over time")
     add("--heatmaps", action="store_true", help="also save heatmaps, as images and .npz")
     add("--min_score", type=float,
         help="lowest score of a box that is found; default: 0.3")  # fmt: skip
@@ -109,7 +110,9 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
                 between=stop.check,
             )
             waiting = Waiting(len(left))
-            with stop.in_loop(), results.recording(Format.of(predictor.task)):
+            tracked = flags.smooth or _finds_boxes(task) or _finder(flags) is not None
+            form = Format.of(task, tracked=tracked, smooth=flags.smooth)
+            with stop.in_loop(), results.recording(form):
                 for together in _groups(files, predictor.images_at_once, left, results.is_begun):
                     stop.check()
                     with _device_errors(together[0][0]):
@@ -206,6 +209,7 @@ def _command(flags: argparse.Namespace) -> dict[str, list[str]]:
     names = ("box", "num_stacks", "scales", "decode", "min_score", "max_people")
     values = {name: getattr(flags, name) for name in names}
     values |= {"heatmaps": flags.heatmaps, "no_flip_test": flags.flip_test is False}
+    values["smooth"] = flags.smooth or None  # results from before it was a flag go on
     for name, value in values.items():
         command[name] = [str(value)] * 2
     return command
