@@ -11,7 +11,7 @@ Two CPU cores: one minute to draw the scenes, 10 to 13 minutes to train. Expecte
 
 def get_config(config):
     config.task = "detection"
-    config.detection = {"kind": "centres", "max_objects": 16}
+    config.detection = {"kind": "centres", "max_objects": 16, "tag_weight": 1.0}
     config.num_steps = 2800
 
     config.data.dataset = "synthetic_scenes"

@@ -9,7 +9,7 @@ Two CPU cores: one minute to draw the scenes, 17 minutes to train.
 def get_config(config):
     config.task = "grouped_pose"
     config.grouped_pose = {"sigma": 1.5, "max_people": 10, "tag_weight": 4e-3}
-    config.num_steps = 2800
+    config.num_steps = 3000
 
     config.data.dataset = "synthetic_scenes"
     config.data.resolution = 256
@@ -27,6 +27,6 @@ def get_config(config):
     config.optimizer.warmup_steps = 100
     config.optimizer.patience = 2000
 
-    config.eval.update(every_steps=2800, batch_size=50)
-    config.checkpoint.every_steps = 700
+    config.eval.update(every_steps=3000, batch_size=50, decode="refined")
+    config.checkpoint.every_steps = 750
     return config

@@ -8,6 +8,7 @@ import logging
 import os
 import pathlib
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hourglass_jax.errors import RunError, UserError
@@ -40,6 +41,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         help="network that finds the people, as --checkpoint, or none; default: none")  # fmt: skip
     add("--max_people", type=int, help="largest number of people to find in an image")
     add("--num_stacks", type=int, help="number of stacks to run; fewer are faster")
+    add("--smooth", action="store_true", help="smooth the joints in videos over time")
     add("--heatmaps", action="store_true", help="also save heatmaps, as images and .npz")
     add("--min_score", type=float,
         help="lowest score of a box that is found; default: 0.3")  # fmt: skip
@@ -94,11 +96,10 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     startup.enable_compilation_cache()
     startup.keep_freed_memory()
     with Results(output, _command(flags), names, overwrite=flags.overwrite) as results:
-        left = [(path, name) for path, name in files if not results.is_done(path, name)]
+        left = {name for path, name in files if not results.is_done(path, name)}
         if len(left) < len(files):
             logger.info("%d of %d files are done already", len(files) - len(left), len(files))
         if left:
-            left.sort(key=lambda file: not results.is_begun(file[1]))
             predictor = _predictor(flags, task)
             find = Files(
                 predictor,
@@ -109,12 +110,15 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
                 between=stop.check,
             )
             waiting = Waiting(len(left))
-            with stop.in_loop(), results.recording(Format.of(predictor.task)):
-                for path, name in left:
+            tracked = flags.smooth or _finds_boxes(task) or _finder(flags) is not None
+            form = Format.of(task, tracked=tracked, smooth=flags.smooth)
+            with stop.in_loop(), results.recording(form):
+                for together in _groups(files, predictor.images_at_once, left, results.is_begun):
                     stop.check()
-                    with results.file(path, name), _device_errors(path):
-                        find(path, name)
-                    waiting.advance()
+                    with _device_errors(together[0][0]):
+                        find(together, left)
+                    for _ in left.intersection(name for _, name in together):
+                        waiting.advance()
         else:
             results.write()  # a stopped command may have left older ones
         count = results.count()
@@ -124,6 +128,13 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
         *(f", and none in {count.seen - count.files}" if count.seen > count.files else "", output),
     )
     return 1 if results.failed or boxes.problems else 0
+
+
+def _groups(files: list, size: int, left: set[str], is_begun: Callable[[str], bool]) -> list[list]:
+    """Returns the files in groups, the same ones in every run; first what a stopped run began."""
+    groups = [files[start : start + size] for start in range(0, len(files), size)]
+    groups = [group for group in groups if any(name in left for _, name in group)]
+    return sorted(groups, key=lambda group: not any(is_begun(name) for _, name in group))
 
 
 def _check(flags: argparse.Namespace, finds: bool) -> None:
@@ -198,6 +209,7 @@ def _command(flags: argparse.Namespace) -> dict[str, list[str]]:
     names = ("box", "num_stacks", "scales", "decode", "min_score", "max_people")
     values = {name: getattr(flags, name) for name in names}
     values |= {"heatmaps": flags.heatmaps, "no_flip_test": flags.flip_test is False}
+    values["smooth"] = flags.smooth or None  # results from before it was a flag go on
     for name, value in values.items():
         command[name] = [str(value)] * 2
     return command

@@ -1,5 +1,6 @@
 """Images to look at: enlarging, captions, grids and PNG files."""
 
+import colorsys
 import pathlib
 from collections.abc import Sequence
 
@@ -13,6 +14,13 @@ from hourglass_jax.image.geometry import Affine
 
 # px: lines would hide what a smaller image shows.
 _SIDE = 256
+_GOLDEN = 0.618034  # turn between the hues of consecutive numbers
+
+
+def colour(number: int) -> tuple[int, ...]:
+    """Returns an RGB colour that differs from those of neighbouring numbers."""
+    hue = (0.55 + number * _GOLDEN) % 1
+    return tuple(round(255 * x) for x in colorsys.hls_to_rgb(hue, 0.55, 0.9))
 
 
 def enlarge(

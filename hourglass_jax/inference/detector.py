@@ -32,6 +32,7 @@ class Detector:
 
     Attributes:
       task: task of the network.
+      images_at_once: images per batch.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Detector:
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size} must be at least 1")
         self.task = task
-        self._min_score, self._batch_size = min_score, batch_size
+        self._min_score, self.images_at_once = min_score, batch_size
         self._flip_test = flip_test
         self._sides = [model.valid_size(*[round(s * input_size)] * 2)[0] for s in scales]
         self._variables = jax.device_put(variables)
@@ -148,9 +149,9 @@ class Detector:
         if heatmaps or any(several is not None for several in boxes or ()):
             raise UserError("a detector finds boxes itself, and returns no heatmaps")
         found = []
-        for start in range(0, len(images), self._batch_size):
-            batch = images[start : start + self._batch_size]
-            size = 1 if len(images) == 1 else self._batch_size
+        for start in range(0, len(images), self.images_at_once):
+            batch = images[start : start + self.images_at_once]
+            size = 1 if len(images) == 1 else self.images_at_once
             found += [
                 self._finish(pixels, seen, self._min_score)
                 for pixels, seen in zip(batch, self._seen(batch, size), strict=True)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from hourglass_jax.image import geometry, webm
 from hourglass_jax.image.draw import overlay_heatmaps
-from hourglass_jax.inference.entries import Entries, Format
+from hourglass_jax.inference.entries import Entries
 from hourglass_jax.inference.estimator import square_around
 from hourglass_jax.inference.found import Poses
 from hourglass_jax.inference.results import Results
@@ -33,7 +33,6 @@ class Drawings:
 
     def __init__(self, task: Task, results: Results):
         self.task, self.results = task, results
-        self._form = Format.of(task)
 
     def image(self, image: UInt8[np.ndarray, "height width 3"], found: Entries) -> None:
         """Writes an overlay of an image."""
@@ -66,7 +65,7 @@ class Drawings:
 
     def draw(self, image: UInt8[np.ndarray, "height width 3"], found: Entries) -> np.ndarray:
         """Returns a copy of the image with what was found in it."""
-        return self.task.draw(image, [self._form.instance(entry) for entry in found])
+        return self.task.draw(image, [self.results.form.instance(entry) for entry in found])
 
     def _with_heatmaps(
         self, image: UInt8[np.ndarray, "height width 3"], poses: Poses
@@ -94,6 +93,7 @@ class Film:
 
     def __init__(self, drawings: Drawings, rate: float):
         self._drawings, self._rate = drawings, rate
+        self._follow = drawings.results.form.following()
         self._encoded: pathlib.Path | None = None
         self._writer: webm.Writer | None = None
         self._error: Exception | None = None
@@ -104,7 +104,8 @@ class Film:
         return self
 
     def add(self, frame: UInt8[np.ndarray, "height width 3"], found: Entries, time: float) -> None:
-        """Draws a frame at a time in seconds."""
+        """Draws a frame at a time in seconds, and what was found in it, as in the journal."""
+        found = self._follow(0, found)
         self._pending.append(self._thread.submit(self._write, frame, found, time))
         if len(self._pending) > _WAITING:
             self._pending.popleft().result()

@@ -4,12 +4,13 @@ Of poses in given boxes, the table has a row per joint. Of detected objects it h
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from hourglass_jax.errors import UserError
+from hourglass_jax.inference import tracking
 from hourglass_jax.tasks.base import Instance, Task
 
 # People or objects as in predictions.json, without the name of their image.
@@ -24,28 +25,48 @@ class Format:
       joints: names of the joints.
       categories: names of the categories that are detected; empty for people in given boxes.
       category_ids: ids of the categories.
+      tracked: whether those in videos are numbered; see `tracking`.
+      smooth: whether their joints are smoothed, too.
     """
 
     joints: tuple[str, ...]
     categories: tuple[str, ...] = ()
     category_ids: tuple[int, ...] = (1,)
+    tracked: bool = False
+    smooth: bool = False
 
     @classmethod
-    def of(cls, task: Task) -> "Format":
+    def of(cls, task: Task, *, tracked: bool = False, smooth: bool = False) -> "Format":
         """Returns the format of a task's results."""
         categories = tuple(getattr(task, "categories", ()))
         ids = tuple(getattr(task, "category_ids", (1,)))
-        return cls(tuple(task.joints), categories, ids)
+        return cls(tuple(task.joints), categories, ids, tracked, smooth)
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> "Format":
         """Returns the format that `to_json` describes."""
-        categories, ids = saved.get("categories", ()), saved.get("category_ids", (1,))
-        return cls(tuple(saved["joints"]), tuple(categories), tuple(ids))
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in saved.items()
+            if name in cls.__dataclass_fields__
+        }
+        return cls(**values)
 
-    def to_json(self) -> dict[str, list]:
-        detected = {"categories": list(self.categories), "category_ids": list(self.category_ids)}
-        return {"joints": list(self.joints), **(detected if self.categories else {})}
+    def to_json(self) -> dict[str, Any]:
+        """Returns the joints, and the fields that are not the default."""
+        return {
+            field.name: list(value) if isinstance(value, tuple) else value
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        }
+
+    def following(self) -> Callable[[int | None, Entries], Entries]:
+        """Returns a function of (frame, entries) for the frames of one file, in their order.
+
+        It numbers the entries of a video, and leaves those of an image as they are.
+        """
+        tracker = tracking.Tracker(self.joints, smooth=self.smooth)
+        return lambda frame, found: found if frame is None or not self.tracked else tracker(found)
 
     def entry(self, found: Instance) -> dict[str, Any]:
         """Returns a person or object as an entry of predictions.json.
@@ -76,7 +97,8 @@ class Format:
             joints, joint_scores = table[:, :2], table[:, 2]
         box = np.array(entry["bbox"], float) if "bbox" in entry else None
         category = self.category_ids.index(entry["category_id"])
-        return Instance(entry["score"], box, category, joints, joint_scores)
+        number = entry.get("track_id")
+        return Instance(entry["score"], box, category, joints, joint_scores, number)
 
     @property
     def columns(self) -> list[str]:
@@ -90,7 +112,8 @@ class Format:
         """Yields the rows of one image in predictions.csv."""
         # As JSON escapes it: readers of CSV refuse a file that is not UTF-8.
         name = name.encode("utf-8", "backslashreplace").decode("utf-8")
-        for number, entry in enumerate(entries):
+        for i, entry in enumerate(entries):
+            number = entry.get("track_id", i)
             joints = [
                 [f"{x:.2f}", f"{y:.2f}", f"{score:.4f}"]
                 for x, y, score in np.reshape(entry.get("keypoints", ()), (-1, 3)).tolist()

@@ -34,6 +34,8 @@ class PoseEstimator:
 
     Attributes:
       task: task of the network.
+      images_at_once: number of images that are predicted faster together than one by one: several
+        if people are found in them.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class PoseEstimator:
         self.task = task
         self._side, self._scales, self._batch_size = input_size, tuple(scales), batch_size
         self._margin, self._finder = box_margin, finder
+        self.images_at_once = batch_size if finder else 1
         self._variables = jax.device_put(variables)
         if stacks != all_stacks:
             model = model.clone(num_stacks=stacks)

@@ -1,17 +1,27 @@
 """Prediction for image and video files."""
 
+import contextlib
 import itertools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Container, Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
 
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import io
 from hourglass_jax.image.frames import Frames, open_frames
 from hourglass_jax.inference.boxes import Boxes
 from hourglass_jax.inference.drawings import Drawings
-from hourglass_jax.inference.found import Poses, Predictor
+from hourglass_jax.inference.found import Detections, Poses, Predictor
 from hourglass_jax.inference.results import Results
 from hourglass_jax.runtime.waiting import Waiting
+
+Image = UInt8[np.ndarray, "height width 3"]
+Found = Poses | Detections
+# Pixels of an image that is not kept in memory together with others.
+_LARGE = 2**24
 
 
 class Files:
@@ -40,28 +50,71 @@ class Files:
         self.heatmaps, self.batch_size, self.between = heatmaps, batch_size, between
         self._drawings = Drawings(predictor.task, results)
 
-    def __call__(self, path: pathlib.Path, name: str) -> None:
-        """Predicts what is in a file.
+    def __call__(self, files: Sequence[tuple[pathlib.Path, str]], left: Container[str]) -> None:
+        """Predicts what is in several files, and adds it to the results file by file.
+
+        The same files should be given together after a command was stopped: batches of others could
+        give other bits.
 
         Args:
-          path: image or video file.
-          name: name of the file in the results.
+          files: image and video files, with their names in the results.
+          left: names of the files that are not in the results yet.
+        """
+        images = [self._read(path) if len(files) > 1 else None for path, _ in files]
+        found = self._together(images, [name for _, name in files])
+        rows = zip(files, images, found, strict=True)
+        # The journal goes on with the file that a stopped command left in the middle.
+        for (path, name), image, one in sorted(
+            rows, key=lambda row: not self.results.is_begun(row[0][1])
+        ):
+            if name in left:
+                with self.results.file(path, name):
+                    self._file(path, name, image, one)
+
+    def _read(self, path: pathlib.Path) -> Image | None:
+        """Returns an image; None for what is looked at alone: large ones, videos, broken files."""
+        try:
+            size = io.size_of(path)
+            if size is None or size[0] * size[1] > _LARGE:
+                return None
+            frames = open_frames(path)
+            if frames is None:
+                return io.as_rgb(path)
+            frames.close()
+        except (UserError, OSError, cv2.error, MemoryError):
+            pass  # it fails again, by name
+        return None
+
+    def _together(self, images: Sequence[Image | None], names: Sequence[str]) -> list[Found | None]:
+        """Returns what is in each image; None where that has to be found image by image."""
+        found: list[Found | None] = [None] * len(images)
+        there = {i: image for i, image in enumerate(images) if image is not None}
+        if there:
+            boxes = [self.boxes.on(names[i], image.shape)[0] for i, image in there.items()]
+            with contextlib.suppress(UserError, cv2.error, MemoryError):
+                each = self.predictor.predict(list(there.values()), boxes, heatmaps=self.heatmaps)
+                for i, one in zip(there, each, strict=True):
+                    found[i] = one
+        return found
+
+    def _file(self, path: pathlib.Path, name: str, image: Image | None, found: Found | None):
+        """Predicts what is in a file, unless it was found already.
 
         Raises:
           UserError: the file cannot be read, or not to its end, or a box shows nothing of it; the
             rest of the results is added before.
         """
-        frames = open_frames(path)
+        frames = open_frames(path) if image is None else None
         if frames is None:
-            self._image(path, name)
+            self._image(io.as_rgb(path) if image is None else image, name, found)
         else:
             with frames:
                 self._video(frames, name)
 
-    def _image(self, path: pathlib.Path, name: str) -> None:
-        image = io.as_rgb(path)
+    def _image(self, image: Image, name: str, found: Found | None) -> None:
         boxes, problems = self._boxes(name, image.shape)
-        (found,) = self.predictor.predict([image], [boxes], heatmaps=self.heatmaps)
+        if found is None:
+            (found,) = self.predictor.predict([image], [boxes], heatmaps=self.heatmaps)
         entries = self.results.add(None, found.instances)
         self._drawings.image(image, entries)
         if self.heatmaps and isinstance(found, Poses):

@@ -100,9 +100,11 @@ class Predictor(Protocol):
 
     Attributes:
       task: task of the network.
+      images_at_once: number of images that are predicted faster together than one by one.
     """
 
     task: Task
+    images_at_once: int
 
     def predict(
         self,

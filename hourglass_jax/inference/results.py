@@ -135,7 +135,7 @@ class Results:
 
         What a former command has found comes first.
         """
-        self._form = form
+        self.form = form
         if self._journal.header is None:
             with disk.errors(self.output):
                 for name in (JSON, CSV):
@@ -186,7 +186,7 @@ class Results:
 
     def add(self, frame: int | None, found: Sequence[Instance]) -> Entries:
         """Adds what is in an image (frame None) or in a frame of a video, and returns entries."""
-        entries = [self._form.entry(one) for one in found]
+        entries = [self.form.entry(one) for one in found]
         if (frame or 0) >= self._known:
             self._journal.add(frame, entries)
         if time.monotonic() >= self._due:
@@ -250,7 +250,9 @@ class Results:
             rows.writerow(form.columns)
             objects.write("[")
             for entry in self._entries():
-                for frame, found in self._journal.images(entry):
+                follow = form.following()
+                for frame, raw in self._journal.images(entry):
+                    found = follow(frame, raw)
                     name = entry.name if frame is None else f"{entry.name}#{frame}"
                     for one in found:
                         whole = {"image_id": name, **one}

@@ -177,7 +177,10 @@ class _Decoder:
         ordered = graph.as_float(self.add("GreaterOrEqual", xy2, xy1))
         ordered = graph.add("ReduceMin", ordered, axes=[-1], keepdims=0)
         valid = self.add("And", valid, self.add("Greater", ordered, graph.constant(0.5)))
-        scores = self.add("Mul", self.add("Add", scores1, scores2), graph.constant(0.5))
+        if self.task.options.published:
+            scores = self.add("Mul", self.add("Add", scores1, scores2), graph.constant(0.5))
+        else:
+            scores = graph.add("Sqrt", self.add("Mul", scores1, scores2))
         scores = graph.add("Where", valid, scores, graph.constant(-1.0))
         best, index = self._best(graph.reshape(scores, 0, each**2), pairs)
         first, second = graph.divided(index, each)

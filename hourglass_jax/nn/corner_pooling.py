@@ -55,21 +55,20 @@ def _forward(x, axis, reverse):
 
 def _backward(axis, reverse, y, d_y):
     # The maximum stays the same along a run, whose first pixel has the sum of the run's gradients.
+    # Pixel by pixel, as an associative scan takes five times as long on CPUs.
     part = functools.partial(jax.lax.slice_in_dim, y, axis=axis)
     rises = part(1, y.shape[axis]) != part(0, y.shape[axis] - 1)
     edge = jnp.ones_like(part(0, 1), bool)
-    before, after = [edge, rises], [rises, edge]
-    if reverse:
-        before, after = [rises, edge], [edge, rises]
-    first, last = (jnp.concatenate(parts, axis) for parts in (before, after))
+    first = jnp.concatenate([rises, edge] if reverse else [edge, rises], axis)
 
     def add(later, pixel):
-        (later_ends, later_sum), (ends, total) = later, pixel
-        return ends | later_ends, jnp.where(ends, total, total + later_sum)
+        begins, total = pixel[0], later + pixel[1]
+        return jnp.where(begins, 0, total), jnp.where(begins, total, 0)
 
     wide = d_y.astype(jnp.promote_types(d_y.dtype, jnp.float32))
-    _, total = jax.lax.associative_scan(add, (last, wide), reverse=not reverse, axis=axis)
-    return (jnp.where(first, total, 0).astype(d_y.dtype),)
+    pixels = jax.tree.map(lambda x: jnp.moveaxis(x, axis, 0), (first, wide))
+    _, sums = jax.lax.scan(add, jnp.zeros_like(pixels[1][0]), pixels, reverse=not reverse)
+    return (jnp.moveaxis(sums, 0, axis).astype(d_y.dtype),)
 
 
 _running_maximum.defvjp(_forward, _backward)

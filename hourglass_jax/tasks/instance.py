@@ -20,6 +20,7 @@ class Instance:
       category: index into the source's categories.
       joints: x, y of each joint; None for tasks without joints.
       joint_scores: confidence per joint; for annotations, 1 if the joint is labelled and else 0.
+      number: number that a person or object keeps through a video; None outside of videos.
     """
 
     score: float
@@ -27,6 +28,7 @@ class Instance:
     category: int = 0
     joints: Float[np.ndarray, "joints 2"] | None = None
     joint_scores: Float[np.ndarray, " joints"] | None = None
+    number: int | None = None
 
     def mapped(self, affine: Affine) -> "Instance":
         """Returns the instance in another frame; its box becomes the mapped box's bounding box."""

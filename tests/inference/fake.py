@@ -20,6 +20,7 @@ class FakeEstimator:
     """Finds joints that depend on the pixels alone; calls `on_call` before each batch."""
 
     task = SinglePose(LSP)
+    images_at_once = 1
     on_call = staticmethod(lambda number: None)
 
     def __init__(self):

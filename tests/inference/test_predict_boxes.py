@@ -88,7 +88,7 @@ def test_a_stopped_command_goes_on(checkpoint, source, tmp_path, monkeypatch):
 
     def stopping(self, *args, **options):
         calls.append(args)
-        if len(calls) == 5:  # in the middle of the video
+        if len(calls) == 4:  # in the middle of the video
             raise KeyboardInterrupt
         return predict(self, *args, **options)
 
@@ -127,6 +127,34 @@ def test_wrong_values(checkpoint, source, tmp_path):
     ):
         with pytest.raises(UserError, match=problem):
             run(source, tmp_path / "out", *flags(checkpoint, flag))
+
+
+def test_a_file_that_fails_costs_no_other_of_its_batch(checkpoint, source, tmp_path, monkeypatch):
+    (source / "ab.png").write_text("none")
+    Image.new("RGB", (9000, 2000)).save(source / "large.png")
+    batches = []
+    predict = detectors.Detector.predict
+
+    def noted(self, images, *args, **options):
+        batches.append(len(images))
+        return predict(self, images, *args, **options)
+
+    monkeypatch.setattr(detectors.Detector, "predict", noted)
+    assert run(source, tmp_path / "out", *flags(checkpoint, "--batch_size=6")) == 1
+    assert batches == [3, 5, 1]  # the images, the frames, and the large one
+    drawn = {path.name for path in (tmp_path / "out/overlays").iterdir()}
+    assert drawn == {"a.jpg", "b.jpg", "c.webm", "large.jpg", "nothing.jpg"}
+    whole = people_in(tmp_path / "out")
+
+    def failing(self, images, *args, **options):
+        if len(images) == 3:
+            raise MemoryError
+        return predict(self, images, *args, **options)
+
+    monkeypatch.setattr(detectors.Detector, "predict", failing)
+    assert run(source, tmp_path / "again", *flags(checkpoint, "--batch_size=6")) == 1
+    again = people_in(tmp_path / "again")
+    assert [entry["image_id"] for entry in again] == [entry["image_id"] for entry in whole]
 
 
 def test_images_of_any_sizes_in_one_batch(checkpoint, source):

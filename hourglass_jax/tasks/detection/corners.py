@@ -17,7 +17,7 @@ from hourglass_jax.tasks.detection import heatmaps, losses
 # sigmoid(-2.19) = 0.1: at the start, most cells are believed to be background.
 START = -2.19
 TAG_DISTANCE = 0.5
-WEIGHTS = {"pull": 0.1, "push": 0.1, "offset": 1.0}
+TAG_WEIGHT = 0.1
 _CORNERS = {"tl": "top_left", "br": "bottom_right"}
 PAIRS_PER_CORNER = 10  # 1,000 of 100 corners each
 
@@ -28,11 +28,13 @@ class Corners:
 
     Attributes:
       categories: names of the categories.
-      published: compute losses as the published program does; see `task.Options`.
+      published: compute losses and scores as the published program does; see `task.Options`.
+      tag_weight: weight of the losses of embeddings, pull and push.
     """
 
     categories: tuple[str, ...]
     published: bool = False
+    tag_weight: float = TAG_WEIGHT
 
     @property
     def heads(self) -> dict[str, Head]:
@@ -100,13 +102,13 @@ class Corners:
         pull, push = losses.pull_push(tags["tl"], tags["br"], mask, published=self.published)
         if not self.published:  # sums over a device's images, which grow with their number
             pull, push = pull / totals["images"], push / totals["images"]
-        pairs = {"pull": pull, "push": push, "offset": offset}
-        return terms | {name: WEIGHTS[name] * term for name, term in pairs.items()}
+        tags_terms = {"pull": self.tag_weight * pull, "push": self.tag_weight * push}
+        return terms | tags_terms | {"offset": offset}
 
     def decode(
         self, maps: Mapping[str, Float[Array, "batch height width channels"]], top_k: int
     ) -> dict[str, Array]:
-        return decode(maps, top_k, PAIRS_PER_CORNER * top_k)
+        return decode(maps, top_k, PAIRS_PER_CORNER * top_k, geometric=not self.published)
 
 
 def _positions(targets: Mapping[str, Array]) -> dict[str, Float[Array, "batch objects 2"]]:
@@ -120,6 +122,7 @@ def decode(
     *,
     tag_distance: float = TAG_DISTANCE,
     border: bool = True,
+    geometric: bool = False,
 ) -> dict[str, Array]:
     """Pairs the highest top-left corners with the highest bottom-right ones.
 
@@ -129,10 +132,12 @@ def decode(
       pairs: number of boxes to return.
       tag_distance: largest distance between the embeddings of a pair.
       border: whether corners may lie in the outermost cells.
+      geometric: score pairs by the geometric mean of their corners' scores, so that no certain
+        corner makes up for an uncertain one; False is the published mean.
 
     Returns:
       boxes: [B, pairs, 4], x1, y1, x2, y2 in cells.
-      scores: [B, pairs], mean of the corners' scores, in decreasing order of valid pairs.
+      scores: [B, pairs], in decreasing order of valid pairs.
       corner_scores: [B, pairs, 2].
       categories: [B, pairs].
       valid: [B, pairs], False where there are fewer pairs.
@@ -153,7 +158,7 @@ def decode(
     valid &= (xy2 >= xy1).all(-1)
     if not border:
         valid &= inner1 & inner2
-    scores = (scores1 + scores2) / 2
+    scores = jnp.sqrt(scores1 * scores2) if geometric else (scores1 + scores2) / 2
     shape = scores.shape
 
     def flat(x):

@@ -1,6 +1,5 @@
 """Drawing of boxes with their categories and scores, of joints, and of targets."""
 
-import colorsys
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -12,8 +11,6 @@ from hourglass_jax.image import draw
 from hourglass_jax.tasks.detection import boxes
 from hourglass_jax.tasks.instance import Instance
 from hourglass_jax.tasks.single_pose import drawing as poses
-
-_GOLDEN = 0.618034  # turn between the hues of consecutive categories
 
 
 def draw_boxes(
@@ -36,15 +33,17 @@ def draw_boxes(
     for one in sorted(found, key=lambda one: one.score):
         if one.box is None:
             continue
-        colour = _colour(one.category)
+        colour = draw.colour(one.category if one.number is None else one.number)
         corners = np.clip(boxes.from_sizes(np.asarray(one.box, float)), -limit, limit)
         x1, y1, x2, y2 = np.round(corners).astype(int).tolist()
         cv2.rectangle(image, (x1, y1), (x2, y2), colour, width, cv2.LINE_AA)
-        text = categories[one.category] + (f" {one.score:.2f}" if one.score < 1 else "")
+        number = "" if one.number is None else f" {one.number}"
+        score = f" {one.score:.2f}" if one.score < 1 else ""
+        text = f"{categories[one.category]}{number}{score}"
         _write(image, text, (x1, y1), colour)
         if one.joints is not None and one.joint_scores is not None:
             shown = one.joint_scores > poses.SURE
-            poses.draw_onto(image, one.joints, shown, skeleton)
+            poses.draw_onto(image, one.joints, shown, skeleton, one.number)
     return image
 
 
@@ -58,12 +57,6 @@ def _write(image: np.ndarray, text: str, corner: tuple[int, int], colour) -> Non
     ink = (0, 0, 0) if sum(colour) > 380 else (255, 255, 255)
     place = (x, y - base // 2 - 1)
     cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, 1, cv2.LINE_AA)
-
-
-def _colour(category: int) -> tuple[int, ...]:
-    """Returns a colour that differs from those of neighbouring categories."""
-    hue = (0.55 + category * _GOLDEN) % 1
-    return tuple(round(255 * x) for x in colorsys.hls_to_rgb(hue, 0.55, 0.9))
 
 
 def draw_targets(

@@ -5,6 +5,7 @@ from typing import Any
 
 from hourglass_jax.rules import SWITCH, Number, OneOf, Whole, field
 from hourglass_jax.tasks.detection import suppression
+from hourglass_jax.tasks.detection.corners import TAG_WEIGHT
 from hourglass_jax.tasks.detection.radius import PUBLISHED
 
 CORNERS, CENTRES, JOINTS = "corners", "centres", "centres_and_joints"
@@ -32,14 +33,18 @@ class Options:
         CenterNet's formula. See `radius.gaussian_radius`.
       max_objects: number of boxes that an image may have.
       top_k: number of corners of each kind, or of centres, to read from the heatmaps.
+      tag_weight: weight of the losses of corners' embeddings; CornerNet has 0.1. A short training
+        needs more to tell objects apart.
       suppression: how boxes lower the scores of others; see `suppression.suppress`.
-      published: compute losses and flip test as the published programs do: probabilities clipped,
-        pull and push summed over each device's images, joints mirrored without their cell's width.
+      published: compute losses, scores and flip test as the published programs do: probabilities
+        clipped, pull and push summed over each device's images, pairs of corners scored by their
+        mean and not their geometric mean, joints mirrored without their cell's width.
     """
 
     kind: str = field(OneOf(KINDS), default=CENTRES)
     min_iou: float | str = field(Overlap(), default=0.3)
     max_objects: int = field(Whole(1), default=128)
     top_k: int = field(Whole(1), default=100)
+    tag_weight: float = field(Number(0), default=TAG_WEIGHT)
     suppression: str = field(OneOf(suppression.METHODS), default="gaussian")
     published: bool = field(SWITCH, default=False)

@@ -171,7 +171,7 @@ class JointPrecision(_Evaluation, Metric):
         return errors
 
 
-def _pose_error(evaluation: "COCOeval", seen: Mapping[str, Any]) -> float:
+def _pose_error(evaluation: Any, seen: Mapping[str, Any]) -> float:
     """Returns 1 minus the panoptic quality of an image, from its evaluation at an OKS of 0.5."""
     image = seen["image_id"], seen["category_id"]
     sure = (np.array(seen["dtScores"]) >= _SURE) & ~seen["dtIgnore"][0].astype(bool)

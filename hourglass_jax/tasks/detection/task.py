@@ -115,7 +115,7 @@ class Detection(Task):
     def _keypoints(self) -> Corners | Centres:
         published = self.options.published
         if self.options.kind == CORNERS:
-            return Corners(self.categories, published)
+            return Corners(self.categories, published, self.options.tag_weight)
         return Centres(self.categories, self.skeleton.joints, published)
 
     @property

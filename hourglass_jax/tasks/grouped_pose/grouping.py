@@ -111,6 +111,7 @@ def fill(
     tag_maps: Float[np.ndarray, "h w tags joints"],
     tags: Float[np.ndarray, "joints tags"],
     missing: Sequence[int],
+    decoder: str = "quarter",
 ) -> tuple[Float[np.ndarray, "missing 2"], Float[np.ndarray, " missing"]]:
     """Finds a person's missing joints, where heatmap - round(distance of the tags) is highest.
 
@@ -119,15 +120,16 @@ def fill(
       tag_maps: tags of the image.
       tags: tags of the person's other joints.
       missing: joints to find.
+      decoder: method of `heatmaps.steps`.
 
     Returns:
-      x, y in px of the heatmap, with quarter steps, and the heatmaps' values, at least 0.
+      x, y in px of the heatmap, and the heatmaps' values, at least 0.
     """
     mean, width = tags.mean(0), heatmaps.shape[1]
     places, values = np.zeros((len(missing), 2)), np.zeros(len(missing), np.float32)
     for i, joint in enumerate(missing):
         distance = np.sqrt(((tag_maps[..., joint] - mean[None, None]) ** 2).sum(-1))
         y, x = divmod(int((heatmaps[..., joint] - np.round(distance)).argmax()), width)
-        steps = maps.quarter_steps(heatmaps, np.array(x), np.array(y), np.array(joint))
+        steps = maps.steps(heatmaps, np.array(x), np.array(y), np.array(joint), decoder)
         places[i], values[i] = np.array([x, y]) + steps, max(heatmaps[y, x, joint], 0)
     return places, values

@@ -49,7 +49,9 @@ def gathered(
     )
 
 
-def complete(people: People, candidates: Mapping[str, np.ndarray]) -> People:
+def complete(
+    people: People, candidates: Mapping[str, np.ndarray], decoder: str = "quarter"
+) -> People:
     """Returns the people with their missing joints filled in where a heatmap is above 0.
 
     A filled joint's value is the heatmap's, so that low ones can be left out of drawings.
@@ -58,7 +60,11 @@ def complete(people: People, candidates: Mapping[str, np.ndarray]) -> People:
     for i, found in enumerate(people.found):
         missing = np.flatnonzero(~found)
         joints[i, missing], values[i, missing] = grouping.fill(
-            candidates["heatmaps"], candidates["tag_maps"], people.tags[i, found], missing.tolist()
+            candidates["heatmaps"],
+            candidates["tag_maps"],
+            people.tags[i, found],
+            missing.tolist(),
+            decoder,
         )
     return people._replace(joints=joints, values=values)
 

@@ -25,6 +25,7 @@ from hourglass_jax.tasks.detection import boxes, precision, records
 from hourglass_jax.tasks.grouped_pose import grouping, heatmaps, losses, people, pooling, targets
 from hourglass_jax.tasks.grouped_pose.options import HIGHER, Options
 from hourglass_jax.tasks.single_pose import drawing
+from hourglass_jax.tasks.single_pose.heatmap import DECODERS
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ class GroupedPose(Task):
       unused: number of further output channels, which the published network has.
       categories: name of the only category, people.
       category_ids: its id in results.
+      decoder: how peaks are found between pixels; see `heatmaps.steps`.
+
+    Raises:
+      UserError: the decoder is unknown.
     """
 
     options: Options
@@ -52,11 +57,17 @@ class GroupedPose(Task):
     unused: int = 0
     categories: tuple[str, ...] = ("person",)
     category_ids: tuple[int, ...] = (1,)
+    decoder: str = "quarter"
 
     name: ClassVar[str] = "grouped_pose"
     sections: ClassVar[Mapping[str, type]] = {"grouped_pose": Options}
     record_version: ClassVar[int] = 1
     unit: ClassVar[str] = "images"
+    min_score: ClassVar[float] = 0.1
+
+    def __post_init__(self):
+        if self.decoder not in DECODERS:
+            raise UserError(f"decode={self.decoder!r} must be one of {', '.join(DECODERS)}")
 
     @classmethod
     def from_config(cls, config, source: Source, stride: int) -> "GroupedPose":
@@ -86,6 +97,7 @@ class GroupedPose(Task):
             config.data.resolution,
             categories=tuple(source.categories[:1]),
             category_ids=tuple(source.category_ids[:1] or [1]),
+            decoder=config.eval.decode,
         )
 
     @property
@@ -221,7 +233,8 @@ class GroupedPose(Task):
 
     def _peaks(self, found, tags) -> dict[str, Array]:
         window = 5 if self.options.variant == HIGHER else 3
-        return heatmaps.peaks(found, tags, count=self.options.max_people, window=window)
+        count, decoder = self.options.max_people, self.decoder
+        return heatmaps.peaks(found, tags, count=count, window=window, decoder=decoder)
 
     def decode(self, outputs: Float[Array, "batch h w channels"]) -> dict[str, Array]:
         found, tags = self._maps(outputs)
@@ -248,7 +261,8 @@ class GroupedPose(Task):
             variant=self.options.variant,
             published=self.options.published,
         )
-        everybody = people.complete(people.gathered(candidates, members), candidates)
+        everybody = people.gathered(candidates, members)
+        everybody = people.complete(everybody, candidates, self.decoder)
         order = np.argsort(-everybody.scores, kind="stable")[: self.options.max_people]
         return [people.instance(everybody, i, to_frame) for i in order.tolist()]
 

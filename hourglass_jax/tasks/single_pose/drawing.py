@@ -1,4 +1,7 @@
-"""Drawing of skeletons and heatmaps. Left limbs are blue, right limbs orange, others green."""
+"""Drawing of skeletons and heatmaps. Left limbs are blue, right limbs orange, others green.
+
+Limbs of people who have a number in a video have one colour each.
+"""
 
 from collections.abc import Sequence
 
@@ -37,7 +40,7 @@ def draw_people(
     image = np.array(image, order="C")  # one copy for all people
     for person in found:
         assert person.joints is not None and person.joint_scores is not None
-        draw_onto(image, person.joints, person.joint_scores > SURE, skeleton)
+        draw_onto(image, person.joints, person.joint_scores > SURE, skeleton, person.number)
     return image
 
 
@@ -46,6 +49,7 @@ def draw_onto(
     joints: Float[np.ndarray, "joints 2"],
     shown: Bool[np.ndarray, " joints"],
     skeleton: Skeleton,
+    number: int | None = None,
 ) -> None:
     """Draws joints, and the limbs between them, into an image.
 
@@ -54,6 +58,7 @@ def draw_onto(
       joints: x, y in px of the image.
       shown: joints to draw; a limb is drawn if both of its ends are.
       skeleton: names of the joints, and limbs.
+      number: number of the person, for the limbs' colour; None for colours by side.
     """
     # OpenCV's line drawing overflows far outside the image.
     limit = 4 * max(image.shape)
@@ -64,6 +69,7 @@ def draw_onto(
         i, j = skeleton.index(a), skeleton.index(b)
         if shown[i] and shown[j]:
             colour = _colour(a if _colour(b) == MIDDLE else b)
+            colour = colour if number is None else draw.colour(number)
             cv2.line(image, points[i], points[j], colour, width, cv2.LINE_AA, _SHIFT)
     for i in np.flatnonzero(shown):
         radius, colour = (width + 1) * 2**_SHIFT, _colour(skeleton.joints[i])

@@ -14,6 +14,7 @@ from short_run import assert_same_run
 from hourglass_jax import Detector, config_files, data
 from hourglass_jax.errors import UserError
 from hourglass_jax.tasks.detection.options import CENTRES, CORNERS, JOINTS, Options
+from hourglass_jax.tasks.detection.task import Detection
 from hourglass_jax.training import train
 
 
@@ -52,6 +53,7 @@ def registered(monkeypatch):
 def test_people_with_joints(registered, tmp_path):
     with recorded_reads(Options) as read:
         config, result = run(tmp_path, JOINTS)
+        assert len(Detection(Options(kind=CORNERS), CATEGORIES, (1, 2)).heads) == 6
     assert {name for _, name in read} == {field.name for field in dataclasses.fields(Options)}
     workdir = tmp_path / "run"
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]

@@ -8,6 +8,7 @@ import pytest
 from published_results import load
 
 from hourglass_jax.tasks.detection import boxes, corners, heatmaps, losses, suppression
+from hourglass_jax.tasks.detection.corners import Corners
 from hourglass_jax.tasks.detection.radius import gaussian_radius
 
 RATIO = 128 / 511
@@ -74,7 +75,8 @@ def published_losses(predictions, arrays):
     pull, push = losses.pull_push(*tags, mask, published=True)
     terms = {"focal": focal, "pull": pull, "push": push, "offset": offset}
     terms = {name: term.mean() for name, term in terms.items()}
-    weighted = [corners.WEIGHTS.get(name, 1.0) * term for name, term in terms.items()]
+    weights = {"pull": corners.TAG_WEIGHT, "push": corners.TAG_WEIGHT}
+    weighted = [weights.get(name, 1.0) * term for name, term in terms.items()]
     return sum(weighted), terms
 
 
@@ -100,6 +102,38 @@ def test_losses_and_gradients(case):
         expected = arrays[f"gradient_{name}"]
         atol = 2e-6 * np.abs(expected).max()
         np.testing.assert_allclose(gradient, expected, atol=atol, err_msg=name)
+
+
+def test_our_weights_and_scores():
+    """The weight of embeddings is an option, and pairs are scored by their geometric mean."""
+    arrays = load("cornernet_decode")
+    maps = {name: jnp.asarray(x) for name, x in arrays.items() if not name.startswith("boxes")}
+    names = tuple(str(i) for i in range(maps["tl_heat"].shape[-1]))
+    found = jax.jit(Corners(names).decode, static_argnames="top_k")(maps, top_k=20)
+    valid = np.asarray(found["valid"])
+    expected = np.sqrt(np.asarray(found["corner_scores"]).prod(-1))
+    np.testing.assert_allclose(found["scores"][valid], expected[valid], rtol=1e-6)
+    assert (np.diff(found["scores"]) <= 0).all() and valid.sum() > 0
+
+    targets = {
+        "boxes": jnp.array([[[2.0, 3.0, 9.0, 8.0], [1.0, 1.0, 5.0, 6.0]]]),
+        "categories": jnp.zeros((1, 2), int),
+        "radii": jnp.ones((1, 2), int),
+        "mask": jnp.ones((1, 2), bool),
+        "background": jnp.ones((1, 16, 16), bool),
+    }
+    terms = {}
+    for weight in (0.1, 1.0):
+        one, rng = Corners(("a",), tag_weight=weight), np.random.default_rng(0)
+        maps = {
+            name: jnp.asarray(rng.normal(0, 0.1, (1, 1, 16, 16, len(head.channels))), jnp.float32)
+            for name, head in one.heads.items()
+        }
+        terms[weight] = one.losses(maps, targets, one.totals(targets))
+    for name, term in terms[0.1].items():
+        factor = 10 if name in ("pull", "push") else 1
+        np.testing.assert_allclose(terms[1.0][name], factor * term, rtol=1e-6, err_msg=name)
+        assert (term > 0).all()
 
 
 @pytest.mark.parametrize(

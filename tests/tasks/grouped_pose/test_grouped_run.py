@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from conftest import shrink
 from drawn_boxes import DrawnBoxes
+from PIL import Image
 from recorded_reads import recorded_reads
 
-from hourglass_jax import Detector, config_files, data
+from hourglass_jax import config_files, data, predict
 from hourglass_jax.errors import UserError
 from hourglass_jax.tasks.grouped_pose.options import Options
 from hourglass_jax.training import train
@@ -30,8 +31,11 @@ def test_everybodys_joints(monkeypatch, tmp_path):
         train.train_and_evaluate(config, workdir)
         config.num_steps = 4
         result = train.train_and_evaluate(config, workdir)
-        image = next(DrawnBoxes().images("validation")).read()
-        found = Detector.from_checkpoint(workdir, scales=(1.0, 0.5))(image)
+        image = Image.fromarray(next(DrawnBoxes().images("validation")).read())
+        image.save(tmp_path / "image.png")
+        where = [f"--input={tmp_path}/image.png", f"--output={tmp_path}/found"]
+        more = ["--min_score=0", "--batch_size=1"]
+        assert predict.main([f"--checkpoint={workdir}", *where, *more]) == 0
     assert {name for _, name in read} == {field.name for field in dataclasses.fields(Options)}
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if "loss" in line]
@@ -44,6 +48,8 @@ def test_everybodys_joints(monkeypatch, tmp_path):
     assert "8 records" in (workdir / "report.html").read_text()
     for name in ("training_batch.png", "pictures/best.png", "pictures/worst.png"):
         assert (workdir / name).stat().st_size > 0
-    assert found.joints.shape == (len(found.scores), 4, 2) and len(found.scores) <= 4
+    people = json.loads((tmp_path / "found/predictions.json").read_text())
+    assert len(people) <= 4 and all(len(one["keypoints"]) == 12 for one in people)
+    assert (tmp_path / "found/overlays/image.jpg").is_file()
     with pytest.raises(UserError, match="no BatchNorm"):
         train.calibrate_batch_norm(config, workdir)

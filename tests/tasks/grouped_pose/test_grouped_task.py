@@ -28,10 +28,9 @@ SIZE = (64, 64)
 OPTIONS = Options(sigma=1.0, max_people=5, tag_weight=0.01)
 
 
-def make_task(**options):
-    return GroupedPose(
-        dataclasses.replace(OPTIONS, **options), CORNERS, input_size=64, resolution=80
-    )
+def make_task(decoder="quarter", **options):
+    options = dataclasses.replace(OPTIONS, **options)
+    return GroupedPose(options, CORNERS, input_size=64, resolution=80, decoder=decoder)
 
 
 def make_record(task, seed=0, count=3, **fields):
@@ -105,14 +104,19 @@ def test_data_without_joints_or_boxes_is_refused():
             GroupedPose.from_config(make_config(), source, 4)
     with pytest.raises(UserError, match=r"augment\.scale=0\.95 must be at most 0\.9"):
         GroupedPose.from_config(make_config(augment__scale=0.95), DrawnBoxes(), 4)
+    with pytest.raises(UserError, match="decode='best' must be one of quarter, refined"):
+        GroupedPose.from_config(make_config(eval__decode="best"), DrawnBoxes(), 4)
 
 
 @pytest.mark.parametrize("flip_test", [False, True])
-@pytest.mark.parametrize("published", [False, True])
-def test_perfect_outputs_give_the_annotations(flip_test, published):
-    """To a quarter of a cell, or 1.5 px of the image; whole cells are half a cell off."""
-    task = make_task(published=published)
-    record = make_record(task, 4, count=4)
+@pytest.mark.parametrize(
+    ("decoder", "published", "away"),
+    [("quarter", False, 1.6), ("quarter", True, 4.6), ("refined", False, 0.1)],
+)
+def test_perfect_outputs_give_the_annotations(flip_test, decoder, published, away):
+    """A quarter of a cell is 1.5 px of the image; Gaussians of whole cells are half a cell off."""
+    task = make_task(decoder, published=published)
+    record = make_record(task, 7, count=4)
     to_input = task.view(record, None, SIZE)
     maps = views.maps_of(SIZE, flip_test)
     outputs = [
@@ -121,7 +125,7 @@ def test_perfect_outputs_give_the_annotations(flip_test, published):
     ]
     to_source = geometry.invert(records.places(record, to_input))
     found = finish(task, outputs, maps, to_source)
-    assert_found(found, task.truth(record), atol=4.6 if published else 1.6)
+    assert_found(found, task.truth(record), atol=away)
     assert (np.diff([one.score for one in found]) <= 0).all()
     for one in found:
         inside = one.joints[one.joint_scores > 0]
@@ -195,14 +199,14 @@ def test_crowds_and_people_without_joints_do_not_count():
             expected[y1:y2, x1:x2] = False
     np.testing.assert_array_equal(targets["background"], expected)
     outputs = jnp.asarray(perfect(task, targets))[:, None]
-    batch = batch_of(targets)
-    assert task.losses(outputs, batch, {})["heatmaps"][0] == 0
+    batch, losses = batch_of(targets), jax.jit(task.losses)
+    assert losses(outputs, batch, {})["heatmaps"][0] == 0
     drawn = np.asarray(task.drawn(batch))[0]
     ignored = ~expected[..., None] & (drawn == 0)
     assert ignored.any() and (~expected[..., None] & (drawn > 0)).any()
     for mask, counts in ((ignored, False), (~ignored, True)):
         wrong = outputs + jnp.pad(jnp.asarray(mask), ((0, 0), (0, 0), (0, 4)))[None, None]
-        assert bool(task.losses(wrong, batch, {})["heatmaps"][0] > 0) == counts
+        assert bool(losses(wrong, batch, {})["heatmaps"][0] > 0) == counts
 
 
 def test_the_plateau_is_the_loss_of_empty_heatmaps_and_equal_tags():
@@ -213,7 +217,7 @@ def test_the_plateau_is_the_loss_of_empty_heatmaps_and_equal_tags():
     several = batch["joint_mask"].any(-1).sum(-1) > 1
     drawn = np.asarray(task.drawn(batch))
     expected = (drawn**2).mean() + 0.01 * 0.5 * np.mean(several)
-    np.testing.assert_allclose(task.plateau(batch, {}), expected, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(task.plateau)(batch, {}), expected, rtol=1e-5)
 
 
 def test_the_order_of_joints_is_from_the_head_down():

@@ -5,6 +5,7 @@ import pytest
 
 from hourglass_jax.data.skeleton import MPII
 from hourglass_jax.image import draw, geometry
+from hourglass_jax.tasks.instance import Instance
 from hourglass_jax.tasks.single_pose import drawing, heatmap
 
 pytestmark = pytest.mark.core
@@ -37,6 +38,18 @@ def test_a_limb_needs_both_ends():
     assert drawing.draw_skeleton(blank(), JOINTS, both, MPII)[middle[1], middle[0]].any()
     one = np.arange(16) == wrist
     assert not drawing.draw_skeleton(blank(), JOINTS, one, MPII)[middle[1], middle[0]].any()
+
+
+def test_limbs_of_somebody_with_a_number_have_one_colour():
+    elbow, wrist = MPII.index("left_elbow"), MPII.index("left_wrist")
+    middle = np.round((JOINTS[elbow] + JOINTS[wrist]) / 2).astype(int)
+    scores = np.isin(np.arange(16), (elbow, wrist)).astype(float)
+    colours = np.array([drawing.LEFT, draw.colour(0), draw.colour(1)])
+    for i, number in enumerate((None, 0, 1)):
+        person = Instance(1.0, joints=JOINTS, joint_scores=scores, number=number)
+        pixel = drawing.draw_people(blank(), [person], MPII)[middle[1], middle[0]].astype(int)
+        # The line is smoothed into its surroundings.
+        assert np.linalg.norm(colours - pixel, axis=-1).argmin() == i
 
 
 def test_joints_far_outside_or_unknown_do_no_harm():
