@@ -15,7 +15,6 @@ def get_config(config):
     config.data.dataset = "lsp"
     config.data.manual_dir = ""  # holds lsp/ and lspet/, as published
     config.data.extended = True  # train on lspet/ as well
-    config.data.folders = ()  # train on these folders instead, in the layout of lsp/ or lspet/
     config.data.resolution = 128
 
     config.model.update(num_stacks=2, order=3, features=64, stem_features=16, input_size=96)
