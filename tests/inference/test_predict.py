@@ -116,7 +116,7 @@ def test_memory_does_not_grow_with_a_video(finished, tmp_path, picture):
     def peak(frames):
         video = tmp_path / f"{frames}.mp4"
         write_video(video, large, frames)
-        flags = [f"--checkpoint={finished[0]}", f"--input={video}", f"--output={tmp_path}/out"]
+        flags = [f"--checkpoint={finished[0]}", f"--input={video}", f"--output={tmp_path}/{frames}"]
         command = [sys.executable, "-c", PEAK, *flags]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         return int(done.stdout.splitlines()[-1])
