@@ -113,7 +113,10 @@ def test_the_task_has_the_stride_of_the_networks_options(preset, stride):
         ({"preset": "x"}, "must be one of paper_1, .*detection_small"),
         ({"network": "small"}, "is a hourglass104, and config.model.network='small'; leave one"),
         ({"order": 3}, r"unknown config field model\.order"),
-        ({"input_size": 100}, "input_size=100 cannot be halved .* take 96 or 125$"),
+        (
+            {"input_size": 100},
+            "input_size=100 cannot be halved .* take a multiple of 32, such as 96 or 128$",
+        ),
     ],
 )
 def test_a_preset_that_does_not_fit(preset, fields, message):

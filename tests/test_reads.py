@@ -10,6 +10,7 @@ from hourglass_jax import nn, tasks
 from hourglass_jax.config import Augment, Config, Optimizer
 from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.nn.hourglass104 import Hourglass104
+from hourglass_jax.nn.pose_ae import PoseAE
 from hourglass_jax.nn.stacked_hourglass import StackedHourglass
 from hourglass_jax.tasks.base import Head
 from hourglass_jax.training import optimizer, train
@@ -17,7 +18,7 @@ from hourglass_jax.training import optimizer, train
 # Sections that are handed on whole, field by field, to what reads them.
 READ_AS = {
     Augment: Augmentation,
-    **{network.Options: network for network in (StackedHourglass, Hourglass104)},
+    **{network.Options: network for network in (StackedHourglass, Hourglass104, PoseAE)},
 }
 
 
@@ -65,4 +66,5 @@ def test_every_field_of_a_config_is_read_in_a_run(records, tmp_path):
         # And to the other networks.
         heads = {"tl": Head(("one",), 0.0, "top_left")}
         nn.variable_shapes(nn.make_network("hourglass104", {}, heads))
+        nn.variable_shapes(nn.make_network("pose_ae", {}, {"tags": Head(("one",))}))
     assert not unread(kinds, read)

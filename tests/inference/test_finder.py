@@ -106,6 +106,7 @@ def test_a_finder_finds_people_alone(checkpoints):
         PoseEstimator.from_checkpoint(checkpoints[0], finder="lsp-small")
 
 
+@pytest.mark.slow
 def test_the_command(checkpoints, tmp_path, caplog):
     caplog.set_level("INFO", "hourglass_jax")
     source, output = tmp_path / "in", tmp_path / "out"

@@ -28,8 +28,8 @@ def compare(found, expected, rows):
     "kind, network, options",
     [
         (CENTRES, "stacked_hourglass", {}),
-        (JOINTS, "hourglass104", {}),
-        (CORNERS, "hourglass104", {}),
+        pytest.param(JOINTS, "hourglass104", {}, marks=pytest.mark.slow),
+        pytest.param(CORNERS, "hourglass104", {}, marks=pytest.mark.slow),
     ],
 )
 def test_boxes(kind, network, options, tmp_path):

@@ -19,7 +19,11 @@ def cut_short(folder):
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("part", ["state", "metadata", "metrics", ""], ids=lambda p: p or "all")
+@pytest.mark.parametrize(
+    "part",
+    ["state", *(pytest.param(p, marks=pytest.mark.slow) for p in ("metadata", "metrics", ""))],
+    ids=lambda p: p or "all",
+)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     finished, records, tmp_path, part, caplog
 ):
@@ -75,6 +79,7 @@ def test_a_full_disk_ends_the_run(finished, records, tmp_path, at, error):
     assert any(error in line and str(tmp_path) in line for line in output.splitlines()), output
 
 
+@pytest.mark.slow
 def test_a_run_made_longer_ends_where_the_disk_is_full_for_its_checkpoint(
     finished, records, tmp_path
 ):
@@ -150,6 +155,7 @@ def test_a_picture_in_the_records_that_is_none_is_told(finished, records, tmp_pa
         train.train_and_evaluate(small_synthetic(copy), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_workdir_that_vanishes_ends_the_run(records, tmp_path):
     process = start(records, tmp_path / "run")
     wait_for_step(process, tmp_path / "run", 1)

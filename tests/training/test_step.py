@@ -269,6 +269,7 @@ def temporary_memory(accumulate=1, **fields):
     return compiled.memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 def test_recomputing_and_parts_lower_the_memory_of_a_step():
     plain = temporary_memory(num_stacks=2)
     assert temporary_memory(num_stacks=2, remat=True) < 0.85 * plain
