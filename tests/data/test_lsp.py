@@ -191,6 +191,7 @@ def test_damaged_sources_are_named(tmp_path, damage):
         assert source.source_files and source.count("train")
 
 
+@pytest.mark.slow
 def test_the_published_files(shared_data):
     source = LspSource(manual_dir=str(shared_data))
     counts = {split: source.count(split) for split in source.splits}

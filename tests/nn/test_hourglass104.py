@@ -217,6 +217,7 @@ def test_what_cannot_be_made_says_why(options, heads, message):
         nn.make_network("hourglass104", options, heads)
 
 
+@pytest.mark.slow
 def test_it_trains_on_eight_devices():
     """By the step that trains any network: with a task's heads, here of one person's joints."""
     task = SinglePose(Skeleton("three", ("left", "right", "top"), (("left", "right"),), ()))

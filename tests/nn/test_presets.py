@@ -23,10 +23,10 @@ READ = {name: "top_left" if name.startswith("tl") else "bottom_right" for name i
 @pytest.mark.parametrize(
     ("preset", "heads", "count"),
     [
-        ("cornernet_104", CORNERS, 201_035_212),
-        ("centernet_104", CENTRES, 191_284_008),
+        pytest.param("cornernet_104", CORNERS, 201_035_212, marks=pytest.mark.slow),
+        pytest.param("centernet_104", CENTRES, 191_284_008, marks=pytest.mark.slow),
         pytest.param("centernet_104", JOINTS, 194_811_124, marks=pytest.mark.slow),
-        ("centernet_52", CENTRES, 95_454_676),
+        pytest.param("centernet_52", CENTRES, 95_454_676, marks=pytest.mark.slow),
         ("cornernet_squeeze", CORNERS, 31_771_852),
         ("detection_small", CENTRES, 781_700),
     ],

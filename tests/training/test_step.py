@@ -82,6 +82,7 @@ def test_synchronised_statistics_make_eight_devices_one(double):
     assert distance(eight_stats, one_stats) < 1e-10
 
 
+@pytest.mark.slow
 def test_synchronised_loss_in_float32():
     model = make_model()
     one, eight = run(model, jnp.float32, 1)[0], run(model, jnp.float32, 8, sync=True)[0]
