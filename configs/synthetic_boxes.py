@@ -4,8 +4,9 @@
 
 Two CPU cores: one minute to draw the scenes, 10 to 13 minutes to train. Expected: AP of 0.48, and
 0.84 at an IoU of 0.5, on the 300 scenes held out. With corners instead of centres,
---config.detection.kind=corners, it takes twice as long; with people's joints as well,
---config.detection.kind=centres_and_joints.
+--config.detection.kind=corners, it takes twice as long (AP 0.47, and 0.74 at an IoU of 0.5); with
+people's joints as well, --config.detection.kind=centres_and_joints, as long (boxes' AP 0.45, OKS AP
+0.26).
 """
 
 
