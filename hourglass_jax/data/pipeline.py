@@ -259,7 +259,7 @@ def _naming_damage(records: Records, split: str) -> Iterator[None]:
         raised = re.search(r"ValueError: (.*)", error.message)
         if raised is None and "Traceback" in error.message:
             raise
-        # Without the names of its own operations.
+        # TensorFlow adds the names of operations, which say nothing to the user.
         message = raised[1] if raised else re.sub(r"\{\{.*?\}\}|\[Op:.*", "", error.message)
         message = " ".join(message.split())[:300]
         if raised is None and not isinstance(error, damage):

@@ -1,7 +1,7 @@
-"""People and objects in a video keep their numbers from frame to frame, and are smoothed if wanted.
+"""Numbers of people and objects in a video, the same from frame to frame; smoothing of joints.
 
-Everything is computed from the entries of the frames before, in their order: a stopped command
-comes to the same numbers again from its journal.
+Both are computed from the entries of the earlier frames, in their order, so that a command that
+was stopped gives the same numbers from its journal.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from hourglass_jax.inference.similarity import oks
 from hourglass_jax.tasks.detection import boxes
 from hourglass_jax.tasks.single_pose.drawing import SURE
 
-# Frames for which somebody who is not found is remembered.
+# Frames for which a person who is not found is remembered.
 MEMORY = 15
 # Smallest likeness to somebody of the frames before.
 _LEAST = 0.1
@@ -84,7 +84,7 @@ class Tracker:
             if alike[i, j] > _LEAST:
                 numbered[j] = self._tracks[i]
         lost = [track for track in self._tracks if track not in numbered]
-        found = []
+        found, tracks = [], []
         for entry, new, track in zip(entries, now, numbered, strict=True):
             elapsed = 1
             if track is None:
@@ -94,17 +94,16 @@ class Tracker:
                 elapsed += track.missed
                 track.move(new)
             entry = {**entry, "track_id": track.number}
+            tracks.append(track)
             if self._smooth and self._joints:
                 size = float(track.box[2:].max())
                 joints = track.filter(track.joints, track.scores > SURE, size, elapsed)
                 table = np.concatenate([joints, track.scores[:, None]], axis=1)
                 entry["keypoints"] = np.round(table.ravel(), 4).tolist()
-            numbered[len(found)] = track
             found.append(entry)
         for track in lost:
             track.missed += 1
-        self._tracks = [track for track in numbered if track is not None]
-        self._tracks += [track for track in lost if track.missed <= MEMORY]
+        self._tracks = tracks + [track for track in lost if track.missed <= MEMORY]
         return found
 
     def _track(self, entry: dict[str, Any]) -> _Track:

@@ -25,7 +25,7 @@ from hourglass_jax.errors import UserError
 from hourglass_jax.nn import kernels, layers
 from hourglass_jax.nn.corner_pooling import DIRECTIONS, CornerModule
 from hourglass_jax.nn.hourglass104_blocks import Blocks, residual
-from hourglass_jax.nn.network import Normalisation
+from hourglass_jax.nn.network import Normalisation, check_features
 from hourglass_jax.rules import SWITCH, Each, OneOf, Whole, field
 
 _LARGE = {
@@ -228,12 +228,7 @@ class Hourglass104(nn.Module):
             raise UserError(
                 f"config.model.widths={options.widths} must be even with config.model.squeeze=True"
             )
-        for name, head in heads.items():
-            if head.features not in ("", *DIRECTIONS):
-                raise UserError(
-                    f"config.model.network='hourglass104' has no {head.features} features, "
-                    f"which the head {name} needs; choose another network or task"
-                )
+        check_features(heads, "hourglass104", DIRECTIONS)
         return cls(
             heads={name: len(head.channels) for name, head in heads.items()},
             corners={name: head.features for name, head in heads.items() if head.features},

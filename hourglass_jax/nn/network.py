@@ -1,13 +1,14 @@
 """The interface of networks, and functions that initialise and run any of them."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 
+from hourglass_jax.errors import UserError
 from hourglass_jax.nn.kernels.platform import by_platform
 
 
@@ -100,6 +101,22 @@ class Network(Protocol):
     def clone(self, **fields) -> "Network":
         """Returns a copy with some fields replaced."""
         ...
+
+
+def check_features(heads: Mapping[str, Any], network: str, known: Collection[str] = ()) -> None:
+    """Raises UserError for a head whose kind of features a network does not have.
+
+    Args:
+      heads: name -> `tasks.base.Head`.
+      network: name of the network in configs.
+      known: kinds of features that the network has, other than "".
+    """
+    for name, head in heads.items():
+        if head.features and head.features not in known:
+            raise UserError(
+                f"config.model.network={network!r} has no {head.features} features, which the head "
+                f"{name} needs; choose another network or task"
+            )
 
 
 def init_variables(model: Network, seed: int) -> dict:

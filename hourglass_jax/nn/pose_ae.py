@@ -19,9 +19,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from hourglass_jax.errors import UserError
 from hourglass_jax.nn import kernels, layers
-from hourglass_jax.nn.network import Normalisation
+from hourglass_jax.nn.network import Normalisation, check_features
 from hourglass_jax.rules import SWITCH, Whole, field
 
 # The published networks, of pose-ae-train and of mmpose. Usage:
@@ -201,12 +200,7 @@ class PoseAE(nn.Module):
     @classmethod
     def from_options(cls, options: PoseAEOptions, heads: Mapping[str, Any], **fields) -> "PoseAE":
         """Makes a network with the channels of the heads; see `Network`."""
-        for name, head in heads.items():
-            if head.features:
-                raise UserError(
-                    f"config.model.network='pose_ae' has no {head.features} features, which the "
-                    f"head {name} needs; choose another network or task"
-                )
+        check_features(heads, "pose_ae")
         return cls(
             heads={name: len(head.channels) for name, head in heads.items()},
             starts=tuple(head.start for head in heads.values() for _ in head.channels),

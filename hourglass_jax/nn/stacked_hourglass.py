@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from hourglass_jax.errors import UserError
 from hourglass_jax.nn import kernels, layers
-from hourglass_jax.nn.network import Normalisation
+from hourglass_jax.nn.network import Normalisation, check_features
 from hourglass_jax.rules import OneOf, Whole, field
 
 STEMS = ("paper", "bearpaw")
@@ -227,12 +227,7 @@ class StackedHourglass(nn.Module):
         cls, options: HourglassOptions, heads: Mapping[str, Any], **fields
     ) -> "StackedHourglass":
         """Makes a network with a heatmap for each channel of the heads; see `Network`."""
-        for name, head in heads.items():
-            if head.features:
-                raise UserError(
-                    f"config.model.network='stacked_hourglass' has no {head.features} features, "
-                    f"which the head {name} needs; choose another network or task"
-                )
+        check_features(heads, "stacked_hourglass")
         starts = tuple(head.start for head in heads.values() for _ in head.channels)
         return cls(num_joints=len(starts), starts=starts, **dataclasses.asdict(options), **fields)
 

@@ -1,4 +1,4 @@
-"""People keep their numbers in videos: who crosses, who is lost for a while, who is new."""
+"""Numbers of people in videos who cross, are lost for a while, or are new."""
 
 import csv
 import json
@@ -119,7 +119,7 @@ def test_the_command_numbers_those_in_videos(checkpoint, tmp_path, monkeypatch):
         assert [int(row["object"]) for row in csv.DictReader(lines)] == [
             entry["track_id"] for entry in entries
         ]
-    # The journal has what was found; who is who follows from it, also after a stop.
+    # Numbers are computed from the journal, so that they are the same after a stop.
     lines = [json.loads(line) for line in (whole / "progress.jsonl").read_text().splitlines()]
     assert lines[0]["tracked"] and not any("track_id" in str(line) for line in lines)
     predict, calls = detectors.Detector.predict, []

@@ -250,7 +250,7 @@ def test_names_the_tensor_of_another_shape(tiny_princeton, name, shape):
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "says"),
     [
         ([], "empty"),
         (["layer1.0.conv1.weight", "fc.weight"], "layer1.0.conv1.weight"),
@@ -258,10 +258,10 @@ def test_names_the_tensor_of_another_shape(tiny_princeton, name, shape):
         (["state_dict", "epoch"], "state_dict"),
     ],
 )
-def test_refuses_another_network(names, told):
+def test_refuses_another_network(names, says):
     with pytest.raises(UserError, match="neither") as error:
         from_state_dict({name: np.zeros((1, 1, 1, 1), np.float32) for name in names})
-    assert told in str(error.value)
+    assert says in str(error.value)
 
 
 def check_complaint(state_dict, complaint, name):

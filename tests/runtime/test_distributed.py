@@ -71,7 +71,9 @@ SCHEDULERS = {
 }
 
 
-def start(records, workdir, told=None, processes=1, *, config="configs/synthetic.py", **fields):
+def start(
+    records, workdir, variables=None, processes=1, *, config="configs/synthetic.py", **fields
+):
     fields = FIELDS | {"data.data_dir": records} | fields
     command = [
         *(sys.executable, "-m", "hourglass_jax.main", f"--config={config}"),
@@ -84,7 +86,7 @@ def start(records, workdir, told=None, processes=1, *, config="configs/synthetic
         "JAX_ENABLE_X64": "1",
         "XLA_FLAGS": f"{flags} --xla_backend_optimization_level=0",
     }
-    environment |= told or {}
+    environment |= variables or {}
     return subprocess.Popen(
         command,
         cwd=ROOT,
@@ -286,7 +288,7 @@ def test_the_environment_tells_of_other_processes(environment, expected):
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "says"),
     [
         ({"JAX_COORDINATOR_ADDRESS": "host:1"}, "needs JAX_NUM_PROCESSES and JAX_PROCESS_ID"),
         ({**EXPLICIT, "JAX_PROCESS_ID": "4"}, "JAX_PROCESS_ID=4 must be at least 0 and below"),
@@ -295,6 +297,6 @@ def test_the_environment_tells_of_other_processes(environment, expected):
         ({"JOB_COMPLETION_INDEX": "1"}, "process 1 of several, and the address of process 0"),
     ],
 )
-def test_half_of_it_is_refused(environment, told):
-    with pytest.raises(UserError, match=told):
+def test_half_of_it_is_refused(environment, says):
+    with pytest.raises(UserError, match=says):
         distributed._arguments({"JAX_PLATFORMS": "cpu", **environment}, None, None, None)

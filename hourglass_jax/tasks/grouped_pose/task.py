@@ -239,7 +239,7 @@ class GroupedPose(Task):
     def decode(self, outputs: Float[Array, "batch h w channels"]) -> dict[str, Array]:
         found, tags = self._maps(outputs)
         found = jnp.minimum(found, 1)
-        # Whole maps as well: missing joints are looked for once it is known who is there.
+        # `finish` fills in missing joints from the whole maps.
         return {**self._peaks(found, tags), "heatmaps": found, "tag_maps": tags}
 
     def finish(self, views) -> list[Instance]:
