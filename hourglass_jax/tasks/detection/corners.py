@@ -108,7 +108,7 @@ class Corners:
     def decode(
         self, maps: Mapping[str, Float[Array, "batch height width channels"]], top_k: int
     ) -> dict[str, Array]:
-        return decode(maps, top_k, PAIRS_PER_CORNER * top_k, geometric=not self.published)
+        return decode(maps, top_k, PAIRS_PER_CORNER * top_k, product=not self.published)
 
 
 def _positions(targets: Mapping[str, Array]) -> dict[str, Float[Array, "batch objects 2"]]:
@@ -122,7 +122,7 @@ def decode(
     *,
     tag_distance: float = TAG_DISTANCE,
     border: bool = True,
-    geometric: bool = False,
+    product: bool = False,
 ) -> dict[str, Array]:
     """Pairs the highest top-left corners with the highest bottom-right ones.
 
@@ -132,8 +132,9 @@ def decode(
       pairs: number of boxes to return.
       tag_distance: largest distance between the embeddings of a pair.
       border: whether corners may lie in the outermost cells.
-      geometric: score pairs by the geometric mean of their corners' scores, so that no certain
-        corner makes up for an uncertain one; False is the published mean.
+      product: score pairs by s1 s2 exp(-d), of their corners' scores and the distance of their
+        embeddings, so that no certain corner makes up for an uncertain one; False is the published
+        mean of the scores.
 
     Returns:
       boxes: [B, pairs, 4], x1, y1, x2, y2 in cells.
@@ -154,11 +155,11 @@ def decode(
     # Axes of pairs: batch, top-left corner, bottom-right corner.
     scores1, xy1, tags1, categories1, inner1 = (x[:, :, None] for x in found["tl"])
     scores2, xy2, tags2, categories2, inner2 = (x[:, None] for x in found["br"])
-    valid = (categories1 == categories2) & (jnp.abs(tags1 - tags2) <= tag_distance)
-    valid &= (xy2 >= xy1).all(-1)
+    distances = jnp.abs(tags1 - tags2)
+    valid = (categories1 == categories2) & (distances <= tag_distance) & (xy2 >= xy1).all(-1)
     if not border:
         valid &= inner1 & inner2
-    scores = jnp.sqrt(scores1 * scores2) if geometric else (scores1 + scores2) / 2
+    scores = scores1 * scores2 * jnp.exp(-distances) if product else (scores1 + scores2) / 2
     shape = scores.shape
 
     def flat(x):

@@ -23,8 +23,8 @@ def pool(
 ) -> list[Instance]:
     """Returns the best boxes of one image.
 
-    Overlapping boxes are suppressed where there are several views, or pairs of corners. Views of
-    several scales also average the corners by votes, as CornerNet does.
+    Overlapping boxes are suppressed where there are several views, or pairs of corners. Of several
+    views, corners are averaged by votes, as CornerNet does where the views have several scales.
 
     Args:
       views: for each view, its candidates, in cells, and the map from its input to the frame.
@@ -37,14 +37,13 @@ def pool(
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     of_pairs = "corner_scores" in found
     if of_pairs or len(views) > 1:
-        several = len({geometry.scale_of(affine) for _, affine in views}) > 1
         kept = suppression.suppress(
             found["boxes"],
             found["scores"],
             found["categories"],
             method=method,
             limit=limit,
-            votes=found["corner_scores"] if of_pairs and several else None,
+            votes=found["corner_scores"] if of_pairs and len(views) > 1 else None,
         )
         rows, scores, corners = kept
     else:
