@@ -41,7 +41,7 @@ class Model:
     remat: bool = field(SWITCH)
     network: str = field(Text(), default="stacked_hourglass")
     preset: str = field(Text(), default="")
-    crop_size: int = field(Whole(0), default=0)
+    training_size: int = field(Whole(0), default=0)
     options: Mapping[str, Any] = rules.others(rules.Anything())
 
 
@@ -189,7 +189,7 @@ class Config:
             and for 0 that of which any multiple is accepted.
         """
         coarsest, _ = valid_size(0, 0)
-        for name in ("input_size", "crop_size"):
+        for name in ("input_size", "training_size"):
             size = getattr(self.model, name)
             if size and tuple(valid_size(size, size)) != (size, size):
                 below = size // coarsest * coarsest

@@ -88,8 +88,10 @@ def test_input_sizes_near_one_that_the_network_does_not_take():
         Config.from_dict(synthetic(model__input_size=200)).check_input_size(valid_size)
     with pytest.raises(UserError, match=r"input_size=8 .*such as 32$"):
         Config.from_dict(synthetic(model__input_size=8)).check_input_size(valid_size)
-    with pytest.raises(UserError, match=r"crop_size=200 .*a multiple of 32, such as 192 or 224"):
-        Config.from_dict(synthetic(model__crop_size=200)).check_input_size(valid_size)
+    with pytest.raises(
+        UserError, match=r"training_size=200 .*a multiple of 32, such as 192 or 224"
+    ):
+        Config.from_dict(synthetic(model__training_size=200)).check_input_size(valid_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,7 +289,7 @@ def test_flags_change_fields():
     [
         ("--config.batch_size=many", "config.batch_size=many must be a whole number, such as 16"),
         ("--config.eval.flip_test=maybe", "flip_test=maybe must be True or False, such as True"),
-        ("--config.model=big", "config.model is a section; .* --config.model.crop_size="),
+        ("--config.model=big", "config.model is a section; .* --config.model.dtype="),
         ("--config..seed=1", "unknown config field .seed; did you mean seed?"),
         ("--config.optimizer.drop_at[0]=1", "did you mean optimizer.drop_at?"),
         ("--config.modle.num_stacks=3", "modle.num_stacks; did you mean model.num_stacks"),

@@ -122,16 +122,6 @@ def check(config: "Config") -> None:
             f"model.input_size={side} is more than the {resolution} px that records keep of an "
             f"image; set data.resolution={side} to build larger ones"
         )
-    if config.model.crop_size > side:
-        raise UserError(
-            f"model.crop_size={config.model.crop_size} must be at most model.input_size={side}, as "
-            f"images have that size"
-        )
-
-
-def magnification(config: "Config") -> float:
-    """Returns the side of whole images over that of training's crops."""
-    return config.model.input_size / (config.model.crop_size or config.model.input_size)
 
 
 def size_of(record: Record) -> Float[np.ndarray, "2"]:
@@ -139,7 +129,7 @@ def size_of(record: Record) -> Float[np.ndarray, "2"]:
     return np.round(record["size_source"] / np.diag(record["record_to_source"][:, :2]))
 
 
-def view(record: Record, draws: Draws | None, side: int, magnification: float = 1.0) -> Affine:
+def view(record: Record, draws: Draws | None, side: int) -> Affine:
     """Returns the map from a record to a square input.
 
     Evaluation shows the whole image, centred between black bars. Training shows a square window
@@ -148,13 +138,6 @@ def view(record: Record, draws: Draws | None, side: int, magnification: float = 
     horizontally and vertically. With 0.4 and 0.3, these are nearly CenterNet's windows (and
     CornerNet's, of images that are as large as the input). At last, `augment.aspect` stretches one
     direction and shrinks the other.
-
-    Args:
-      record: record of an image.
-      draws: augmentation of an example; None for evaluation.
-      side: side of the input, px.
-      magnification: side of whole images over that of training's crops. By this factor windows
-        are smaller, so that objects are as large in training as in evaluation.
     """
     size = size_of(record)
     middle, long = (size - 1) / 2, float(size.max())
@@ -162,7 +145,7 @@ def view(record: Record, draws: Draws | None, side: int, magnification: float = 
         return geometry.crop_map(middle, long, side)
     middle = middle - np.asarray(draws.translate) * size
     # A window is the smaller the larger its content is to be.
-    window = long * (2 - draws.scale) / magnification
+    window = long * (2 - draws.scale)
     to_input = geometry.crop_map(middle, window, side, rotation=draws.rotation, flip=draws.flip)
     return geometry.stretched(to_input, draws.aspect, side)
 

@@ -36,7 +36,6 @@ class Detection(Task):
       skeleton: joints to predict; without joints for boxes alone.
       stride: input px per cell of the outputs; 511 / 128 for CornerNet's input.
       resolution: longer side of the records, px.
-      magnification: see `records.view`.
       max_instances: largest number of boxes in an image, as COCO's evaluation counts.
     """
 
@@ -46,7 +45,6 @@ class Detection(Task):
     skeleton: Skeleton = NO_JOINTS
     stride: float = 4.0
     resolution: int = 512
-    magnification: float = 1.0
     max_instances: int = 100
 
     name: ClassVar[str] = "detection"
@@ -90,7 +88,6 @@ class Detection(Task):
             source.labels if options.kind == JOINTS else NO_JOINTS,
             side / -(-side // stride),
             config.data.resolution,
-            records.magnification(config),
         )
 
     @property
@@ -150,7 +147,7 @@ class Detection(Task):
         )
 
     def view(self, record: Record, draws: Draws | None, size: tuple[int, int]) -> Affine:
-        return records.view(record, draws, size[1], self.magnification)
+        return records.view(record, draws, size[1])
 
     def targets(
         self, record: Record, to_input: Affine, size: tuple[int, int]

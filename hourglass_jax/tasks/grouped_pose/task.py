@@ -38,9 +38,8 @@ class GroupedPose(Task):
       options: config section `grouped_pose`.
       skeleton: joints to predict.
       stride: input px per heatmap px of the network.
-      input_size: side of the network's input, px.
+      input_size: side of the network's input in training, px.
       resolution: longer side of the records, px.
-      magnification: see `records.view`.
       unused: number of further output channels, which the published network has.
       categories: name of the only category, people.
       category_ids: its id in results.
@@ -55,7 +54,6 @@ class GroupedPose(Task):
     stride: int = 4
     input_size: int = 512
     resolution: int = 512
-    magnification: float = 1.0
     unused: int = 0
     categories: tuple[str, ...] = ("person",)
     category_ids: tuple[int, ...] = (1,)
@@ -97,7 +95,6 @@ class GroupedPose(Task):
             stride,
             config.model.input_size,
             config.data.resolution,
-            records.magnification(config),
             categories=tuple(source.categories[:1]),
             category_ids=tuple(source.category_ids[:1] or [1]),
             decoder=config.eval.decode,
@@ -157,7 +154,7 @@ class GroupedPose(Task):
         yield image.id, record
 
     def view(self, record: Record, draws: Draws | None, size: tuple[int, int]) -> Affine:
-        return records.view(record, draws, size[1], self.magnification)
+        return records.view(record, draws, size[1])
 
     def targets(
         self, record: Record, to_input: Affine, size: tuple[int, int]

@@ -2,13 +2,9 @@
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
 
 from hourglass_jax.errors import UserError
 from hourglass_jax.rules import Number, Whole, field
-
-if TYPE_CHECKING:
-    from hourglass_jax.config import Augment, Model
 
 # JPEG takes 0.42 bytes per pixel, and image borders cut off two thirds of the square.
 _BYTES_PER_PIXEL = 0.14
@@ -38,8 +34,13 @@ class Limits:
         """Approximate size of a record on the disk."""
         return _BYTES_PER_PIXEL * (self.resolution * self.surroundings) ** 2
 
-    def check(self, augment: "Augment", model: "Model") -> None:
-        """Raises UserError if a config needs more than the records hold."""
+    def check(self, augment, input_size: int) -> None:
+        """Raises UserError if a config needs more than the records hold.
+
+        Args:
+          augment: config section `augment`, with `scale` and `translate`.
+          input_size: side of the network's input, px.
+        """
         if 1 - augment.scale < self.min_scale:
             raise UserError(
                 f"augment.scale={augment.scale} shows people at {1 - augment.scale:.2f} of their "
@@ -56,14 +57,8 @@ class Limits:
                 f"augment.translate={augment.translate} is more than the {self.translate} that "
                 f"records have room for"
             )
-        if model.crop_size:
+        if input_size > self.resolution:
             raise UserError(
-                f"model.crop_size={model.crop_size} is for whole images, and a person's crop is as "
-                f"large as the input; set model.crop_size=0"
-            )
-        if model.input_size > self.resolution:
-            raise UserError(
-                f"model.input_size={model.input_size} is more than the {self.resolution} px that "
-                f"records keep of a person; set data.resolution={model.input_size} to build larger "
-                f"ones"
+                f"model.input_size={input_size} is more than the {self.resolution} px that records "
+                f"keep of a person; set data.resolution={input_size} to build larger ones"
             )

@@ -111,7 +111,7 @@ class SinglePose(Task):
             raise UserError(f"data.dataset={source.name!r} has no joints; set another config.task")
         options = config.task_sections(cls.sections)["heatmap"]
         limits = Limits(resolution=config.data.resolution)
-        limits.check(config.augment, config.model)
+        limits.check(config.augment, config.model.input_size)
         decoder = config.eval.decode
         if decoder not in heatmap.DECODERS:
             known = ", ".join(heatmap.DECODERS)

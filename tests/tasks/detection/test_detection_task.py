@@ -137,18 +137,6 @@ def test_views_show_the_middle_of_the_image_to_within_the_translation():
     np.testing.assert_allclose(corners, [[-0.5, -10.5], [79.5, 69.5]], atol=1e-4)
 
 
-def test_crops_show_objects_as_large_as_whole_images_do():
-    """Training on crops of half the side: half the image, on average, magnified as the whole."""
-    config = make_config(model__input_size=80, model__crop_size=40, data__resolution=80)
-    task, record = Detection.from_config(config, DrawnBoxes(), 4), make_record(make_task())
-    assert tasks.from_settings("detection", task.settings) == task
-    still = Augmentation(0, 0, 0, 0, 0, 0).draw(np.full(18, 0.5))
-    whole, crop = task.view(record, None, (80, 80)), task.view(record, still, (40, 40))
-    assert geometry.scale_of(whole) == geometry.scale_of(crop) == 1
-    stronger = Augmentation(0.5, 0, 0, 0, 0, 0).draw(np.zeros(18))
-    assert geometry.scale_of(task.view(record, stronger, (40, 40))) == pytest.approx(2 / 3)
-
-
 def test_an_input_of_511_px_has_128_cells():
     config = make_config(model__input_size=511, data__resolution=640)
     task = Detection.from_config(config, DrawnBoxes(), 4)
@@ -241,7 +229,6 @@ def make_config(**fields):
         ({"augment__rotation": 30.0}, r"augment.rotation=30.0 would rotate boxes; set"),
         ({"augment__scale": 1.0}, r"augment.scale=1.0 must be at most 0.9"),
         ({"model__input_size": 128}, r"input_size=128 is more than the 64 px .*resolution=128"),
-        ({"model__crop_size": 128}, r"crop_size=128 must be at most model.input_size=64"),
         ({"kind": "middles"}, r"config.detection.kind='middles' must be one of corners, centres"),
         ({"detection__min_iou": 1.0}, r"config.detection.min_iou=1.0 must be a number between 0"),
         ({"detection__min_iou": "ours"}, r"min_iou='ours' must be .* or 'published'"),
