@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import hashlib
 import json
 import logging
@@ -83,6 +84,8 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     from hourglass_jax.runtime import startup
     from hourglass_jax.runtime.waiting import Waiting
 
+    if not gc.isenabled():  # see `run`
+        startup.collect_garbage_rarely()
     output = pathlib.Path(flags.output)
     files = [(path, as_text(name)) for path, name in inputs(flags.input, output)]
     names = [name for _, name in files]
@@ -254,6 +257,7 @@ def _scales(text: str | None) -> tuple[float, ...] | None:
 def run() -> None:
     """Runs the command; its exit statuses are those of `main`, and 2 for a user's mistake."""
     preemption.end_at_once(resumes=lambda: False)
+    gc.disable()  # nothing of an import is garbage, and looking for it takes time
     with command_line.reporting_errors():
         sys.exit(main(sys.argv[1:]))
 
