@@ -1,8 +1,19 @@
 """`people-small`, the finder of people that comes with the package: photographs on a CPU.
 
-    python -m hourglass_jax.main --config=configs/people_small.py --config.data.manual_dir=DIR
+python -m hourglass_jax.main --config=configs/people_small.py --config.data.manual_dir=DIR
 
 """
+
+# Folders or data sets, and their shares of a batch.
+PARTS = (
+    ("people_boxes", 0.22),
+    ("people_boxes_more", 0.38),
+    ("coco_people", 0.2),
+    ("lsp", 0.04, {"extended": False}),
+    ("lspet", 0.04),
+    ("lspet_partial", 0.04),
+    ("synthetic_scenes", 0.08, {"num_train": 3000, "num_validation": 300}),
+)
 
 
 def get_config(config):
@@ -13,15 +24,7 @@ def get_config(config):
 
     config.data.dataset = "mixture"
     config.data.manual_dir = ""  # holds the folders of the parts
-    config.data.parts = (
-        ("people_boxes", 0.22),
-        ("people_boxes_more", 0.38),
-        ("coco_people", 0.2),
-        ("lsp", 0.04, {"extended": False}),
-        ("lspet", 0.04),
-        ("lspet_partial", 0.04),
-        ("synthetic_scenes", 0.08, {"num_train": 3000, "num_validation": 300}),
-    )
+    config.data.parts = PARTS
     config.data.validate_on = "coco_people"
     config.data.resolution = 320
     config.data.shuffle_buffer = 4096

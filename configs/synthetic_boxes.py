@@ -13,7 +13,8 @@ people's joints as well, --config.detection.kind=centres_and_joints, as long (bo
 def get_config(config):
     config.task = "detection"
     config.detection = {"kind": "centres", "max_objects": 16, "tag_weight": 1.0}
-    config.num_steps = 2800
+    config.batch_size = 8
+    config.num_steps = 5600
 
     config.data.dataset = "synthetic_scenes"
     config.data.resolution = 256
@@ -23,7 +24,8 @@ def get_config(config):
     config.data.num_validation = 300
 
     config.model.preset = "detection_small"
-    config.model.input_size = 192
+    config.model.input_size = 256
+    config.model.training_size = 192
     config.augment.update(scale=0.3, rotation=0.0, rotation_probability=0.0, translate=0.15)
 
     config.optimizer.name = "muon"
@@ -32,6 +34,6 @@ def get_config(config):
     config.optimizer.warmup_steps = 100
     config.optimizer.patience = 2000
 
-    config.eval.update(every_steps=2800, batch_size=50)
-    config.checkpoint.every_steps = 700
+    config.eval.update(every_steps=5600, batch_size=50)
+    config.checkpoint.every_steps = 1400
     return config

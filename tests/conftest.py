@@ -6,9 +6,16 @@ import tempfile
 # Before JAX starts: as many devices as the data-parallel tests need.
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Compiling is most of the tests' time: compile quickly, and each program once for all processes.
-os.environ["XLA_FLAGS"] = (
-    f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
-    " --xla_backend_optimization_level=0"
+# A process that a test starts has the flags already; with them twice, it would share no program.
+os.environ["XLA_FLAGS"] = " ".join(
+    dict.fromkeys(
+        [
+            *os.environ.get("XLA_FLAGS", "").split(),
+            "--xla_force_host_platform_device_count=8",
+            "--xla_backend_optimization_level=0",
+            "--xla_cpu_use_fusion_emitters=false",
+        ]
+    )
 )
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="hourglass_tests"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
@@ -24,7 +31,10 @@ import scipy.io
 from PIL import Image
 
 from hourglass_jax import config_files
+from hourglass_jax.runtime import program_cache, startup
 
+startup.collect_garbage_rarely()
+program_cache.verify()  # as the commands do, which would make other entries again
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 ROOT = pathlib.Path(__file__).parent.parent

@@ -43,7 +43,8 @@ GAINS = {
 def detector(kind=CENTRES, network="hourglass104", categories=CATEGORIES, ids=IDS, **options):
     """Returns a network that finds boxes."""
     skeleton = EYES if kind == JOINTS else NO_JOINTS
-    settings = Options(kind=kind, top_k=20, max_objects=8)
+    published = options.pop("published", False)
+    settings = Options(kind=kind, top_k=20, max_objects=8, published=published)
     stride = options.get("stride", 4)
     task = Detection(settings, categories, ids, skeleton, stride, SIDE)
     fields = {**OPTIONS[network], **options}

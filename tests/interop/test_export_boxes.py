@@ -29,6 +29,7 @@ def compare(found, expected, rows):
     [
         (CENTRES, "stacked_hourglass", {}),
         pytest.param(JOINTS, "hourglass104", {}, marks=pytest.mark.slow),
+        pytest.param(JOINTS, "hourglass104", {"published": True}, marks=pytest.mark.slow),
         pytest.param(CORNERS, "hourglass104", {}, marks=pytest.mark.slow),
     ],
 )

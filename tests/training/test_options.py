@@ -12,7 +12,7 @@ from short_run import unfinished
 from hourglass_jax import config_files
 from hourglass_jax.errors import UserError
 from hourglass_jax.experiment import Experiment
-from hourglass_jax.training import train
+from hourglass_jax.training import calibrate, train
 
 
 def test_epochs_may_be_given_instead_of_steps(records, tmp_path):
@@ -61,7 +61,10 @@ def test_steps_are_profiled_on_request(records, tmp_path, num_steps):
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
-def test_statistics_are_computed_anew_into_a_workdir_of_their_own(finished, records, tmp_path):
+def test_statistics_are_computed_anew_into_a_workdir_of_their_own(
+    finished, records, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(calibrate, "BATCHES", 6)  # twice all the people
     workdir = unfinished(finished, tmp_path / "run")
     config = small_synthetic(records)
     result = train.calibrate_batch_norm(config, workdir)

@@ -13,6 +13,7 @@ from short_run import assert_same_run, lines_of, start, wait_for_step
 from hourglass_jax.checkpoint.store import Checkpoints
 from hourglass_jax.data.synthetic_people.source import SyntheticPeopleSource
 from hourglass_jax.errors import UserError
+from hourglass_jax.experiment import Experiment
 from hourglass_jax.training import finite, train
 
 
@@ -147,8 +148,26 @@ def checkpoint_of(workdir) -> int:
     return max([int(name) for name in names if name.isdigit()], default=0)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(records, tmp_path):
-    config = small_synthetic(records)
-    config.optimizer.update({"learning_rate": 1e30, "warmup_steps": 0})
-    with pytest.raises(finite.NonFiniteLossError, match=r"step .* not finite.*learning_rate"):
-        train.train_and_evaluate(config, tmp_path)
+def test_a_loss_that_is_not_finite_stops_the_run(records, tmp_path, monkeypatch):
+    """By a batch that does it, as the step is then the one that other runs have compiled."""
+    batches = Experiment.training_batches
+
+    def third_is_wrong(self, first_step=0):
+        for step, batch in enumerate(batches(self, first_step), first_step + 1):
+            yield {**batch, "heatmaps": batch["heatmaps"] * np.float32(np.inf if step == 3 else 1)}
+
+    monkeypatch.setattr(Experiment, "training_batches", third_is_wrong)
+    with pytest.raises(finite.NonFiniteLossError, match=r"at step 3 are not fin.*learning_rate"):
+        train.train_and_evaluate(small_synthetic(records), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["loss", "parameter_norm"])
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_either_of_two_figures_tells_that_it_is_not_finite(name, value, tmp_path):
+    metrics = {"loss": np.float32(1), "parameter_norm": np.float32(1), "loss_per_stack": [1.0]}
+    with Checkpoints(tmp_path, None) as checkpoints:
+        check = finite.FiniteCheck(checkpoints)
+        check.later(metrics, 1)
+        check.later({**metrics, name: np.float32(value)}, 2)
+        with pytest.raises(finite.NonFiniteLossError, match=r"step 2 are not finite.*: none;"):
+            check.check()
