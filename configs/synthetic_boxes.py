@@ -13,8 +13,7 @@ people's joints as well, --config.detection.kind=centres_and_joints, as long (bo
 def get_config(config):
     config.task = "detection"
     config.detection = {"kind": "centres", "max_objects": 16, "tag_weight": 1.0}
-    config.batch_size = 8
-    config.num_steps = 5600
+    config.num_steps = 2800
 
     config.data.dataset = "synthetic_scenes"
     config.data.resolution = 256
@@ -34,6 +33,6 @@ def get_config(config):
     config.optimizer.warmup_steps = 100
     config.optimizer.patience = 2000
 
-    config.eval.update(every_steps=5600, batch_size=50)
-    config.checkpoint.every_steps = 1400
+    config.eval.update(every_steps=2800, batch_size=50)
+    config.checkpoint.every_steps = 700
     return config

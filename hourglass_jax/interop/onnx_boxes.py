@@ -87,17 +87,23 @@ class _Decoder:
         centre = self.add("Add", corner, self._at("reg", cells))
         half = self.add("Mul", self._at("wh", cells), graph.constant(0.5))
         low, high = self.add("Sub", centre, half), self.add("Add", centre, half)
-        shapes = self._write_boxes(low, high, scores, categories, count)
         if not self.task.joints:
-            return shapes
+            return self._write_boxes(low, high, scores, categories, count)
         several = len(self.task.joints)
         offsets = graph.reshape(self._at("hps", cells), 0, 0, several, 2)
         ends = self.add("Add", graph.reshape(corner, 0, 0, 1, 2), offsets)
         place = self._snapped if self.task.options.published else self._blended
         places, joint_scores = place(ends, low, high, count)
+        if not self.task.options.published and len(names) == 1:
+            mean = graph.add("ReduceMean", joint_scores, axes=[-1], keepdims=0)
+            scores, order = self._best(graph.add("Sqrt", self.add("Mul", scores, mean)), count)
+            low, high, categories, places, joint_scores = (
+                self._gather(x, order) for x in (low, high, categories, places, joint_scores)
+            )
         places = self.add("Mul", places, graph.constant(float(self.task.stride)))
         graph.add("Sub", places, graph.constant(0.5), output="joints")
         graph.add("Identity", joint_scores, output="joint_scores")
+        shapes = self._write_boxes(low, high, scores, categories, count)
         return shapes | {"joints": [count, several, 2], "joint_scores": [count, several]}
 
     def _joint_peaks(self) -> tuple[str, str]:

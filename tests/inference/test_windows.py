@@ -55,7 +55,7 @@ def test_a_panorama_shows_what_its_parts_show():
     shown = rng.integers(0, 256, (40, round(part.side), 3), dtype=np.uint8)
     panorama[:, left : left + round(part.side)] = shown
     alone, found = detector(shown), detector(panorama)
-    moved = alone.boxes + (left, 0, 0, 0)
+    moved = alone.boxes + np.array([left, 0, 0, 0])
     inside = (alone.boxes[:, 0] > 3) & (alone.boxes[:, :3:2].sum(1) < part.side - 3)
     # Neighbours lower the scores of some.
     near = [np.abs(found.boxes - box).max(1).min() for box in moved[inside][:5]]

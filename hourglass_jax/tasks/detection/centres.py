@@ -6,6 +6,7 @@ Zhou, Wang and Krähenbühl, "Objects as Points", 2019. Joints have heatmaps, to
 import dataclasses
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -149,7 +150,9 @@ def decode(
       maps: outputs of one stack by head. Without `reg` and `hp_offset`, points lie in the middle of
         their cells; without `hm_hp`, joints are the ends of the offsets from the centre's cell.
       top_k: number of boxes, and of peaks of each joint.
-      published: place joints by `joints.snapped` and not by `joints.blended`.
+      published: place joints by `joints.snapped` and not by `joints.blended`, and score people by
+        their centres alone. Otherwise, if all objects are people (there is one category), a
+        person's score is the geometric mean of the centre's score and the joints' mean score.
 
     Returns:
       boxes: [B, top_k, 4], x1, y1, x2, y2 in cells.
@@ -170,4 +173,16 @@ def decode(
         if "hm_hp" in maps:
             place = joints.snapped if published else joints.blended
             found["joints"], found["joint_scores"] = place(maps, ends, boxes, top_k)
+            if not published and maps["hm"].shape[-1] == 1:
+                scores = jnp.sqrt(scores * found["joint_scores"].mean(-1))
+                found = _by_score(found | {"scores": scores})
     return found
+
+
+def _by_score(found: Mapping[str, Array]) -> dict[str, Array]:
+    """Sorts boxes by decreasing score."""
+    _, order = jax.lax.top_k(found["scores"], found["scores"].shape[1])
+    return {
+        name: jnp.take_along_axis(x, order.reshape(*order.shape, *[1] * (x.ndim - 2)), axis=1)
+        for name, x in found.items()
+    }
