@@ -79,26 +79,30 @@ for number, arguments in enumerate(json.loads(sys.argv.pop())):
 """
 
 
-@pytest.fixture(scope="module")
-def refusals(tmp_path_factory):
-    """For each of the mistakes the exit status and what was written to stderr."""
-    workdir = tmp_path_factory.mktemp("refusals") / "run"
-    commands = [[f"--workdir={workdir}", *flags] for flags, _ in MISTAKES]
+def run_one_by_one(*commands, cwd=ROOT):
+    """Returns for each command its exit status and what was written to stderr."""
     command = [sys.executable, "-c", ONE_BY_ONE, json.dumps(commands)]
     environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
     output = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=280
     )
     lines = [line for line in output.stdout.splitlines() if line.startswith("RESULT")]
-    assert len(lines) == len(MISTAKES), output.stdout + output.stderr
+    assert len(lines) == len(commands), output.stdout + output.stderr
+    results = [json.loads(line.removeprefix("RESULT ")) for line in lines]
+    return [subprocess.CompletedProcess((), status, "", stderr) for status, stderr in results]
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("refusals") / "run"
+    results = run_one_by_one(*([f"--workdir={workdir}", *flags] for flags, _ in MISTAKES))
     assert not workdir.exists()
-    return [json.loads(line.removeprefix("RESULT ")) for line in lines]
+    return results
 
 
 @pytest.mark.parametrize("number", range(len(MISTAKES)), ids=[" ".join(m[0]) for m in MISTAKES])
 def test_a_mistake_costs_one_sentence(refusals, number):
-    status, stderr = refusals[number]
-    assert_refused(subprocess.CompletedProcess((), status, "", stderr), *MISTAKES[number][1])
+    assert_refused(refusals[number], *MISTAKES[number][1])
 
 
 @pytest.mark.parametrize(
@@ -123,21 +127,25 @@ def test_a_batch_that_devices_cannot_share(tmp_path):
 
 
 def test_damaged_data(tmp_path):
-    write_lsp(tmp_path / "manual")
-    flags = (
-        "--config=configs/lsp.py",
-        f"--config.data.manual_dir={tmp_path / 'manual'}",
-        f"--config.data.data_dir={tmp_path / 'records'}",
-        f"--workdir={tmp_path / 'run'}",
+    write_lsp(tmp_path / "picture")
+    shutil.copytree(tmp_path / "picture", tmp_path / "joints")
+    (tmp_path / "picture/lsp/images/im0002.jpg").write_text("no picture")
+    (tmp_path / "joints/lsp/joints.mat").write_bytes(b"")
+    folders = [tmp_path / name for name in ("picture", "joints", "nothing")]
+    results = run_one_by_one(
+        *(
+            [
+                "--config=configs/lsp.py",
+                f"--config.data.manual_dir={folder}",
+                f"--config.data.data_dir={tmp_path / 'records'}",
+                f"--workdir={tmp_path / 'run'}",
+            ]
+            for folder in folders
+        )
     )
-    picture = tmp_path / "manual/lsp/images/im0002.jpg"
-    picture.unlink()
-    picture.write_text("no picture")
-    assert_refused(run(*flags), "im0002.jpg")
-    (tmp_path / "manual/lsp/joints.mat").write_bytes(b"")
-    assert_refused(run(*flags), "joints.mat")
-    shutil.rmtree(tmp_path / "manual/lsp")
-    assert_refused(run(*flags), "lsp/joints.mat")
+    files = ("im0002.jpg", "joints.mat", "lsp/joints.mat")
+    for result, folder, file in zip(results, folders, files, strict=True):
+        assert_refused(result, str(folder), file)
 
 
 def test_an_unknown_joint_in_a_skeleton(tmp_path):
@@ -265,7 +273,7 @@ def test_a_run_has_its_config_in_its_workdir(tmp_path):
     config = load_config("synthetic")
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.json").write_text(json.dumps(config.to_dict()))
-    result = run("--mode=evaluate", "--workdir=run", cwd=tmp_path)
-    assert_refused(result, "--workdir=run holds no checkpoint")
-    result = run("--workdir=run", "--config.seed=-1", cwd=tmp_path)
-    assert_refused(result, "config.seed=-1")
+    evaluate, train = ["--mode=evaluate", "--workdir=run"], ["--workdir=run", "--config.seed=-1"]
+    plain, wrong = run_one_by_one(evaluate, train, cwd=tmp_path)
+    assert_refused(plain, "--workdir=run holds no checkpoint")
+    assert_refused(wrong, "config.seed=-1")

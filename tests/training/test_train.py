@@ -154,7 +154,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(records, tmp_path, monkeypatch)
 
     def third_is_wrong(self, first_step=0):
         for step, batch in enumerate(batches(self, first_step), first_step + 1):
-            yield {**batch, "heatmaps": batch["heatmaps"] * np.float32(np.inf if step == 3 else 1)}
+            yield {**batch, "heatmaps": batch["heatmaps"] * np.float32(np.nan if step == 3 else 1)}
 
     monkeypatch.setattr(Experiment, "training_batches", third_is_wrong)
     with pytest.raises(finite.NonFiniteLossError, match=r"at step 3 are not fin.*learning_rate"):
