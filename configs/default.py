@@ -38,6 +38,7 @@ def get_config() -> ConfigDict:
     config.model.stem_features = 64  # of the first convolution
     config.model.num_residuals = 1  # at each place of a stack
     config.model.input_size = 256  # px
+    config.model.training_size = 0  # of training's inputs; 0: input_size
     config.model.stem = "paper"  # or "bearpaw", the wider stem of some published networks
     config.model.dtype = "float32"  # of the computation: float32, bfloat16 or float64
     config.model.remat = False  # True: recompute stacks in the backward pass, to save memory

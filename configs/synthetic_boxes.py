@@ -23,7 +23,8 @@ def get_config(config):
     config.data.num_validation = 300
 
     config.model.preset = "detection_small"
-    config.model.input_size = 192
+    config.model.input_size = 256
+    config.model.training_size = 192
     config.augment.update(scale=0.3, rotation=0.0, rotation_probability=0.0, translate=0.15)
 
     config.optimizer.name = "muon"

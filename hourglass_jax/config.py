@@ -41,6 +41,7 @@ class Model:
     remat: bool = field(SWITCH)
     network: str = field(Text(), default="stacked_hourglass")
     preset: str = field(Text(), default="")
+    training_size: int = field(Whole(0), default=0)
     options: Mapping[str, Any] = rules.others(rules.Anything())
 
 
@@ -181,17 +182,19 @@ class Config:
             )
 
     def check_input_size(self, valid_size: Callable[[int, int], tuple[int, int]]) -> None:
-        """Raises UserError for a size that the network does not accept, with the nearest ones.
+        """Raises UserError for sizes that the network does not accept, with the nearest ones.
 
         Args:
           valid_size: the network's method, which returns an accepted height and width unchanged,
             and for 0 that of which any multiple is accepted.
         """
-        size, (coarsest, _) = self.model.input_size, valid_size(0, 0)
-        if tuple(valid_size(size, size)) != (size, size):
-            below = size // coarsest * coarsest
-            near = [str(side) for side in (below, below + coarsest) if side]
-            raise UserError(
-                f"config.model.input_size={size} cannot be halved as often as the network does; "
-                f"take a multiple of {coarsest}, such as {' or '.join(near)}"
-            )
+        coarsest, _ = valid_size(0, 0)
+        for name in ("input_size", "training_size"):
+            size = getattr(self.model, name)
+            if size and tuple(valid_size(size, size)) != (size, size):
+                below = size // coarsest * coarsest
+                near = [str(side) for side in (below, below + coarsest) if side]
+                raise UserError(
+                    f"config.model.{name}={size} cannot be halved as often as the network does; "
+                    f"take a multiple of {coarsest}, such as {' or '.join(near)}"
+                )

@@ -98,8 +98,14 @@ class Experiment:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the network's input."""
+        """Height and width of the network's input in evaluation and prediction."""
         return self.config.model.input_size, self.config.model.input_size
+
+    @property
+    def training_size(self) -> tuple[int, int]:
+        """Height and width of the network's input in training."""
+        side = self.config.model.training_size or self.config.model.input_size
+        return side, side
 
     @property
     def rows(self) -> pipeline.Rows:
@@ -133,7 +139,7 @@ class Experiment:
         """Yields this process's rows of augmented batches; see `pipeline.training_batches`."""
         return pipeline.training_batches(
             self.records,
-            self.size,
+            self.training_size,
             Augmentation(**dataclasses.asdict(self.config.augment)),
             self.rows,
             seed=self.config.seed,
@@ -145,7 +151,9 @@ class Experiment:
         """Returns the shapes of a training batch, split over the mesh; needs the records."""
         shapes = {
             name: jax.ShapeDtypeStruct((self.config.batch_size, *shape), dtype)
-            for name, (shape, dtype) in pipeline.target_shapes(self.records, self.size).items()
+            for name, (shape, dtype) in pipeline.target_shapes(
+                self.records, self.training_size
+            ).items()
         }
         return sharding.with_sharding(shapes, self.mesh, sharding.SHARDED)
 

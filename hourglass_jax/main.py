@@ -23,7 +23,7 @@ _CONFIG = flags.DEFINE_string(
     "config",
     None,
     "Config file such as configs/mpii.py, or the name of a config of the package, such as mpii. "
-    "--config.seed=1 changes a field. Modes other than train use the workdir's config by default.",
+    "--config.seed=1 changes a field. Default: the config in the workdir.",
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for checkpoints, logs and results. Default: runs/<name of the config>."
@@ -74,12 +74,11 @@ def _config_and_workdir(changes: list[str]) -> tuple[ConfigDict, pathlib.Path]:
     if _CONFIG.value is not None:
         path = config_files.find(_CONFIG.value)
         workdir = pathlib.Path(given or f"runs/{path.stem}")
-    elif _MODE.value == "train" or not given:
-        or_workdir = "" if _MODE.value == "train" else ", or the --workdir of a run"
-        raise UserError(f"no --config given; try --config=synthetic{or_workdir}")
     else:
         workdir = pathlib.Path(given)
         path = workdir / "config.json"
+        if not given or (_MODE.value == "train" and not os.path.isfile(path)):
+            raise UserError("no --config given; try --config=synthetic, or the --workdir of a run")
         if not os.path.isfile(path):
             raise UserError(f"{path} does not exist; give the --config that the run began with")
     config = config_files.load(path)

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import hashlib
 import json
 import logging
@@ -43,6 +44,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     add("--num_stacks", type=int, help="number of stacks to run; fewer are faster")
     add("--smooth", action="store_true", help="smooth the joints in videos over time")
     add("--heatmaps", action="store_true", help="also save heatmaps, as images and .npz")
+    add("--no_overlays", action="store_false", dest="overlays", help="draw no overlays")
     add("--min_score", type=float,
         help="lowest score of a box that is found; default: 0.3")  # fmt: skip
     add("--batch_size", type=int, default=8, help="people, or frames, at a time; default: 8")
@@ -82,6 +84,8 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     from hourglass_jax.runtime import startup
     from hourglass_jax.runtime.waiting import Waiting
 
+    if not gc.isenabled():  # see `run`
+        startup.collect_garbage_rarely()
     output = pathlib.Path(flags.output)
     files = [(path, as_text(name)) for path, name in inputs(flags.input, output)]
     names = [name for _, name in files]
@@ -106,6 +110,7 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
                 boxes,
                 results,
                 heatmaps=flags.heatmaps,
+                overlays=flags.overlays,
                 batch_size=flags.batch_size,
                 between=stop.check,
             )
@@ -209,7 +214,8 @@ def _command(flags: argparse.Namespace) -> dict[str, list[str]]:
     names = ("box", "num_stacks", "scales", "decode", "min_score", "max_people")
     values = {name: getattr(flags, name) for name in names}
     values |= {"heatmaps": flags.heatmaps, "no_flip_test": flags.flip_test is False}
-    values["smooth"] = flags.smooth or None  # results from before it was a flag go on
+    # Results from before these were flags go on.
+    values |= {"smooth": flags.smooth or None, "no_overlays": True if not flags.overlays else None}
     for name, value in values.items():
         command[name] = [str(value)] * 2
     return command
@@ -251,6 +257,7 @@ def _scales(text: str | None) -> tuple[float, ...] | None:
 def run() -> None:
     """Runs the command; its exit statuses are those of `main`, and 2 for a user's mistake."""
     preemption.end_at_once(resumes=lambda: False)
+    gc.disable()  # nothing of an import is garbage, and looking for it takes time
     with command_line.reporting_errors():
         sys.exit(main(sys.argv[1:]))
 

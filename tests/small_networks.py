@@ -16,6 +16,8 @@ from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.nn import Normalisation
 from hourglass_jax.tasks.detection.options import CENTRES, CORNERS, JOINTS, Options
 from hourglass_jax.tasks.detection.task import Detection
+from hourglass_jax.tasks.grouped_pose.options import Options as GroupedOptions
+from hourglass_jax.tasks.grouped_pose.task import GroupedPose
 from hourglass_jax.tasks.single_pose.task import SinglePose
 
 SIDE = 64
@@ -41,7 +43,8 @@ GAINS = {
 def detector(kind=CENTRES, network="hourglass104", categories=CATEGORIES, ids=IDS, **options):
     """Returns a network that finds boxes."""
     skeleton = EYES if kind == JOINTS else NO_JOINTS
-    settings = Options(kind=kind, top_k=20, max_objects=8)
+    published = options.pop("published", False)
+    settings = Options(kind=kind, top_k=20, max_objects=8, published=published)
     stride = options.get("stride", 4)
     task = Detection(settings, categories, ids, skeleton, stride, SIDE)
     fields = {**OPTIONS[network], **options}
@@ -61,6 +64,19 @@ def poses(skeleton=EYES):
     options = OPTIONS["stacked_hourglass"]
     model = nn.make_network("stacked_hourglass", options, task.heads, normalisation=NORMALISATION)
     return Trained(model, _drawn(model), task, SIDE, Inference(), pathlib.Path("somewhere"))
+
+
+def grouped(unused=0, **options):
+    """Returns a network that predicts everybody's joints."""
+    settings = GroupedOptions(**{"max_people": 5, **options})
+    task = GroupedPose(settings, EYES, input_size=SIDE, resolution=SIDE, unused=unused)
+    fields = {**OPTIONS["stacked_hourglass"], "num_stacks": 1, "order": 1}
+    model = nn.make_network("stacked_hourglass", fields, task.heads, normalisation=NORMALISATION)
+    variables = _drawn(model)
+    for module in _modules(variables["params"], ("heatmaps",)):
+        module["kernel"] *= 0.08  # peaks below 1, and tags that differ by less
+        module["bias"] *= 0.0
+    return Trained(model, variables, task, SIDE, Inference(), pathlib.Path("somewhere"))
 
 
 def _drawn(model):

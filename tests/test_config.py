@@ -88,6 +88,10 @@ def test_input_sizes_near_one_that_the_network_does_not_take():
         Config.from_dict(synthetic(model__input_size=200)).check_input_size(valid_size)
     with pytest.raises(UserError, match=r"input_size=8 .*such as 32$"):
         Config.from_dict(synthetic(model__input_size=8)).check_input_size(valid_size)
+    with pytest.raises(
+        UserError, match=r"training_size=200 .*a multiple of 32, such as 192 or 224"
+    ):
+        Config.from_dict(synthetic(model__training_size=200)).check_input_size(valid_size)
 
 
 @dataclasses.dataclass(frozen=True)

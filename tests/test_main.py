@@ -268,12 +268,12 @@ def test_prediction_needs_nothing_of_that_extra():
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=120)
 
 
-def test_evaluation_takes_the_config_of_the_workdir(tmp_path):
-    """From another folder; it gets as far as to look for checkpoints."""
+def test_a_run_has_its_config_in_its_workdir(tmp_path):
+    """From another folder; evaluation gets as far as to look for checkpoints."""
     config = load_config("synthetic")
     (tmp_path / "run").mkdir()
     (tmp_path / "run/config.json").write_text(json.dumps(config.to_dict()))
-    flags = ["--mode=evaluate", "--workdir=run"]
-    plain, wrong = run_one_by_one(flags, [*flags, "--config.seed=-1"], cwd=tmp_path)
+    evaluate, train = ["--mode=evaluate", "--workdir=run"], ["--workdir=run", "--config.seed=-1"]
+    plain, wrong = run_one_by_one(evaluate, train, cwd=tmp_path)
     assert_refused(plain, "--workdir=run holds no checkpoint")
     assert_refused(wrong, "config.seed=-1")

@@ -16,6 +16,7 @@ from PIL import Image
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry, io
 from hourglass_jax.image.geometry import Affine
+from hourglass_jax.inference import windows
 from hourglass_jax.inference.found import Detections
 from hourglass_jax.nn import forward
 from hourglass_jax.runtime import sharding
@@ -28,7 +29,8 @@ class Detector:
     """Predicts the boxes of all objects in an image: `detector(image)` returns `Detections`.
 
     Images are scaled to the network's input as in training, in their proportions, between black
-    bars. Batches are padded to one of two sizes: the network is compiled at most twice per scale.
+    bars. Very long images, such as panoramas, are also looked at in parts; see `windows`. Batches
+    are padded to one of two sizes: the network is compiled at most twice per scale.
 
     Attributes:
       task: task of the network.
@@ -191,38 +193,62 @@ class Detector:
         """Returns the candidates of each image's views, with the maps from them to the image.
 
         Args:
-          images: at most `size` images.
+          images: images of any sizes.
           size: number of images of the network's input.
         """
+        parts = [
+            (i, window)
+            for i, pixels in enumerate(images)
+            for window in windows.of_image(*pixels.shape[1::-1])
+        ]
         seen = [[] for _ in images]
         for side in self._sides:
-            inputs = np.zeros((size, side, side, 3), np.uint8)
-            to_input = []
-            for i, pixels in enumerate(images):
-                inputs[i], affine = _fitted(pixels, side)
-                to_input.append(affine)
-            candidates = jax.device_get(self._predict(self._variables, inputs))
-            maps = views.maps_of((side, side), self._flip_test)
-            if len(candidates) == 1:  # views were merged
-                maps = maps[:1]
-            for i, affine in enumerate(to_input):
-                seen[i] += [
-                    (
-                        jax.tree.map(lambda x, i=i: x[i, 0], found),
-                        geometry.invert(geometry.compose(view, affine)),
-                    )
-                    for found, view in zip(candidates, maps, strict=True)
-                ]
+            for start in range(0, len(parts), size):
+                some = parts[start : start + size]
+                inputs = np.zeros((size, side, side, 3), np.uint8)
+                to_input = []
+                for row, (i, window) in enumerate(some):
+                    inputs[row], affine = _fitted(images[i], window, side)
+                    to_input.append(affine)
+                for (i, window), found in zip(some, self._views(inputs, to_input), strict=True):
+                    seen[i] += [self._whole(view, window) for view in found]
         return seen
+
+    def _views(
+        self, inputs: UInt8[np.ndarray, "batch side side 3"], to_input: Sequence[Affine]
+    ) -> list[list[tuple[Any, Affine]]]:
+        """Returns the candidates of each input's views, with the maps from them to the image."""
+        candidates = jax.device_get(self._predict(self._variables, inputs))
+        maps = views.maps_of(inputs.shape[1:3], self._flip_test)
+        if len(candidates) == 1:  # views were merged
+            maps = maps[:1]
+        return [
+            [
+                (
+                    jax.tree.map(lambda x, row=row: x[row, 0], found),
+                    geometry.invert(geometry.compose(view, affine)),
+                )
+                for found, view in zip(candidates, maps, strict=True)
+            ]
+            for row, affine in enumerate(to_input)
+        ]
+
+    def _whole(self, view: tuple[Any, Affine], window: windows.Window) -> tuple[Any, Affine]:
+        """Returns a view's candidates without boxes that the window cuts off."""
+        found, to_image = view
+        if "boxes" not in found or (window.first and window.last):
+            return view
+        cut = window.cut(found, to_image, self.task.stride)
+        return {**found, "scores": np.where(cut, 0, found["scores"])}, to_image
 
 
 def _fitted(
-    pixels: UInt8[np.ndarray, "height width 3"], side: int
+    pixels: UInt8[np.ndarray, "height width 3"], window: windows.Window, side: int
 ) -> tuple[UInt8[np.ndarray, "side side 3"], Affine]:
-    """Returns an image scaled into a square, in its proportions, and the map to it."""
-    height, width = pixels.shape[:2]
-    middle, long = np.array([width - 1, height - 1]) / 2, max(width, height)
-    small, to_image = crop.cut_out(pixels, middle, long, surroundings=1.0, resolution=side)
-    to_input = geometry.crop_map(middle, long, side)
+    """Returns a window of an image as a square of `side` px, and the map to it."""
+    small, to_image = crop.cut_out(
+        pixels, window.middle, window.side, surroundings=1.0, resolution=side
+    )
+    to_input = geometry.crop_map(window.middle, window.side, side)
     from_small = geometry.compose(to_input, to_image)
     return cv2.warpAffine(small, from_small, (side, side), flags=cv2.INTER_LINEAR), to_input

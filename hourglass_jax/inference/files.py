@@ -13,7 +13,7 @@ from hourglass_jax.errors import UserError
 from hourglass_jax.image import io
 from hourglass_jax.image.frames import Frames, open_frames
 from hourglass_jax.inference.boxes import Boxes
-from hourglass_jax.inference.drawings import Drawings
+from hourglass_jax.inference.drawings import Drawings, Film
 from hourglass_jax.inference.found import Detections, Poses, Predictor
 from hourglass_jax.inference.results import Results
 from hourglass_jax.runtime.waiting import Waiting
@@ -32,6 +32,7 @@ class Files:
       boxes: boxes around people.
       results: results to write to.
       heatmaps: whether to save heatmaps of images as well.
+      overlays: whether to draw what is found into the images and videos.
       batch_size: people, or images, per batch.
       between: called between two batches of a video; may raise to stop.
     """
@@ -43,12 +44,13 @@ class Files:
         results: Results,
         *,
         heatmaps: bool = False,
+        overlays: bool = True,
         batch_size: int = 8,
         between: Callable[[], None] = lambda: None,
     ):
         self.predictor, self.boxes, self.results = predictor, boxes, results
         self.heatmaps, self.batch_size, self.between = heatmaps, batch_size, between
-        self._drawings = Drawings(predictor.task, results)
+        self.overlays, self._drawings = overlays, Drawings(predictor.task, results)
 
     def __call__(self, files: Sequence[tuple[pathlib.Path, str]], left: Container[str]) -> None:
         """Predicts what is in several files, and adds it to the results file by file.
@@ -116,7 +118,8 @@ class Files:
         if found is None:
             (found,) = self.predictor.predict([image], [boxes], heatmaps=self.heatmaps)
         entries = self.results.add(None, found.instances)
-        self._drawings.image(image, entries)
+        if self.overlays:
+            self._drawings.image(image, entries)
         if self.heatmaps and isinstance(found, Poses):
             self._drawings.heatmaps(image, found)
         _raise(problems)
@@ -136,7 +139,7 @@ class Files:
         per_batch = max(self.batch_size // max(len(boxes or []), 1), 1)
         waiting = Waiting(frames.announced, unit="frames")
         number, known = 0, self.results.known()
-        with self._drawings.film(frames.rate) as film:
+        with self._film(frames.rate) as film:
             # One batch of frames at a time, so that memory does not grow with the video.
             while batch := list(itertools.islice(pairs, per_batch)):
                 self.between()
@@ -152,10 +155,14 @@ class Files:
                         for i, one in enumerate(self.predictor.predict(images, each))
                     ]
                 for (frame, time), entries in zip(batch, found, strict=True):
-                    film.add(frame, entries, time)
+                    if film is not None:
+                        film.add(frame, entries, time)
                     waiting.advance()
                 number += len(batch)
         _raise([*problems, *([frames.problem] if frames.problem else [])])
+
+    def _film(self, rate: float) -> contextlib.AbstractContextManager[Film | None]:
+        return self._drawings.film(rate) if self.overlays else contextlib.nullcontext()
 
 
 def _raise(problems: list[str]) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.optimize import linear_sum_assignment
 
 from hourglass_jax.inference.found import Poses
 from hourglass_jax.inference.similarity import oks
@@ -77,6 +76,8 @@ class Tracker:
 
     def __call__(self, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Returns a frame's entries with `track_id`, and with smoothed joints if requested."""
+        from scipy.optimize import linear_sum_assignment  # slow to import; images do without
+
         now = [self._track(entry) for entry in entries]
         numbered: list[_Track | None] = [None] * len(now)
         alike = self._likeness(self._tracks, now)

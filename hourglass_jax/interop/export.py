@@ -6,11 +6,13 @@ Both take float32 images [B, H, W, 3] in [0, 1], where H and W are the checkpoin
 is any number, and normalise them. They return
 
 - maps: [B, S, h, w, C] of every stack, the last being the prediction,
-- joints: [B, K, 2], x and y in px of the image, and scores [B, K], of the last stack, or
+- joints: [B, K, 2], x and y in px of the image, and scores [B, K], of the last stack,
 - boxes: [B, N, 4], x, y, width and height in px of the image, scores [B, N] and categories [B, N],
   of the last stack; and joints [B, N, K, 2] and joint_scores [B, N, K] if the network predicts
   joints. N is the task's `top_k`, or 10 times as many where corners are paired; rows with a score
-  of 0 are no boxes.
+  of 0 are no boxes, or
+- people: the highest M peaks of each joint, M being the task's `max_people`: joints [B, K, M, 2] in
+  px of the image, scores [B, K, M] and tags [B, K, M, 1], which `grouping.group` takes for people.
 """
 
 import logging
@@ -129,7 +131,7 @@ def export(trained: Trained, outputs: str, path: pathlib.Path) -> float | None:
     if found is None:
         return None
     differences = [np.abs(f - np.asarray(e)) for f, e in zip(found, expected, strict=True)]
-    # Of two pixels that share a peak either may be chosen: joints and boxes are compared by the
+    # Of two pixels that share a peak either may be chosen: other outputs are compared by the
     # median.
     largest = max(float(d.max() if outputs == MAPS else np.median(d)) for d in differences)
     scale = max(1.0, *(float(np.abs(e).max()) for e in expected))
@@ -152,7 +154,7 @@ def main(argv: list[str]) -> None:
         help="a run's workdir, or one step's folder in it",
     )
     add("--output", type=command.path, required=True, help="FILE.onnx or FILE.stablehlo")
-    add("--outputs", default=MAPS, help="maps (the default), joints or boxes")
+    add("--outputs", default=MAPS, help="maps (the default), joints, boxes or people")
     flags = parser.parse_args(argv)
     path = pathlib.Path(flags.output)
     if path.suffix not in FORMATS:  # before the checkpoint is read

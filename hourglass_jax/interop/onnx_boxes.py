@@ -5,7 +5,7 @@ steps. Shapes in comments: B images, N boxes, K joints, P peaks of a joint.
 """
 
 from hourglass_jax.interop.onnx_graph import Graph
-from hourglass_jax.tasks.detection import centres, corners
+from hourglass_jax.tasks.detection import corners, joints
 from hourglass_jax.tasks.detection.options import CORNERS
 from hourglass_jax.tasks.detection.task import Detection
 
@@ -87,69 +87,102 @@ class _Decoder:
         centre = self.add("Add", corner, self._at("reg", cells))
         half = self.add("Mul", self._at("wh", cells), graph.constant(0.5))
         low, high = self.add("Sub", centre, half), self.add("Add", centre, half)
+        if not self.task.joints:
+            return self._write_boxes(low, high, scores, categories, count)
+        several = len(self.task.joints)
+        offsets = graph.reshape(self._at("hps", cells), 0, 0, several, 2)
+        ends = self.add("Add", graph.reshape(corner, 0, 0, 1, 2), offsets)
+        place = self._snapped if self.task.options.published else self._blended
+        places, joint_scores = place(ends, low, high, count)
+        if not self.task.options.published and len(names) == 1:
+            mean = graph.add("ReduceMean", joint_scores, axes=[-1], keepdims=0)
+            scores, order = self._best(graph.add("Sqrt", self.add("Mul", scores, mean)), count)
+            low, high, categories, places, joint_scores = (
+                self._gather(x, order) for x in (low, high, categories, places, joint_scores)
+            )
+        places = self.add("Mul", places, graph.constant(float(self.task.stride)))
+        graph.add("Sub", places, graph.constant(0.5), output="joints")
+        graph.add("Identity", joint_scores, output="joint_scores")
         shapes = self._write_boxes(low, high, scores, categories, count)
-        if self.task.joints:
-            several = len(self.task.joints)
-            ends = graph.reshape(self._at("hps", cells), 0, 0, several, 2)
-            joints = self.add("Add", graph.reshape(corner, 0, 0, 1, 2), ends)
-            joints, joint_scores = self._snapped(joints, low, high, count)
-            joints = self.add("Mul", joints, graph.constant(float(self.task.stride)))
-            graph.add("Sub", joints, graph.constant(0.5), output="joints")
-            graph.add("Identity", joint_scores, output="joint_scores")
-            shapes |= {"joints": [count, several, 2], "joint_scores": [count, several]}
-        return shapes
+        return shapes | {"joints": [count, several, 2], "joint_scores": [count, several]}
 
-    def _snapped(self, joints: str, low: str, high: str, count: int) -> tuple[str, str]:
-        """Adds `centres._snapped`."""
-        graph, const = self.graph, self.graph.constant
-        several, peaks, cells_of_map = len(self.task.joints), self._count(), self.side**2
+    def _joint_peaks(self) -> tuple[str, str]:
+        """Adds `joints._peaks`; returns positions [B, 1, K, P, 2] and scores [B, 1, K, P]."""
+        graph, several, peaks = self.graph, len(self.task.joints), self._count()
         alone = graph.reshape(self.maps["hm_hp"], -1, 1, self.side, self.side)
         scores, cells, _ = self._peaks(alone, 1)
-        scores = graph.reshape(scores, -1, 1, several, peaks)
         cells = graph.reshape(cells, -1, several * peaks)
         places = self.add("Add", self._places(cells), self._at("hp_offset", cells))
         places = graph.reshape(places, -1, 1, several, peaks, 2)
-        sure = const(centres.PEAK_SCORE)
+        return places, graph.reshape(scores, -1, 1, several, peaks)
+
+    def _of_peak(self, values: str, peak: str, count: int) -> str:
+        """Returns the values [B, 1, K, P] of the peaks [B, N, K, 1]."""
+        values = self.graph.add("Expand", values, self.graph.constant([1, count, 1, 1]))
+        return self.graph.add("GatherElements", values, peak, axis=-1)
+
+    def _place_of_peak(self, places: str, peak: str, count: int) -> str:
+        """Returns the positions [B, 1, K, P, 2] of the peaks [B, N, K, 1], [B, N, K, 2]."""
+        graph, shape = self.graph, (0, 1, len(self.task.joints), self._count())
+        axes = [graph.reshape(graph.slice(places, -1, i, i + 1), *shape) for i in (0, 1)]
+        axes = [self._of_peak(value, peak, count) for value in axes]
+        return graph.add("Concat", *axes, axis=-1)
+
+    def _blended(self, ends: str, low: str, high: str, count: int) -> tuple[str, str]:
+        """Adds `joints.blended`."""
+        graph, const, several = self.graph, self.graph.constant, len(self.task.joints)
+        places, scores = self._joint_peaks()
+        apart = self.add("Sub", places, graph.reshape(ends, 0, 0, several, 1, 2))
+        squares = graph.add("ReduceSumSquare", apart, axes=[-1], keepdims=0)  # [B, N, K, P]
+        side = graph.add("ReduceMax", self.add("Sub", high, low), axes=[-1], keepdims=1)
+        spread = self.add("Mul", graph.reshape(side, 0, 0, 1, 1), const(joints.SPREAD))
+        width = self.add("Mul", self.add("Mul", spread, spread), const(-2.0))
+        width = self.add("Sub", width, const(joints.SMALL))
+        weights = self.add("Mul", scores, graph.add("Exp", self.add("Div", squares, width)))
+        best = graph.add("ArgMax", weights, axis=-1, keepdims=1)  # [B, N, K, 1]
+        weight = graph.add("GatherElements", weights, best, axis=-1)
+        place = self.add("Mul", weight, self._place_of_peak(places, best, count))
+        total = self.add("Add", place, self.add("Mul", ends, const(joints.END_SCORE)))
+        mean = self.add("Div", total, self.add("Add", weight, const(joints.END_SCORE)))
+        return mean, graph.reshape(weight, 0, 0, several)
+
+    def _snapped(self, ends: str, low: str, high: str, count: int) -> tuple[str, str]:
+        """Adds `joints.snapped`."""
+        graph, const = self.graph, self.graph.constant
+        several, peaks = len(self.task.joints), self._count()
+        places, scores = self._joint_peaks()
+        sure = const(joints.PEAK_SCORE)
         high_enough = graph.reshape(self.add("Greater", scores, sure), 0, 1, several, peaks, 1)
-        places = graph.add("Where", high_enough, places, const(centres.FAR))
-        apart = self.add(
-            "Sub", places, graph.reshape(joints, 0, 0, several, 1, 2)
-        )  # [B, N, K, P, 2]
+        places = graph.add("Where", high_enough, places, const(joints.FAR))
+        apart = self.add("Sub", places, graph.reshape(ends, 0, 0, several, 1, 2))  # [B, N, K, P, 2]
         distances = graph.add("ReduceL2", apart, axes=[-1], keepdims=0)
         nearest = graph.add("ArgMin", distances, axis=-1, keepdims=1)  # [B, N, K, 1]
         distance = graph.add("GatherElements", distances, nearest, axis=-1)
-
-        def of_nearest(values: str) -> str:  # [B, 1, K, P] to [B, N, K, 1]
-            values = graph.add("Expand", values, const([1, count, 1, 1]))
-            return graph.add("GatherElements", values, nearest, axis=-1)
-
-        score = of_nearest(scores)
-        axes = [graph.slice(places, -1, i, i + 1) for i in (0, 1)]
-        axes = [of_nearest(graph.reshape(value, 0, 1, several, peaks)) for value in axes]
-        place = graph.add("Concat", *axes, axis=-1)
+        score = self._of_peak(scores, nearest, count)
+        place = self._place_of_peak(places, nearest, count)
         low, high = (graph.reshape(corner, 0, 0, 1, 2) for corner in (low, high))
         inside = self.add(
             "And", self.add("GreaterOrEqual", place, low), self.add("LessOrEqual", place, high)
         )
         inside = graph.add("ReduceMin", graph.as_float(inside), axes=[-1], keepdims=1)
         longest = graph.add("ReduceMax", self.add("Sub", high, low), axes=[-1], keepdims=1)
-        near = self.add("LessOrEqual", distance, self.add("Mul", longest, const(centres.NEAR)))
+        near = self.add("LessOrEqual", distance, self.add("Mul", longest, const(joints.NEAR)))
         moved = self.add(
             "And", self.add("Greater", inside, const(0.5)), self.add("Greater", score, sure)
         )
         moved = self.add("And", moved, near)
         # Otherwise the score is that of the joint's cell.
-        cell = graph.add("Floor", joints)
+        cell = graph.add("Floor", ends)
         cell = graph.add("Clip", cell, const(0.0), const(self.side - 1.0))
         x, y = (graph.slice(cell, -1, i, i + 1) for i in (0, 1))
         index = self.add("Add", self.add("Mul", y, const(float(self.side))), x)
         index = graph.add("Transpose", graph.reshape(index, 0, 0, several), perm=[0, 2, 1])
-        logits = graph.reshape(self.maps["hm_hp"], 0, several, cells_of_map)
+        logits = graph.reshape(self.maps["hm_hp"], 0, several, self.side**2)
         there = graph.add("GatherElements", logits, self._integer(index), axis=2)
         there = graph.add("Sigmoid", graph.add("Transpose", there, perm=[0, 2, 1]))
         there = graph.add("Unsqueeze", there, const([-1]))
         score = graph.reshape(graph.add("Where", moved, score, there), 0, 0, several)
-        return graph.add("Where", moved, place, joints), score
+        return graph.add("Where", moved, place, ends), score
 
     def _integer(self, x: str) -> str:
         from onnx import TensorProto
@@ -180,7 +213,8 @@ class _Decoder:
         if self.task.options.published:
             scores = self.add("Mul", self.add("Add", scores1, scores2), graph.constant(0.5))
         else:
-            scores = graph.add("Sqrt", self.add("Mul", scores1, scores2))
+            near = graph.add("Exp", graph.add("Neg", apart))
+            scores = self.add("Mul", self.add("Mul", scores1, scores2), near)
         scores = graph.add("Where", valid, scores, graph.constant(-1.0))
         best, index = self._best(graph.reshape(scores, 0, each**2), pairs)
         first, second = graph.divided(index, each)

@@ -2,12 +2,13 @@
 
 from hourglass_jax.checkpoint.trained import Trained
 from hourglass_jax.errors import UserError
-from hourglass_jax.interop import onnx_boxes, onnx_joints, onnx_networks
+from hourglass_jax.interop import onnx_boxes, onnx_joints, onnx_networks, onnx_people
 from hourglass_jax.interop.onnx_graph import Graph
 from hourglass_jax.nn.hourglass104 import Hourglass104
 from hourglass_jax.nn.stacked_hourglass import StackedHourglass
 from hourglass_jax.tasks.base import Task
 from hourglass_jax.tasks.detection.task import Detection
+from hourglass_jax.tasks.grouped_pose.task import GroupedPose
 from hourglass_jax.tasks.single_pose.task import SinglePose
 
 # Supported by runtimes of 2022 and later.
@@ -17,7 +18,11 @@ _NETWORKS = {
     StackedHourglass: onnx_networks.stacked_hourglass,
     Hourglass104: onnx_networks.hourglass104,
 }
-_DECODERS = {(SinglePose, "joints"): onnx_joints.add, (Detection, "boxes"): onnx_boxes.add}
+_DECODERS = {
+    (SinglePose, "joints"): onnx_joints.add,
+    (Detection, "boxes"): onnx_boxes.add,
+    (GroupedPose, "people"): onnx_people.add,
+}
 
 
 def serialize(trained: Trained, outputs: str) -> bytes:

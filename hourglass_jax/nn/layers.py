@@ -129,19 +129,25 @@ def _draw(key, bound, dtype):
     return jax.random.uniform(key, (_BLOCK,), dtype, -bound, bound)
 
 
+@functools.partial(jax.jit, static_argnames=("blocks", "dtype"))
+def _draw_all(key, bound, blocks, dtype):
+    # In a loop: large networks have thousands of blocks to trace. Layers of one size share it.
+    def draw(i):
+        return _draw(jax.random.fold_in(key, i), bound, dtype)
+
+    return jax.lax.map(draw, jnp.arange(blocks)).ravel()
+
+
 def _initial(key, shape, dtype, bound, starts):
     """Draws numbers in +-bound, except for channels (the last axis) with a given start."""
     # Blocks of one size need one compiled kernel, instead of one for every shape.
     size = math.prod(shape)
     blocks = -(-size // _BLOCK)
-
-    def draw(i):
-        return _draw(jax.random.fold_in(key, i), bound, dtype)
-
-    if isinstance(key, Tracer):  # in a loop: large networks have thousands of blocks to trace
-        xp, numbers = jnp, jax.lax.map(draw, jnp.arange(blocks)).ravel()
+    if isinstance(key, Tracer):
+        xp, numbers = jnp, _draw_all(key, bound, blocks, dtype)
     else:
-        xp, numbers = np, np.concatenate([np.asarray(draw(i)) for i in range(blocks)])
+        keys = (jax.random.fold_in(key, i) for i in range(blocks))
+        xp, numbers = np, np.concatenate([np.asarray(_draw(one, bound, dtype)) for one in keys])
     numbers = numbers[:size].reshape(shape)
     if starts:
         given = np.broadcast_to([start is not None for start in starts], shape)

@@ -1,5 +1,8 @@
 """Helper processes: they leave Ctrl-C to the command that started them, and end when it ends.
 
+They do not import the program that started them, as those of `multiprocessing` do, so that a script
+needs no `if __name__ == "__main__"`; the functions that they run must be those of modules.
+
 with ProcessPoolExecutor(4, context, initializer=helpers.end_with_parent) as pool:
     with helpers.starting():
         results = pool.map(function, arguments)
@@ -9,17 +12,30 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import types
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 
 
 @contextlib.contextmanager
 def starting() -> Iterator[None]:
-    """Returns a context for starting processes, which do not get Ctrl-C.
+    """Returns a context for starting processes, which neither run the program nor get Ctrl-C.
 
-    A terminal sends it to all processes, and each of them would end with a traceback.
+    A terminal sends Ctrl-C to all processes, and each of them would end with a traceback.
     """
+    program = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")  # there is no file to run
+    try:
+        with _without_interrupts():
+            yield
+    finally:
+        sys.modules["__main__"] = program
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

@@ -4,6 +4,7 @@ Some have boxes, some joints, some both; in some images, only one of several peo
 """
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -12,6 +13,7 @@ import scipy.io
 from box_data import write as write_boxes
 from conftest import load_config, shrink, write_lsp
 
+from hourglass_jax import config_files
 from hourglass_jax.data import pipeline
 from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.data.lsp import source as lsp
@@ -62,8 +64,8 @@ def test_folders_like_lsp_are_parts_without_people_of_its_test(folder):
     assert [len(image.annotations) for image in viewers] == [1] * 4
 
 
-def batch_of(parts, folder, name, **fields):
-    """A batch of a mixture, after its records have been made; and the experiment."""
+def config_of(parts, folder, name, **fields):
+    """A small config with a mixture."""
     config = shrink(load_config(name))
     if name != "synthetic":
         del config.model.order, config.model.features
@@ -74,7 +76,12 @@ def batch_of(parts, folder, name, **fields):
         "shuffle_buffer": 16,
         **fields,
     }
-    made = Experiment.from_config(config)
+    return config
+
+
+def batch_of(parts, folder, name, **fields):
+    """A batch of a mixture, after its records have been made; and the experiment."""
+    made = Experiment.from_config(config_of(parts, folder, name, **fields))
     made.prepare()
     augmentation = Augmentation(**dataclasses.asdict(made.config.augment))
     rows = Rows(10 * len(parts))
@@ -99,6 +106,18 @@ def test_those_with_joints_are_poses_to_train_on(folder):
         batch["weights"][:, made.task.joints.index(name)] > 0 for name in ("neck", "pelvis")
     )
     assert neck.sum() > 20 and pelvis.any() and not (neck & pelvis).any()
+
+
+def test_the_config_of_a_workdir_is_of_the_same_run(folder):
+    """JSON has lists, in which there are sections."""
+    made = Experiment.from_config(config_of(EVERYBODY, folder, "synthetic_boxes"))
+    config_files.save(made.config, folder)
+    content = json.loads((folder / "config.json").read_text())
+    assert content["data"]["parts"][0] == ["synthetic_scenes", 0.2, DRAWN]
+    for config in (config_files.load(folder / "config.json"), content):
+        again = Experiment.from_config(config)
+        assert again.records.data_path == made.records.data_path
+        again.check(folder, {**made.metadata(), "step": 8})
 
 
 REAL = (

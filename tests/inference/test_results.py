@@ -147,6 +147,16 @@ def test_drawings_do_not_cost_results(fake, source, tmp_path, capsys, monkeypatc
     assert len(list((tmp_path / "last").rglob("*.*"))) == 5  # results, and two .npz
 
 
+def test_results_without_overlays(fake, source, tmp_path):
+    write_video(source / "c.avi", frames=3)
+    assert run(source, tmp_path / "drawn") == run(source, tmp_path / "out", "--no_overlays") == 0
+    drawn, out = content_of(tmp_path / "drawn"), content_of(tmp_path / "out")
+    assert sorted(out) == ["predictions.csv", "predictions.json"] and len(drawn) == 5
+    assert out.items() <= drawn.items()
+    with pytest.raises(UserError, match="of another command, with --no_overlays=True; give"):
+        run(source, tmp_path / "out")
+
+
 def test_videos_of_any_rate(fake, tmp_path):
     """MPEG-4 takes no rate whose denominator is above 65,535."""
     for rate in (66.667, 107.623):

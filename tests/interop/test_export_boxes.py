@@ -6,7 +6,7 @@ import onnx
 import onnxruntime
 import pytest
 import small_networks
-from small_networks import CATEGORIES, SIDE
+from small_networks import SIDE
 
 from hourglass_jax import Detector
 from hourglass_jax.errors import UserError
@@ -29,6 +29,13 @@ def compare(found, expected, rows):
     [
         (CENTRES, "stacked_hourglass", {}),
         pytest.param(JOINTS, "hourglass104", {}, marks=pytest.mark.slow),
+        pytest.param(JOINTS, "hourglass104", {"published": True}, marks=pytest.mark.slow),
+        pytest.param(
+            JOINTS,
+            "hourglass104",
+            {"categories": ("person",), "ids": (7,)},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(CORNERS, "hourglass104", {}, marks=pytest.mark.slow),
     ],
 )
@@ -47,8 +54,10 @@ def test_boxes(kind, network, options, tmp_path):
     joints = ["joints", "joint_scores"] if kind == JOINTS else []
     assert [output.name for output in model.graph.output] == [*NAMES, *joints]
     properties = {p.key: p.value for p in model.metadata_props}
-    assert properties["task"] == "detection" and properties["categories"] == ",".join(CATEGORIES)
-    assert properties["category_ids"] == "3,7"
+    assert properties["task"] == "detection" and properties["categories"] == ",".join(
+        trained.task.categories
+    )
+    assert properties["category_ids"] == ",".join(map(str, trained.task.category_ids))
     assert properties["joints"] == ("left_eye,right_eye" if joints else "")
 
 

@@ -9,25 +9,20 @@ import time
 import pytest
 from conftest import ROOT
 
+# It is not guarded by `if __name__ == "__main__"`: helpers do not run it.
 COMMAND = """
-import concurrent.futures, multiprocessing, os, signal, sys, time
+import concurrent.futures, multiprocessing, signal, time
 from hourglass_jax.runtime import helpers
 
-def work(seconds):
-    time.sleep(seconds)
-    return os.getpid()
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, lambda *_: None)  # which is not passed on to helpers
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(
-        2, context, initializer=helpers.end_with_parent
-    ) as pool:
-        with helpers.starting():
-            found = pool.map(work, [0.2, 0.2])
-        print(*found, flush=True)
-        pool.map(work, [60, 60])
-        time.sleep(60)
+signal.signal(signal.SIGINT, lambda *_: None)  # which is not passed on to helpers
+context = multiprocessing.get_context("spawn")
+with concurrent.futures.ProcessPoolExecutor(2, context, helpers.end_with_parent) as pool:
+    with helpers.starting():
+        started = pool.map(time.sleep, [0.2, 0.2])
+    list(started)
+    print(*pool._processes, flush=True)
+    pool.map(time.sleep, [60, 60])
+    time.sleep(60)
 """
 
 

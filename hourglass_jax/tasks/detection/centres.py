@@ -1,25 +1,20 @@
 """CenterNet: boxes as centres with a size, and people's joints as offsets from centres.
 
-Zhou, Wang and Krähenbühl, "Objects as Points", 2019. Joints have heatmaps, too: the offsets group
-them into people, and their heatmaps place them precisely.
+Zhou, Wang and Krähenbühl, "Objects as Points", 2019. Joints have heatmaps, too; see `joints.py`.
 """
 
 import dataclasses
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from hourglass_jax.tasks.base import Head
-from hourglass_jax.tasks.detection import heatmaps, losses
+from hourglass_jax.tasks.detection import heatmaps, joints, losses
 from hourglass_jax.tasks.detection.corners import START
 
 WEIGHTS = {"wh": 0.1, "reg": 1.0, "hps": 1.0, "hm_hp": 1.0, "hp_offset": 1.0}
-# A joint's peak replaces the offset's end if its score is higher, and its distance below a share of
-# the box's longer side.
-PEAK_SCORE = 0.1
-NEAR = 0.3
-FAR = -10_000.0  # cells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +117,7 @@ class Centres:
     def decode(
         self, maps: Mapping[str, Float[Array, "batch height width channels"]], top_k: int
     ) -> dict[str, Array]:
-        return decode(maps, top_k)
+        return decode(maps, top_k, published=self.published)
 
 
 def _centres(targets: Mapping[str, Array]) -> Float[Array, "batch objects 2"]:
@@ -144,7 +139,10 @@ def _objects_joined(x: Array) -> Array:
 
 
 def decode(
-    maps: Mapping[str, Float[Array, "batch height width channels"]], top_k: int
+    maps: Mapping[str, Float[Array, "batch height width channels"]],
+    top_k: int,
+    *,
+    published: bool = True,
 ) -> dict[str, Array]:
     """Reads boxes, and joints if there are heads for them, at the highest centres.
 
@@ -152,6 +150,9 @@ def decode(
       maps: outputs of one stack by head. Without `reg` and `hp_offset`, points lie in the middle of
         their cells; without `hm_hp`, joints are the ends of the offsets from the centre's cell.
       top_k: number of boxes, and of peaks of each joint.
+      published: place joints by `joints.snapped` and not by `joints.blended`, and score people by
+        their centres alone. Otherwise, if all objects are people (there is one category), a
+        person's score is the geometric mean of the centre's score and the joints' mean score.
 
     Returns:
       boxes: [B, top_k, 4], x1, y1, x2, y2 in cells.
@@ -161,58 +162,27 @@ def decode(
       joint_scores: [B, top_k, J].
     """
     scores, cells, categories = heatmaps.peaks(maps["hm"], top_k)
-    centres = _placed(cells, maps.get("reg"))
+    centres = joints.placed(cells, maps.get("reg"))
     half = heatmaps.gather(maps["wh"], cells) / 2
     boxes = jnp.concatenate([centres - half, centres + half], axis=-1)
     found = {"boxes": boxes, "scores": scores, "categories": categories}
     if "hps" in maps:
-        ends = heatmaps.gather(maps["hps"], cells)
-        joints = cells[:, :, None] + ends.reshape(*ends.shape[:2], -1, 2)
-        found["joints"], found["joint_scores"] = joints, jnp.ones_like(joints[..., 0])
+        offsets = heatmaps.gather(maps["hps"], cells)
+        ends = cells[:, :, None] + offsets.reshape(*offsets.shape[:2], -1, 2)
+        found["joints"], found["joint_scores"] = ends, jnp.ones_like(ends[..., 0])
         if "hm_hp" in maps:
-            found["joints"], found["joint_scores"] = _snapped(maps, joints, boxes, top_k)
+            place = joints.snapped if published else joints.blended
+            found["joints"], found["joint_scores"] = place(maps, ends, boxes, top_k)
+            if not published and maps["hm"].shape[-1] == 1:
+                scores = jnp.sqrt(scores * found["joint_scores"].mean(-1))
+                found = _by_score(found | {"scores": scores})
     return found
 
 
-def _placed(cells, offsets: Float[Array, "batch height width 2"] | None):
-    return cells + (0.5 if offsets is None else heatmaps.gather(offsets, cells))
-
-
-def _snapped(
-    maps: Mapping[str, Float[Array, "batch height width channels"]],
-    joints: Float[Array, "batch objects joints 2"],
-    boxes: Float[Array, "batch objects 4"],
-    top_k: int,
-) -> tuple[Float[Array, "batch objects joints 2"], Float[Array, "batch objects joints"]]:
-    """Moves each joint to the nearest peak of its heatmap, if that lies in the box and is near.
-
-    Returns:
-      Joints, and their scores: those of the peaks, or of the joint's cell where it was not moved.
-    """
-    hm = maps["hm_hp"]
-    batch, height, width, count = hm.shape
-    # A joint's peaks are those of an image with one channel: [batch * joints, height, width, 1].
-    alone = jnp.moveaxis(hm, -1, 1).reshape(batch * count, height, width, 1)
-    scores, cells, _ = heatmaps.peaks(alone, top_k)
-    scores = scores.reshape(batch, 1, count, -1)
-    cells = cells.reshape(batch, -1, 2)  # of all joints
-    candidates = _placed(cells, maps.get("hp_offset")).reshape(batch, 1, count, -1, 2)
-    candidates = jnp.where((scores > PEAK_SCORE)[..., None], candidates, FAR)
-    # Axes: batch, object, joint, candidate.
-    distances = jnp.sqrt(((candidates - joints[:, :, :, None]) ** 2).sum(-1))
-    nearest = distances.argmin(-1)[..., None]
-    distance = jnp.take_along_axis(distances, nearest, axis=-1)[..., 0]
-    score = jnp.take_along_axis(scores, nearest, axis=-1)[..., 0]
-    place = jnp.take_along_axis(candidates, nearest[..., None], axis=-2)[..., 0, :]
-    low, high = boxes[:, :, None, :2], boxes[:, :, None, 2:]
-    moved = _all(place >= low) & _all(place <= high) & (score > PEAK_SCORE)
-    moved &= distance <= NEAR * (high - low).max(-1)
-    places, _ = heatmaps.split(joints, height, width)
-    index = jnp.arange(count).reshape(1, 1, -1)
-    rows = jnp.arange(batch).reshape(-1, 1, 1)
-    there = 1 / (1 + jnp.exp(-hm[rows, places[..., 1], places[..., 0], index]))
-    return jnp.where(moved[..., None], place, joints), jnp.where(moved, score, there)
-
-
-def _all(condition: Bool[Array, "*batch 2"]) -> Bool[Array, "*batch"]:
-    return condition.all(-1)
+def _by_score(found: Mapping[str, Array]) -> dict[str, Array]:
+    """Sorts boxes by decreasing score."""
+    _, order = jax.lax.top_k(found["scores"], found["scores"].shape[1])
+    return {
+        name: jnp.take_along_axis(x, order.reshape(*order.shape, *[1] * (x.ndim - 2)), axis=1)
+        for name, x in found.items()
+    }

@@ -29,3 +29,8 @@ class Options:
     threshold: float = field(Number(0, 1), default=0.1)
     variant: str = field(OneOf((NEWELL, HIGHER)), default=NEWELL)
     published: bool = field(SWITCH, default=False)
+
+    @property
+    def window(self) -> int:
+        """Side of the neighbourhood of which a peak is the maximum, px of the heatmap."""
+        return 5 if self.variant == HIGHER else 3

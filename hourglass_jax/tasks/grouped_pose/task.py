@@ -23,7 +23,7 @@ from hourglass_jax.image.geometry import Affine
 from hourglass_jax.tasks.base import Draws, Head, Instance, Metric, Record, Spec, Task
 from hourglass_jax.tasks.detection import boxes, precision, records
 from hourglass_jax.tasks.grouped_pose import grouping, heatmaps, losses, people, pooling, targets
-from hourglass_jax.tasks.grouped_pose.options import HIGHER, Options
+from hourglass_jax.tasks.grouped_pose.options import Options
 from hourglass_jax.tasks.single_pose import drawing
 from hourglass_jax.tasks.single_pose.heatmap import DECODERS
 
@@ -61,6 +61,7 @@ class GroupedPose(Task):
 
     name: ClassVar[str] = "grouped_pose"
     sections: ClassVar[Mapping[str, type]] = {"grouped_pose": Options}
+    exports: ClassVar[Sequence[str]] = ("people",)
     record_version: ClassVar[int] = 1
     unit: ClassVar[str] = "images"
     min_score: ClassVar[float] = 0.1
@@ -232,9 +233,8 @@ class GroupedPose(Task):
         return jnp.concatenate([found, *(tags for _, tags in seen), unused], axis=-1)
 
     def _peaks(self, found, tags) -> dict[str, Array]:
-        window = 5 if self.options.variant == HIGHER else 3
-        count, decoder = self.options.max_people, self.decoder
-        return heatmaps.peaks(found, tags, count=count, window=window, decoder=decoder)
+        count, window = self.options.max_people, self.options.window
+        return heatmaps.peaks(found, tags, count=count, window=window, decoder=self.decoder)
 
     def decode(self, outputs: Float[Array, "batch h w channels"]) -> dict[str, Array]:
         found, tags = self._maps(outputs)
@@ -271,6 +271,12 @@ class GroupedPose(Task):
         shift = (self.stride - 1) / 2
         from_cells = np.array([[self.stride, 0, shift], [0, self.stride, shift]])
         return geometry.compose(to_frame, from_cells)
+
+    def export(self, name: str, outputs: Float[Array, "batch h w channels"]) -> dict[str, Array]:
+        quarter = dataclasses.replace(self, decoder="quarter")  # as in the ONNX graph
+        found = quarter.decode(outputs)
+        joints = geometry.heatmap_to_crop(found["cells"] + found["steps"], self.stride)
+        return {"joints": joints, "scores": jnp.maximum(found["values"], 0), "tags": found["tags"]}
 
     def truth(self, record: Record) -> list[Instance]:
         found = records.truth(record)

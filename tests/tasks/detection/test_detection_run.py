@@ -12,7 +12,9 @@ from recorded_reads import recorded_reads
 from short_run import assert_same_run
 
 from hourglass_jax import Detector, config_files, data
+from hourglass_jax.checkpoint import trained
 from hourglass_jax.errors import UserError
+from hourglass_jax.experiment import Experiment
 from hourglass_jax.tasks.detection.options import CENTRES, CORNERS, JOINTS, Options
 from hourglass_jax.tasks.detection.task import Detection
 from hourglass_jax.training import train
@@ -27,9 +29,10 @@ def make_config(folder, kind):
     return config
 
 
-def run(folder, kind, preset=""):
+def run(folder, kind, preset="", **model):
     """Trains for four steps, of which each second one leaves a checkpoint."""
     config = make_config(folder / "records", kind)
+    config.model.update(model)
     if preset:
         config.model = {"preset": preset, "input_size": 63, "dtype": "float32", "remat": False}
     config.num_steps = 4
@@ -51,8 +54,9 @@ def registered(monkeypatch):
 
 
 def test_people_with_joints(registered, tmp_path):
+    """Trained on images of half the size that they are evaluated on."""
     with recorded_reads(Options) as read:
-        config, result = run(tmp_path, JOINTS)
+        config, result = run(tmp_path, JOINTS, training_size=32)
         assert len(Detection(Options(kind=CORNERS), CATEGORIES, (1, 2)).heads) == 6
     assert {name for _, name in read} == {field.name for field in dataclasses.fields(Options)}
     workdir = tmp_path / "run"
@@ -75,6 +79,10 @@ def test_people_with_joints(registered, tmp_path):
 
     assert_going_on_changes_nothing(tmp_path, config)
 
+    shapes = Experiment.from_config(config).batch_shapes()
+    assert shapes["image"].shape[1:] == (32, 32, 3)
+    assert shapes["background"].shape[1:] == (8, 8)
+    assert trained.load(workdir).input_size == 64
     image = next(DrawnBoxes().images("validation")).read()
     detector = Detector.from_checkpoint(workdir, scales=(1.0, 0.5))
     found = detector(image)
