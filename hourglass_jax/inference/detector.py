@@ -238,7 +238,8 @@ class Detector:
         found, to_image = view
         if "boxes" not in found or (window.first and window.last):
             return view
-        cut = window.cut(found, to_image, self.task.stride)
+        stride = self.task.stride  # pyright: ignore[reportAttributeAccessIssue]  # it has boxes
+        cut = window.cut(found, to_image, stride)
         return {**found, "scores": np.where(cut, 0, found["scores"])}, to_image
 
 

@@ -55,8 +55,9 @@ class Window:
         corners = boxes.moved(candidates["boxes"].astype(np.float64) * stride, to_image)
         low, high = self.middle[self.axis] + 0.5 + np.array([-0.5, 0.5]) * self.side
         near = _AT_BORDER * self.side
-        begins = not self.first and corners[:, self.axis] < low + near
-        return begins | (not self.last and corners[:, self.axis + 2] > high - near)
+        begins = corners[:, self.axis] < low + near
+        ends = corners[:, self.axis + 2] > high - near
+        return (begins & (not self.first)) | (ends & (not self.last))
 
 
 def of_image(width: int, height: int) -> list[Window]:
