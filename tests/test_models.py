@@ -53,6 +53,7 @@ def test_it_was_trained_by_its_config():
         ("augment", "lighting"),
         ("augment", "aspect"),
         ("model", "preset"),
+        ("model", "training_size"),
     )
     assert not any(config[section].pop(name) for section, name in later)
     assert metadata["config"] == config and metadata["step"] <= config["num_steps"]

@@ -67,7 +67,7 @@ def upgrade(metadata: dict[str, Any]) -> dict[str, Any]:
         "decoder": evaluation.get("decode", "quarter"),
         "limits": {"resolution": resolution},
     }
-    generic = ("network", "preset", "input_size", "dtype", "remat")
+    generic = ("network", "preset", "input_size", "training_size", "dtype", "remat")
     return {
         **{key: metadata[key] for key in ("format", "step", "normalisation")},
         "records": None if metadata["records"] is None else UNKNOWN_RECORDS,
