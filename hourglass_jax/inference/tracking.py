@@ -16,7 +16,7 @@ from hourglass_jax.inference.similarity import oks
 from hourglass_jax.tasks.detection import boxes
 from hourglass_jax.tasks.single_pose.drawing import SURE
 
-# Frames for which a person who is not found is remembered.
+# Number of frames for which a missing person is remembered.
 MEMORY = 15
 # Smallest likeness to somebody of the frames before.
 _LEAST = 0.1

@@ -38,8 +38,9 @@ class Options:
       suppression: how boxes lower the scores of others; see `suppression.suppress`.
       published: compute losses, scores and flip test as the published programs do: probabilities
         clipped, pull and push summed over each device's images, pairs of corners scored by their
-        mean and not by their product, people by their centres alone, joints placed by
-        `joints.snapped`, and mirrored without their cell's width.
+        mean and not by their product, corners averaged over several scales alone, people scored by
+        their centres alone, joints placed by `joints.snapped`, and mirrored without their cell's
+        width.
     """
 
     kind: str = field(OneOf(KINDS), default=CENTRES)

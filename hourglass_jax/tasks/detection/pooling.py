@@ -20,11 +20,12 @@ def pool(
     flip_order: Int[np.ndarray, " joints"],
     limit: int,
     method: str,
+    published: bool = False,
 ) -> list[Instance]:
     """Returns the best boxes of one image.
 
     Overlapping boxes are suppressed where there are several views, or pairs of corners. Of several
-    views, corners are averaged by votes, as CornerNet does where the views have several scales.
+    views, corners are averaged by votes.
 
     Args:
       views: for each view, its candidates, in cells, and the map from its input to the frame.
@@ -32,10 +33,12 @@ def pool(
       flip_order: for each joint, the joint that takes its place in a mirrored view.
       limit: largest number of boxes.
       method: method of suppression.
+      published: average corners only of views that differ in scale, as CornerNet does.
     """
     parts = [_placed(found, affine, stride, flip_order) for found, affine in views]
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     of_pairs = "corner_scores" in found
+    several = {geometry.scale_of(affine) for _, affine in views} if published else views
     if of_pairs or len(views) > 1:
         kept = suppression.suppress(
             found["boxes"],
@@ -43,7 +46,7 @@ def pool(
             found["categories"],
             method=method,
             limit=limit,
-            votes=found["corner_scores"] if of_pairs and len(views) > 1 else None,
+            votes=found["corner_scores"] if of_pairs and len(several) > 1 else None,
         )
         rows, scores, corners = kept
     else:

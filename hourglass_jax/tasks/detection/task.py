@@ -218,6 +218,7 @@ class Detection(Task):
             flip_order=self.skeleton.flip_order,
             limit=self.max_instances,
             method=self.options.suppression,
+            published=self.options.published,
         )
 
     def export(self, name: str, outputs: Float[Array, "batch h w channels"]) -> dict[str, Array]:

@@ -147,9 +147,14 @@ def test_an_input_of_511_px_has_128_cells():
     assert targets["background"].shape == (128, 128)
 
 
-def test_scales_are_pooled_with_votes():
-    """Corners of two sizes of the input: the mean of the boxes, by votes."""
-    task = make_task("corners")
+@pytest.mark.parametrize(
+    ("scale", "published", "averaged"),
+    [(2, False, True), (2, True, True), (1, False, True), (1, True, False)],
+)
+def test_corners_of_several_views_are_averaged_by_votes(scale, published, averaged):
+    """Of two scales, or of one and its mirror image, which the published program does not."""
+    options = Options(kind="corners", published=published)
+    task = Detection(options, CATEGORIES, (3, 7))
     candidates = {
         "boxes": np.array([[2.0, 2, 8, 8]]),
         "scores": np.array([0.8]),
@@ -157,12 +162,19 @@ def test_scales_are_pooled_with_votes():
         "categories": np.array([1]),
         "valid": np.array([True]),
     }
-    shift = np.array([[0.5, 0, 0.0], [0, 0.5, 0]])
-    moved = {**candidates, "boxes": 2 * candidates["boxes"], "scores": np.array([0.6])}
-    (best, *others) = task.finish([(candidates, np.eye(2, 3)), (moved, shift)])
+    # The other view's box is a tenth of a cell larger at each side. Its IoU of 0.937 takes 0.827 of
+    # the score, and so it counts 0.4 * 0.827^10 beside 0.8.
+    corners = scale * np.array([[1.9, 1.9, 8.1, 8.1]])
+    weak = {"scores": np.array([0.4]), "corner_scores": np.array([[0.4, 0.4]])}
+    moved = {**candidates, **weak, "boxes": corners}
+    shift = (1 / scale - 1) / 2  # corners map to corners
+    to_frame = np.array([[1 / scale, 0, shift], [0, 1 / scale, shift]])
+    (best, *others) = task.finish([(candidates, np.eye(2, 3)), (moved, to_frame)])
     assert best.score == 0.8 and best.category == 1
-    np.testing.assert_allclose(best.box, [8, 8, 24, 24], atol=0.5)
-    assert all(other.score < 0.2 for other in others)
+    outside = 0.4 * 0.0698 * averaged  # px
+    expected = np.array([8, 8, 24, 24]) + outside * np.array([-1, -1, 2, 2])
+    np.testing.assert_allclose(best.box, expected, atol=1e-3)
+    assert all(other.score < 0.1 for other in others)
 
 
 def test_exported_boxes_are_px_of_the_input():
