@@ -29,7 +29,18 @@ def source(tmp_path):
     return tmp_path / "in"
 
 
+@pytest.fixture
+def default_signals():
+    """As in a terminal: where the tests run in a shell's background, Ctrl-C is ignored."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.usefixtures("default_signals")
 def test_a_signal_ends_it_in_order(fake, source, tmp_path, capfd, number):
     """In the middle of a video: what was found is there, whole, and is not done again."""
     run(source, tmp_path / "whole")
