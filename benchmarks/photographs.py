@@ -1,11 +1,13 @@
 """How fast does the command `predict` find everybody in photographs, and what takes the time?
 
     python benchmarks/photographs.py [--finder=NAME] [--checkpoint=NAME] [--images=48] [--times=3]
+        [--node_modules=DIR]
 
 Drawn scenes of three people, 640x480, as JPEGs: the command from files to predictions.json without
 overlays, in fresh processes. Images a second after the first batch, with the share of each part;
 and the time that a command for one image takes, with nothing compiled before (cold) and with kept
-programs (warm). Prints medians, spreads and a JSON line. Seconds of CPUs say more than those of the
+programs (warm). `--node_modules` also times the networks of `other_finders.mjs`, in turn, on the
+same images. Prints medians, spreads and a JSON line. Seconds of CPUs say more than those of the
 clock where other programs run.
 """
 
@@ -115,6 +117,15 @@ def run(flags, folder: pathlib.Path, name: str, source: pathlib.Path, *, watch: 
     return time.perf_counter() - begin, children() - used, done.stdout
 
 
+def others(flags, source: pathlib.Path) -> dict[str, float]:
+    """Returns the milliseconds that other networks take for an image."""
+    if not flags.node_modules:
+        return {}
+    command = ["node", ROOT / "benchmarks/other_finders.mjs", flags.node_modules, source]
+    done = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
+
+
 def children() -> float:
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
@@ -130,8 +141,9 @@ def main():
     parser.add_argument("--checkpoint", help="network of poses; default: the command's")
     parser.add_argument("--images", type=int, default=48)
     parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--node_modules", help="folder with what other_finders.mjs needs")
     flags = parser.parse_args()
-    cold, warm, rates, cpu, parts = [], [], [], [], []
+    cold, warm, rates, cpu, parts, peers = [], [], [], [], [], []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         (folder / "in").mkdir()
@@ -147,19 +159,23 @@ def main():
             count = flags.images - 8  # without the first batch
             rates.append(count / seen["seconds"])
             cpu.append(1000 * seen["cpu"] / count)
-            others = seen["seconds"] - sum(seen["parts"].values())
-            times = {**seen["parts"], "others": others}
+            rest = seen["seconds"] - sum(seen["parts"].values())
+            times = {**seen["parts"], "others": rest}
             parts.append({part: 1000 * seconds / count for part, seconds in times.items()})
+            peers.append(others(flags, folder / "in"))
         people = json.loads((folder / "out/predictions.json").read_text())
     medians = {part: statistics.median(one[part] for one in parts) for part in parts[0]}
     print(f"{flags.images} images, {len(people)} people found")
     print(f"images a second: {said(rates)}; ms of CPUs an image: {said(cpu)}")
     print(", ".join(f"{part} {value:.1f} ms" for part, value in medians.items()))
+    for name in peers[0]:
+        print(f"{name}: {said([one[name] for one in peers])} ms")
     results = {"images a second": rates, "CPU ms": cpu}
     for what, times in (("cold", cold), ("warm", warm)):
         seconds, used = zip(*times, strict=True)
         print(f"a command for one image, {what}: {said(seconds)} s; CPUs: {said(used)} s")
         results |= {f"{what} s": seconds, f"{what} CPU s": used}
+    results |= {f"{name} ms": [one[name] for one in peers] for name in peers[0]}
     results = {what: statistics.median(values) for what, values in results.items()}
     print(json.dumps({**results, "ms": medians}))
 

@@ -35,7 +35,7 @@ def main():
     startup.keep_freed_memory()
     results = [json.loads((workdir / "evaluation.json").read_text()) for workdir in flags.workdirs]
     networks = [trained.load(workdir).variables["params"] for workdir in flags.workdirs]
-    estimators = [PoseEstimator.from_checkpoint(workdir) for workdir in flags.workdirs]
+    estimators = [PoseEstimator.from_checkpoint(workdir, finder=None) for workdir in flags.workdirs]
     image = np.random.default_rng(0).integers(0, 256, (160, 120, 3), np.uint8)
     people = [(image, np.array([10.0, 10, 100, 140]))] * 8
     rates = [[] for _ in estimators]

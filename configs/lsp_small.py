@@ -1,4 +1,4 @@
-"""`lsp-small`, the network that comes with the package: Leeds Sports Pose on a CPU.
+"""`lsp-small`, the network of poses that comes with the package: Leeds Sports Pose on a CPU.
 
     python -m hourglass_jax.main --config=configs/lsp_small.py --config.data.manual_dir=DIR
 

@@ -37,9 +37,10 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     group.add_argument(
         "--boxes", type=path, help="JSON or CSV file with the boxes of each image's people"
     )
-    group.add_argument("--whole", action="store_true", help="each image is one person")
+    group.add_argument("--whole", action="store_true", help="each image shows one person")
     add("--finder", type=path,
-        help="network that finds the people, as --checkpoint, or none; default: none")  # fmt: skip
+        help="network that finds the people, given as for --checkpoint, or none; default: "
+        "people-small if the joints are a person's, else none")  # fmt: skip
     add("--max_people", type=int, help="largest number of people to find in an image")
     add("--num_stacks", type=int, help="number of stacks to run; fewer are faster")
     add("--smooth", action="store_true", help="smooth the joints in videos over time")
@@ -47,7 +48,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     add("--no_overlays", action="store_false", dest="overlays", help="draw no overlays")
     add("--min_score", type=float,
         help="lowest score of a box that is found; default: 0.3")  # fmt: skip
-    add("--batch_size", type=int, default=8, help="people, or frames, at a time; default: 8")
+    add("--batch_size", type=int, default=8, help="people, images or frames at a time; default: 8")
     group = parser.add_argument_group("settings that default to those of the network's evaluation")
     add = group.add_argument
     add("--no_flip_test", action="store_false", dest="flip_test", default=None,
@@ -90,7 +91,7 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     files = [(path, as_text(name)) for path, name in inputs(flags.input, output)]
     names = [name for _, name in files]
     task = trained.task_of(flags.checkpoint)
-    _check(flags, _finds_boxes(task))
+    _check(flags, task)
     boxes = Boxes.from_flags(flags.box, flags.boxes)
     boxes.check(names)
     boxes.check_sizes(zip((path for path, _ in files), names, strict=True))
@@ -99,7 +100,7 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     _scales(flags.scales)
     startup.enable_compilation_cache()
     startup.keep_freed_memory()
-    with Results(output, _command(flags), names, overwrite=flags.overwrite) as results:
+    with Results(output, _command(flags, task), names, overwrite=flags.overwrite) as results:
         left = {name for path, name in files if not results.is_done(path, name)}
         if len(left) < len(files):
             logger.info("%d of %d files are done already", len(files) - len(left), len(files))
@@ -115,7 +116,7 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
                 between=stop.check,
             )
             waiting = Waiting(len(left))
-            tracked = flags.smooth or _finds_boxes(task) or _finder(flags) is not None
+            tracked = flags.smooth or _finds_boxes(task) or _finder(flags, task) is not None
             form = Format.of(task, tracked=tracked, smooth=flags.smooth)
             with stop.in_loop(), results.recording(form):
                 for together in _groups(files, predictor.images_at_once, left, results.is_begun):
@@ -142,26 +143,34 @@ def _groups(files: list, size: int, left: set[str], is_begun: Callable[[str], bo
     return sorted(groups, key=lambda group: not any(is_begun(name) for _, name in group))
 
 
-def _check(flags: argparse.Namespace, finds: bool) -> None:
+def _check(flags: argparse.Namespace, task) -> None:
     """Raises UserError for a flag that is for other networks: those that find boxes, or do not."""
-    if finds:
-        kind = "finds boxes itself"
+    from hourglass_jax.inference import finder
+
+    if flags.whole and flags.finder not in (None, finder.NONE):
+        raise UserError(f"--whole and --finder={flags.finder} exclude each other; give one of them")
+    if _finds_boxes(task):
+        reason = "a network that finds boxes itself"
         others = ["box", "boxes", "whole", "finder", "max_people"]
         others += ["num_stacks", "heatmaps", "decode"]
     else:
-        kind = "predicts a pose in each box; give a --finder for its boxes"
-        others = [] if _finder(flags) else ["min_score", "max_people"]
+        given = [name for name in ("whole", "box", "boxes") if getattr(flags, name)]
+        reason = "which has no finder; give one with --finder"
+        if given:
+            reason = f"which has no use for a finder because of --{given[0]}"
+        others = [] if _finder(flags, task) else ["min_score", "max_people"]
     for name in others:
         if getattr(flags, name) not in (None, False):
-            raise UserError(f"--{name} is not for {flags.checkpoint}, a network that {kind}")
+            raise UserError(f"--{name} is not for {flags.checkpoint}, {reason}")
 
 
-def _finder(flags: argparse.Namespace) -> str | None:
-    """Returns the network that finds people, if there is one."""
+def _finder(flags: argparse.Namespace, task) -> str | None:
+    """Returns the network that finds people for a network that predicts poses in boxes, if any."""
     from hourglass_jax.inference import finder
 
-    name = flags.finder or finder.DEFAULT
+    name = finder.suitable(task.joints) if flags.finder in (None, finder.AUTO) else flags.finder
     given = flags.whole or flags.box is not None or flags.boxes is not None
+    given = given or _finds_boxes(task)
     return None if given or name == finder.NONE else name
 
 
@@ -179,7 +188,7 @@ def _predictor(flags: argparse.Namespace, task) -> "Predictor":
     if _finds_boxes(task):
         score = task.min_score if flags.min_score is None else flags.min_score
         return Detector.from_checkpoint(flags.checkpoint, min_score=score, **options)
-    finder, where = None, _finder(flags)
+    finder, where = None, _finder(flags, task)
     if where is not None:
         limits = {"min_score": flags.min_score, "max_people": flags.max_people}
         finder = Finder.from_checkpoint(where, batch_size=flags.batch_size, **limits)
@@ -196,7 +205,7 @@ def _finds_boxes(task) -> bool:
     return bool(getattr(task, "categories", ()))
 
 
-def _command(flags: argparse.Namespace) -> dict[str, list[str]]:
+def _command(flags: argparse.Namespace, task) -> dict[str, list[str]]:
     """Returns what the results depend on: see `Results`."""
     from hourglass_jax.checkpoint import trained
 
@@ -205,7 +214,7 @@ def _command(flags: argparse.Namespace) -> dict[str, list[str]]:
         "checkpoint": [flags.checkpoint, checkpoint],
         "input": [flags.input, os.path.realpath(flags.input)],
     }
-    finder = _finder(flags)
+    finder = _finder(flags, task)
     if finder is not None:
         command["finder"] = [finder, _digest(trained.locate(pathlib.Path(finder), "--finder"))]
     if flags.boxes is not None:

@@ -1,4 +1,4 @@
-"""The network that comes with the package: found by name, small, as good as its card says."""
+"""The networks that come with the package: found by name, small, as good as their cards say."""
 
 import io
 import json
@@ -14,26 +14,35 @@ import scipy.io
 from conftest import ROOT, load_config
 from PIL import Image
 
-from hourglass_jax import PoseEstimator
+from hourglass_jax import PoseEstimator, config_files
 from hourglass_jax.checkpoint import store
 from hourglass_jax.checkpoint import trained as checkpoint
 from hourglass_jax.data.skeleton import LSP
 from hourglass_jax.errors import UserError
+from hourglass_jax.inference.finder import Finder
 from hourglass_jax.runtime import sharding
+from hourglass_jax.tasks.detection import boxes
 from hourglass_jax.tasks.single_pose import metrics
 
+DRAWN = ROOT / "docs/people/drawn.jpg"
 CARD = (checkpoint.MODELS / "README.md").read_text()
 
 
-def test_it_is_small_and_tells_nothing_of_the_machine_that_made_it():
-    files = [path for path in (checkpoint.MODELS / "lsp-small").rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 4e6
-    assert not any(b"/home/" in p.read_bytes() or b"/tmp/" in p.read_bytes() for p in files)
-    trained = checkpoint.load("lsp-small")
+@pytest.mark.parametrize(("name", "parameters"), [("lsp-small", 2e6), ("people-small", 1.5e6)])
+def test_a_network_is_small_and_tells_nothing_of_the_machine_that_made_it(name, parameters):
+    files = [path for path in (checkpoint.MODELS / name).rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 3e6
+    private = (b"/home/", b"/tmp/", b"/work/")
+    assert not any(text in path.read_bytes() for path in files for text in private)
+    trained = checkpoint.load(name)
     count = sum(x.size for x in jax.tree.leaves(trained.variables["params"]))
-    assert count < 2e6 and f"{count:,}" in CARD
+    assert count < parameters and f"{count:,}" in CARD
     assert {x.dtype for x in jax.tree.leaves(trained.variables)} == {np.dtype(np.float32)}
-    assert trained.task.skeleton == LSP
+
+
+def test_the_networks_find_people():
+    assert checkpoint.load("lsp-small").task.skeleton == LSP
+    assert checkpoint.task_of("people-small").categories == ("person",)
 
 
 def test_a_folder_of_its_name_comes_first(tmp_path, monkeypatch):
@@ -44,7 +53,7 @@ def test_a_folder_of_its_name_comes_first(tmp_path, monkeypatch):
         checkpoint.load("lsp-small")
 
 
-def test_it_was_trained_by_its_config():
+def test_the_pose_network_was_trained_by_its_config():
     metadata = store.read_metadata(checkpoint.MODELS / "lsp-small")
     config = json.loads(json.dumps(load_config("lsp_small").to_dict()))
     config["ema_decay"] = 0.0  # the averages are what is kept
@@ -65,7 +74,7 @@ def test_people_of_the_test_split_are_found_through_the_estimator(shared_data, m
     monkeypatch.setitem(sharding._OPTIONS["cpu"], "xla_backend_optimization_level", "1")
     joints = scipy.io.loadmat(shared_data / "lsp/joints.mat")["joints"].transpose(2, 1, 0)
     numbers, truth = range(1000, 2000), joints[1000:, :, :2] - 1.0
-    estimator = PoseEstimator.from_checkpoint("lsp-small")
+    estimator = PoseEstimator.from_checkpoint("lsp-small", finder=None)
     people = []
     for number, own in zip(numbers, truth, strict=True):
         with Image.open(shared_data / f"lsp/images/im{number + 1:04d}.jpg") as image:
@@ -79,14 +88,41 @@ def test_people_of_the_test_split_are_found_through_the_estimator(shared_data, m
     assert stated and total == pytest.approx(float(stated[1]) / 100, abs=0.001)
 
 
+def test_the_finder_was_trained_by_its_config():
+    """By the second of the commands in its docstring."""
+    metadata = store.read_metadata(checkpoint.MODELS / "people-small")
+    config, saved = load_config("people_small"), metadata["config"]
+    flags = re.findall(r"--config\.\S+", (ROOT / "configs/people_small.py").read_text())
+    config_files.change(config, [flag for flag in flags if "_dir=" not in flag])
+    config.init_from = ""
+    config = json.loads(json.dumps(config.to_dict()))
+    whole = set(config) - {"model", "heatmap", "detection"}  # also hold what others read
+    assert {name: saved[name] for name in whole} == {name: config[name] for name in whole}
+    for name in ("preset", "widths", "blocks", "input_size", "training_size"):
+        assert saved["model"][name] == config["model"][name]
+    assert saved["detection"]["kind"] == config["detection"]["kind"]
+    assert metadata["step"] <= config["num_steps"]
+
+
+def test_three_drawn_people_are_found():
+    truth = np.array([(137, 180, 52, 80), (67, 37, 70, 170), (159, 76, 92, 199)], float)
+    found = Finder.from_checkpoint("people-small")([np.asarray(Image.open(DRAWN))])[0]
+    overlaps = boxes.iou(*(boxes.from_sizes(x.astype(float)) for x in (found.boxes, truth)))
+    assert overlaps.shape == (3, 3) and (overlaps.max(0) > 0.5).all()
+
+
+def test_the_card_has_no_gaps():
+    assert not re.search(r"@[A-Z]", CARD)
+
+
 @pytest.mark.slow
-def test_the_wheel_holds_it(tmp_path):
+def test_the_wheel_holds_them(tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    assert wheel.stat().st_size < 6e6
+    assert wheel.stat().st_size < 8e6
     with zipfile.ZipFile(io.BytesIO(wheel.read_bytes())) as content:
-        inside = {name for name in content.namelist() if "/models/lsp-small/" in name}
+        inside = {name for name in content.namelist() if "/models/" in name}
     folder = checkpoint.MODELS.parent.parent
-    files = [p for p in (checkpoint.MODELS / "lsp-small").rglob("*") if p.is_file()]
+    files = [p for p in checkpoint.MODELS.rglob("*") if p.is_file()]
     assert inside == {str(path.relative_to(folder)) for path in files}

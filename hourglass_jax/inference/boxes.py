@@ -46,7 +46,7 @@ class Boxes:
 
     @classmethod
     def from_flags(cls, box: str | None, file: str | None) -> "Boxes":
-        """Reads boxes from --box or --boxes; without either, each image shows one person.
+        """Reads boxes from --box or --boxes; without either, no boxes are given.
 
         Args:
           box: value of --box, "x,y,width,height", for all images.
@@ -66,7 +66,7 @@ class Boxes:
         return cls(by_name=by_name, problems=problems)
 
     def of(self, name: str) -> list | None:
-        """Returns the boxes of an image, maybe none; None stands for the whole image."""
+        """Returns the boxes of an image, maybe none; None if no boxes are given."""
         if self._by_name is None:
             return self._everywhere
         key = self._key(name)

@@ -1,6 +1,6 @@
 """Entries of predictions.json (COCO's results format), and rows of predictions.csv.
 
-Of poses in given boxes, the table has a row per joint. Of detected objects it has a row per object.
+Of poses in boxes, the table has a row per joint. Of detected objects it has a row per object.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ class Format:
 
     Attributes:
       joints: names of the joints.
-      categories: names of the categories that are detected; empty for people in given boxes.
+      categories: names of the categories that are detected; empty for poses in boxes.
       category_ids: ids of the categories.
       tracked: whether those in videos are numbered; see `tracking`.
       smooth: whether their joints are smoothed, too.

@@ -133,7 +133,7 @@ class PoseEstimator:
         cls,
         path: str | pathlib.Path,
         *,
-        finder: Finder | str | pathlib.Path | None = finders.DEFAULT,
+        finder: Finder | str | pathlib.Path | None = finders.AUTO,
         **options,
     ) -> "PoseEstimator":
         """Makes an estimator from a checkpoint.
@@ -144,7 +144,8 @@ class PoseEstimator:
           path: a workdir (for its best step), the folder of one step, or the name of a network that
             comes with the package, such as "lsp-small".
           finder: finds people where no boxes are given: a finder, or its checkpoint; None or "none"
-            takes an image for one person.
+            takes an image for one person; "auto" is "people-small" if the network's joints are a
+            person's, and "none" otherwise.
           **options: `flip_test`, `scales`, `box_margin`, `decode`, `num_stacks` and `batch_size` of
             `PoseEstimator`. None stands for the default.
 
@@ -156,8 +157,9 @@ class PoseEstimator:
 
         loaded = trained.load(path)
         if isinstance(finder, (str, pathlib.Path)):
-            none = str(finder) == finders.NONE
-            finder = None if none else Finder.from_checkpoint(finder)
+            name = str(finder)
+            name = finders.suitable(loaded.task.joints) if name == finders.AUTO else name
+            finder = None if name == finders.NONE else Finder.from_checkpoint(name)
         given = {name: value for name, value in options.items() if value is not None}
         return cls(
             loaded.model,
@@ -259,7 +261,7 @@ class PoseEstimator:
             scores=np.array(scores, np.float32).reshape(-1, count),
             names=tuple(self.task.joints),
             boxes=np.array([box for _, box in people], float).reshape(-1, 4),
-            heatmaps=np.array(maps) if heatmaps else None,
+            heatmaps=np.array(maps or np.zeros((0, 0, 0, count)), np.float32) if heatmaps else None,
             margin=self._margin,
         )
 

@@ -10,11 +10,22 @@ from hourglass_jax.errors import UserError
 from hourglass_jax.inference.detector import Detector
 from hourglass_jax.inference.found import Detections
 
+# The finder that comes with the package.
+PEOPLE = "people-small"
 # The name that stands for no finder: an image shows one person.
 NONE = "none"
-# What `predict` and `PoseEstimator.from_checkpoint` use if nothing else is said.
-DEFAULT = NONE
+# The name that stands for the result of `suitable`.
+AUTO = "auto"
 _PERSON = "person"
+
+
+def suitable(joints: Sequence[str]) -> str:
+    """Returns the finder for a network of these joints: PEOPLE for a person's joints, or NONE.
+
+    They count as a person's if wrists and ankles are among them. Those of monkeys may be, too.
+    """
+    names = " ".join(joints).lower()
+    return PEOPLE if "wrist" in names and "ankle" in names else NONE
 
 
 class Finder:

@@ -280,5 +280,6 @@ def _differences(there: Mapping[str, Sequence[str]], here: Mapping[str, Sequence
         (shown, identity), now = there.get(flag, none), here.get(flag, none)
         if identity != now[1]:
             same = shown == now[0]
-            texts.append(f"--{flag}={shown}{' as it was then' if same else ''}")
+            text = f"no --{flag}" if shown == "None" else f"--{flag}={shown}"
+            texts.append(f"{text}{' as it was then' if same else ''}")
     return ", ".join(texts)

@@ -12,6 +12,7 @@ from hourglass_jax import predict
 from hourglass_jax.data.skeleton import LSP
 from hourglass_jax.inference.boxes import check_boxes
 from hourglass_jax.inference.estimator import PoseEstimator
+from hourglass_jax.inference.finder import Finder
 from hourglass_jax.inference.found import Poses
 from hourglass_jax.tasks.single_pose.task import SinglePose
 
@@ -54,12 +55,18 @@ class FakeEstimator:
         )
 
 
+def in_place_of_networks(made, monkeypatch):
+    """Makes the command use an estimator, and load neither network."""
+    monkeypatch.setattr(PoseEstimator, "from_checkpoint", classmethod(lambda *a, **k: made))
+    monkeypatch.setattr(Finder, "from_checkpoint", classmethod(lambda *a, **k: None))
+    return made
+
+
 @pytest.fixture
 def fake(monkeypatch):
     """The estimator that the command uses in a test."""
     made = FakeEstimator()
-    monkeypatch.setattr(PoseEstimator, "from_checkpoint", classmethod(lambda *a, **k: made))
-    return made
+    return in_place_of_networks(made, monkeypatch)
 
 
 def run(source, output, *flags):

@@ -6,9 +6,10 @@ import pytest
 import small_networks
 from fake import content_of, people_in, run, write_images, write_video
 
-from hourglass_jax import Detector, PoseEstimator
+from hourglass_jax import COCO, LSP, MPII, Detector, PoseEstimator, predict
+from hourglass_jax.checkpoint import trained
 from hourglass_jax.errors import UserError
-from hourglass_jax.inference.finder import Finder
+from hourglass_jax.inference.finder import Finder, suitable
 from hourglass_jax.inference.found import Detections
 from hourglass_jax.tasks.detection.options import CENTRES
 
@@ -71,6 +72,8 @@ def test_somebody_is_found_once_and_nobody_never(checkpoints):
     assert twice.boxes.tolist() == [[5, 6, 40, 50]]
     nobody = estimator(checkpoints, finder=known()).predict(IMAGES)
     assert [poses.joints.shape for poses in nobody] == [(0, 2, 2)] * 2
+    nobody = estimator(checkpoints, finder=known())(IMAGES[0], heatmaps=True)
+    assert nobody.heatmaps.shape[::3] == (0, 2)
 
 
 def test_people_at_the_border_are_cut_out_as_if_the_image_went_on_in_black(checkpoints):
@@ -137,6 +140,41 @@ def test_the_command(checkpoints, tmp_path, caplog):
     assert run(source, tmp_path / "nobody", poses, boxes, "--min_score=1") == 0
     assert people_in(tmp_path / "nobody") == []
     assert "0 people in 0 of 3 files, and none in 3" in caplog.text
-    for flag in ("--max_people=2", "--min_score=0.5"):
-        with pytest.raises(UserError, match="give a --finder for its boxes"):
-            run(source, tmp_path / "x", poses, "--finder=none", flag)
+    for name, value in (("--max_people", 2), ("--min_score", 0.5)):
+        with pytest.raises(UserError, match=f"^{name} is not for .* give one with --finder"):
+            run(source, tmp_path / "x", poses, "--finder=none", f"{name}={value}")
+
+
+def test_people_are_found_for_networks_whose_joints_are_a_persons(checkpoints):
+    for skeleton in (LSP, MPII, COCO):
+        assert suitable(skeleton.joints) == "people-small"
+    for joints in ((), ("snout", "left ear"), ("left_hip", "left_front_paw"), ("wrist", "thumb")):
+        assert suitable(joints) == "none"
+    assert isinstance(PoseEstimator.from_checkpoint("lsp-small")._finder, Finder)
+    for none in (None, "none"):
+        assert PoseEstimator.from_checkpoint("lsp-small", finder=none)._finder is None
+    assert PoseEstimator.from_checkpoint(checkpoints[0])._finder is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "network"),
+    [
+        ([], "people-small"),
+        (["--finder=auto"], "people-small"),
+        (["--finder=x"], "x"),
+        (["--finder=none"], None),
+        (["--whole"], None),
+        (["--box=1,2,3,4"], None),
+    ],
+)
+def test_the_finder_of_the_command(flags, network):
+    task = trained.task_of("lsp-small")
+    arguments = predict._arguments(["--input=i", "--output=o", *flags])
+    assert predict._finder(arguments, task) == network
+
+
+def test_a_finder_and_whole_images_exclude_each_other(checkpoints, tmp_path):
+    source = tmp_path / "in"
+    write_images(source, ["a.png"])
+    with pytest.raises(UserError, match="--whole and --finder=x exclude each other"):
+        run(source, tmp_path / "out", f"--checkpoint={checkpoints[0]}", "--whole", "--finder=x")

@@ -41,7 +41,8 @@ def rows_of(output):
 
 def test_a_folder(finished, folder, tmp_path, capsys):
     output = tmp_path / "out"
-    flags = [f"--checkpoint={finished[0]}", f"--output={output}", "--heatmaps"]
+    flags = [f"--checkpoint={finished[0]}", f"--output={output}"]
+    flags += ["--heatmaps", "--whole"]
     assert predict.main([*flags, f"--input={folder}"]) == 1  # one is broken
     assert "broken.jpg cannot be read" in capsys.readouterr().err
     people = json.loads((output / "predictions.json").read_text())
@@ -55,17 +56,19 @@ def test_a_folder(finished, folder, tmp_path, capsys):
     # A step's folder is one wherever it lies.
     step = tmp_path / "best"
     shutil.copytree(finished[0] / "checkpoints/8", step)
-    flags = [f"--checkpoint={step}", f"--output={tmp_path / 'beside'}"]
+    flags = [f"--checkpoint={step}", f"--output={tmp_path / 'beside'}", "--whole"]
     assert predict.main([*flags, f"--input={folder}/*.png"]) == 0
     # What it drew is not taken for input, where the folder holds both.
     shutil.rmtree(tmp_path / "beside")
     inside = [f"--checkpoint={finished[0]}", f"--input={tmp_path}", f"--output={output}"]
+    inside += ["--whole"]
     with pytest.raises(UserError, match=r"holds results of another command, with --input=.*/in, "):
         predict.main(inside)
     assert predict.main([*inside, "--overwrite"]) == 1
     people = json.loads((output / "predictions.json").read_text())
     assert {p["image_id"].partition("/")[0] for p in people} == {"in"}
     inside = [f"--checkpoint={step}", f"--input={tmp_path}/in", f"--output={tmp_path}/in"]
+    inside += ["--whole"]
     assert predict.main(inside) == predict.main(inside) == 1
     assert len(json.loads((tmp_path / "in/predictions.json").read_text())) == 4
     # A pattern finds the same, and a step's folder is a checkpoint as well.
@@ -117,6 +120,7 @@ def test_memory_does_not_grow_with_a_video(finished, tmp_path, picture):
         video = tmp_path / f"{frames}.mp4"
         write_video(video, large, frames)
         flags = [f"--checkpoint={finished[0]}", f"--input={video}", f"--output={tmp_path}/{frames}"]
+        flags += ["--whole"]
         command = [sys.executable, "-c", PEAK, *flags]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         return int(done.stdout.splitlines()[-1])

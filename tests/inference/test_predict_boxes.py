@@ -116,7 +116,7 @@ def test_flags_of_other_networks_are_refused(checkpoint, source, tmp_path, flag)
     ):
         run(source, tmp_path / "out", *flags(checkpoint, flag))
     with pytest.raises(UserError, match="--min_score is not for lsp-small"):
-        run(source, tmp_path / "out", "--checkpoint=lsp-small", "--min_score=0.5")
+        run(source, tmp_path / "out", "--checkpoint=lsp-small", "--min_score=0.5", "--whole")
 
 
 def test_wrong_values(checkpoint, source, tmp_path):

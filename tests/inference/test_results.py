@@ -57,8 +57,7 @@ sys.path.insert(0, "tests/inference")
 import fake, pytest
 from hourglass_jax.runtime import command_line
 with pytest.MonkeyPatch.context() as patch, command_line.reporting_errors():
-    made = fake.FakeEstimator()
-    patch.setattr(fake.PoseEstimator, "from_checkpoint", classmethod(lambda *a, **k: made))
+    fake.in_place_of_networks(fake.FakeEstimator(), patch)
     sys.exit(fake.run(*sys.argv[1:]))
 """
 
@@ -186,10 +185,11 @@ def test_results_are_not_written_through_links(fake, source, tmp_path, name):
 @pytest.mark.parametrize("hinder", ["file", "predictions.csv", "progress.jsonl"])
 def test_an_output_that_cannot_be_written_to(source, tmp_path, monkeypatch, hinder):
     """Is refused before the network is loaded."""
-    monkeypatch.setattr(
-        "hourglass_jax.inference.estimator.PoseEstimator.from_checkpoint",
-        lambda *unused, **options: pytest.fail("the network is loaded"),
-    )
+    for network in ("estimator.PoseEstimator", "finder.Finder"):
+        monkeypatch.setattr(
+            f"hourglass_jax.inference.{network}.from_checkpoint",
+            lambda *unused, **options: pytest.fail("the network is loaded"),
+        )
     output = tmp_path / "out"
     if hinder == "file":
         output.write_text("")

@@ -149,9 +149,9 @@ def test_another_command_is_refused(fake, source, tmp_path, monkeypatch):
         (same[:1], "with --scales=1,1.2;"),
         (
             [*same, "--no_flip_test", "--decode=quarter"],
-            "with --decode=None, --no_flip_test=False;",
+            "with no --decode, --no_flip_test=False;",
         ),
-        (["--box=1,2,3,4", "--scales=1,1.2"], "--box=None"),
+        (["--box=1,2,3,4", "--scales=1,1.2"], "no --box"),
     ):
         with pytest.raises(UserError, match=f"holds results of another command.*{says}.*overwrite"):
             run(source, output, *flags)
@@ -206,7 +206,7 @@ def test_signals_to_the_command(tmp_path):
     source, output = tmp_path / "in", tmp_path / "out"
     write_images(source, [f"{i}.png" for i in range(200)])
     command = [sys.executable, "-m", "hourglass_jax.predict", f"--input={source}"]
-    command += [f"--output={output}", "--no_flip_test", "--num_stacks=1"]
+    command += [f"--output={output}", "--whole", "--no_flip_test", "--num_stacks=1"]
 
     def stop(number, images):
         process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
@@ -257,9 +257,8 @@ def test_thousands_of_images_killed_three_times(tmp_path):
 
     def start(folder, output):
         command = [sys.executable, "-m", "hourglass_jax.predict", f"--input={folder}"]
-        return subprocess.Popen(
-            [*command, f"--output={output}", "--no_flip_test", "--num_stacks=1"], cwd=ROOT
-        )
+        command += [f"--output={output}", "--whole", "--no_flip_test", "--num_stacks=1"]
+        return subprocess.Popen(command, cwd=ROOT)
 
     status, memory = peak_of(start(few, tmp_path / "small"))
     assert status == 0

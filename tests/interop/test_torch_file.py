@@ -225,7 +225,7 @@ def test_a_converted_network_predicts(published):
     assert trained.model.normalisation == normalisation
     jax.tree.map(np.testing.assert_array_equal, trained.variables, variables)
     picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
-    poses = PoseEstimator.from_checkpoint(workdir)(picture)
+    poses = PoseEstimator.from_checkpoint(workdir, finder=None)(picture)
     assert poses.joints.shape == (1, 16, 2) and np.isfinite(poses.joints).all()
 
 
