@@ -2,8 +2,8 @@
 
     python -m hourglass_jax.main --config=configs/synthetic_scenes.py --workdir=runs/scenes
 
-Two CPU cores: one minute to draw the scenes, 12 to 15 minutes to train. Expected: OKS AP of 0.24 on the
-300 scenes held out.
+Two CPU cores: one minute to draw the scenes, 12 to 15 minutes to train. Expected: OKS AP of 0.24 on
+the 300 scenes held out.
 """
 
 
