@@ -214,7 +214,7 @@ def test_signals_to_the_command(tmp_path):
         while len(list(output.glob("overlays/*.jpg"))) < before + images:
             assert process.poll() is None
             time.sleep(0.01)
-        time.sleep(0 if images else 1)
+        time.sleep(0 if images else 0.5)
         process.send_signal(number)
         _, errors = process.communicate()
         return process.returncode, errors.decode()
