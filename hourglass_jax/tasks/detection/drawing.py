@@ -28,7 +28,7 @@ def draw_boxes(
       skeleton: joints of the instances, if they have any.
     """
     image = np.array(image, order="C")  # a copy: OpenCV draws in place
-    width = max(round(max(image.shape) / 300), 1)
+    width = max(round(_side(image) / 300), 1)
     limit = 4 * max(image.shape)  # OpenCV's line drawing overflows far outside the image
     for one in sorted(found, key=lambda one: one.score):
         if one.box is None:
@@ -47,9 +47,14 @@ def draw_boxes(
     return image
 
 
+def _side(image: np.ndarray) -> int:
+    """Returns the side that lines and letters go by: the longer one, but not of a panorama."""
+    return min(max(image.shape[:2]), 2 * min(image.shape[:2]))
+
+
 def _write(image: np.ndarray, text: str, corner: tuple[int, int], colour) -> None:
     """Writes into a filled box above a corner, or below it at the image's top."""
-    scale = max(image.shape) / 1600 + 0.25
+    scale = _side(image) / 1600 + 0.25
     (width, height), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     x = max(corner[0], 0)
     y = max(corner[1], height + base)

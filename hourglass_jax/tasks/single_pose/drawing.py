@@ -62,9 +62,10 @@ def draw_onto(
     """
     # OpenCV's line drawing overflows far outside the image.
     limit = 4 * max(image.shape)
-    points = np.clip(np.nan_to_num(joints), -limit, limit)
-    points = [tuple(p) for p in np.round(points * 2**_SHIFT).astype(int).tolist()]
-    width = max(round(max(image.shape) / 160), 1)
+    places = np.clip(np.nan_to_num(joints), -limit, limit)
+    points = [tuple(p) for p in np.round(places * 2**_SHIFT).astype(int).tolist()]
+    size = np.ptp(places[shown], axis=0).max() if shown.any() else 0
+    width = max(round(min(max(image.shape) / 160, size / 30)), 1)  # thin on small people
     for a, b in skeleton.limbs:
         i, j = skeleton.index(a), skeleton.index(b)
         if shown[i] and shown[j]:

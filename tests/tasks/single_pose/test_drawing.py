@@ -59,6 +59,14 @@ def test_joints_far_outside_or_unknown_do_no_harm():
     assert image.any() and image.shape == (200, 200, 3)
 
 
+def test_small_people_in_large_images_are_drawn_thinly():
+    joints, shown = JOINTS / 4 + 100, np.ones(16, bool)
+    drawn = drawing.draw_skeleton(np.zeros((300, 5000, 3), np.uint8), joints, shown, MPII)
+    alone = drawing.draw_skeleton(np.zeros((300, 300, 3), np.uint8), joints, shown, MPII)
+    np.testing.assert_array_equal(drawn[:, :300], alone)
+    assert not drawn[:, 300:].any()
+
+
 def test_the_callers_image_is_left_alone():
     image = blank()
     drawing.draw_skeleton(image, JOINTS, np.ones(16, bool), MPII)
