@@ -9,7 +9,7 @@ It sees images of 192 px. A short training at the 320 px of evaluation follows:
         --config.model.training_size=0 --config.augment.scale=0.4 --config.num_steps=3200 \\
         --config.eval.every_steps=3200 --config.optimizer.learning_rate=3e-3
 
-Two CPU cores: 70 minutes for 176,000 images, and 20 for 25,600. Expected: see
+Two CPU cores: 75 minutes for 176,000 images, and 20 for 25,600. Expected: see
 hourglass_jax/models/README.md.
 """
 

@@ -170,8 +170,7 @@ def _finder(flags: argparse.Namespace, task) -> str | None:
 
     name = finder.suitable(task.joints) if flags.finder in (None, finder.AUTO) else flags.finder
     given = flags.whole or flags.box is not None or flags.boxes is not None
-    given = given or _finds_boxes(task)
-    return None if given or name == finder.NONE else name
+    return None if given or _finds_boxes(task) or name == finder.NONE else name
 
 
 def _predictor(flags: argparse.Namespace, task) -> "Predictor":

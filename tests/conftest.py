@@ -22,6 +22,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import importlib.util
 import pathlib
 
 import jax
@@ -94,6 +95,14 @@ def write_lsp(folder: pathlib.Path, *, official: int = 2000, extended: int = 3):
     lspet = np.concatenate([xy, labelled[..., None]], axis=-1)
     scipy.io.savemat(folder / "lspet" / "joints.mat", {"joints": lspet.transpose(1, 2, 0)})
     return lsp, lspet
+
+
+def load_benchmark(name: str):
+    """The module benchmarks/<name>.py."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"benchmarks/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def load_config(name: str):

@@ -1,11 +1,10 @@
 """What benchmarks count; how long things take is for them to say."""
 
-import importlib.util
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import load_benchmark
 
 from hourglass_jax.data.base import AnnotatedImage, Annotation
 from hourglass_jax.inference.found import Poses
@@ -13,21 +12,14 @@ from hourglass_jax.inference.found import Poses
 PIXELS = np.zeros((80, 100, 3), np.uint8)
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"benchmarks/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def finder():
-    return load("finder")
+    return load_benchmark("finder")
 
 
 @pytest.fixture(scope="module")
 def both_ways():
-    return load("both_ways")
+    return load_benchmark("both_ways")
 
 
 def boxes(*rows):

@@ -47,6 +47,5 @@ def test_scripts_and_modules_in_commands_exist(page: pathlib.Path):
 @pytest.mark.parametrize("page", ["README.md", "docs/library.md"])
 def test_examples_run(page: str, monkeypatch):
     monkeypatch.chdir(ROOT)
-    names: dict = {}
     for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
-        exec(compile(block, page, "exec"), names)
+        exec(compile(block, page, "exec"), {})

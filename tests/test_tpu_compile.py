@@ -1,20 +1,14 @@
 """What the benchmark of the TPU step counts; compiling for one takes libtpu, which is not here."""
 
-import importlib.util
-
 import pytest
-from conftest import ROOT
+from conftest import load_benchmark
 
 from hourglass_jax import PRESETS, Hourglass104, StackedHourglass
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    path = ROOT / "benchmarks/tpu_compile.py"
-    spec = importlib.util.spec_from_file_location("tpu_compile", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("tpu_compile")
 
 
 @pytest.mark.parametrize(("stacks", "billions"), [(1, 5.15), (2, 8.33)])
