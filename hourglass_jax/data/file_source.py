@@ -61,7 +61,7 @@ class FileSource(Source):
         paths: list[pathlib.Path] = []
         for split, file in self._files.items():
             self._check_folder(split)
-            names = {image.name for image in self._used(file)}
+            names = {image.file for image in self._used(file)}
             paths += [pathlib.Path(name) for name in sorted(names) if images.is_file(name)]
         return paths
 
@@ -153,7 +153,7 @@ def hold_out(
             f"there are {len(annotated)} annotated images, too few to hold some out for "
             f"validation; set config.data.validation_json"
         )
-    groups = same_images.same_images([image.name for image in annotated])
+    groups = same_images.groups_of(annotated)
     group_of = dict(zip((image.id for image in annotated), groups, strict=True))
     if len(set(groups)) == 1:
         logger.warning(
