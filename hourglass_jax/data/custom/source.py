@@ -138,5 +138,8 @@ class CustomSource(FileSource):
             f"config.eval.flip_test=False"
         )
 
-    def _read_file(self, path: pathlib.Path, folder: pathlib.Path) -> KeypointFile:
-        return annotation_files.read(path, folder=folder, outside=self.options.outside_files)
+    def _read_file(
+        self, path: pathlib.Path, folder: pathlib.Path | None, split: str
+    ) -> KeypointFile:
+        outside = self.options.outside_files
+        return annotation_files.read(path, folder, outside=outside, split=split)

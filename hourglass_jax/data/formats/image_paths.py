@@ -18,6 +18,7 @@ from hourglass_jax.data.images import is_file
 from hourglass_jax.errors import UserError
 
 _TRIED = 3  # names that are looked for in a folder
+_LEVELS = 3  # folders above a file's own
 
 
 class OutsideError(UserError):
@@ -53,14 +54,14 @@ def image_path(folder: pathlib.Path, name: Any, *, outside: bool = False) -> pat
 def folder_beside(path: pathlib.Path, names: Sequence[Any]) -> pathlib.Path:
     """Returns the folder near a file of annotations in which its images are.
 
-    Tools put them beside the file, or in a folder `images` beside it or beside its own folder.
+    Tools put them beside the file or beside its folder, and there maybe in a folder `images`.
 
     Args:
       path: file of annotations.
       names: names of images in it, of which the first few are looked for.
     """
     parent = path.absolute().parent
-    near = (parent, parent / "images", parent.parent / "images", parent.parent)
+    near = [f for p in (parent, *parent.parents[:_LEVELS]) for f in (p, p / "images")]
     for name in [name for name in names if isinstance(name, str)][:_TRIED]:
         for folder in near:
             with contextlib.suppress(ValueError):

@@ -29,6 +29,9 @@ class Place:
     inside: str = ""
     read: Callable[[], Image] | None = dataclasses.field(default=None, compare=False)
 
+    def __str__(self) -> str:
+        return f"{self.path}#{self.inside}" if self.inside else str(self.path)
+
     def image(
         self,
         annotations: Sequence[Annotation],
@@ -44,8 +47,8 @@ class Place:
             )
         return AnnotatedImage(
             id=id,
-            name=f"{self.path}#{self.inside}",
-            read=functools.partial(_of_size, self.read, f"{self.path}#{self.inside}", size),
+            name=str(self),
+            read=functools.partial(_of_size, self.read, str(self), size),
             annotations=annotations,
             size=size,
             exhaustive=exhaustive,
