@@ -3,6 +3,7 @@
 What a file holds decides who reads it; its name only helps where the content says nothing.
 """
 
+import dataclasses
 import glob
 import os
 import pathlib
@@ -14,6 +15,7 @@ from hourglass_jax.data.formats import (
     coco_json,
     coco_zip,
     deeplabcut,
+    keypoint_file,
     label_studio,
     labelme,
     sleap,
@@ -116,6 +118,17 @@ def read(
         options["split"] = split
     file = reader.read(path, folder, **options)
     return file
+
+
+def read_all(value: str, folder: pathlib.Path | None, *, outside: bool, split: str) -> KeypointFile:
+    """Returns the files that a value names as one, with all categories; see `read`."""
+    files = [
+        read(path, folder, outside=outside, boxes=True, split=split) for path in paths_of(value)
+    ]
+    names = tuple(dict.fromkeys(name for file in files for name in file.categories.values()))
+    file = keypoint_file.joined([keypoint_file.with_categories(file, names) for file in files])
+    file.problems.say()
+    return dataclasses.replace(file, categories=dict(enumerate(names, start=1)))
 
 
 def _reader(path: pathlib.Path) -> Any:
