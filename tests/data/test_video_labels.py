@@ -93,9 +93,9 @@ def test_videos_of_sleap_that_are_missing(tmp_path):
     with pytest.raises(UserError, match=r"SLEAP's labels on frames of a\.avi.*image_dir"):
         CustomSource(train_json=labels)
     write_video(tmp_path / "b.avi")
-    with pytest.raises(UserError, match=r"images: \S*/a\.avi is missing\. .*allow_missing=18"):
+    with pytest.raises(UserError, match=r"image: \S*/a\.avi is missing\. .*allow_missing=18"):
         CustomSource(train_json=labels, allow_missing=1).count("train")
-    assert CustomSource(train_json=labels, allow_missing=20).count("validation")
+    assert CustomSource(train_json=labels, allow_missing=18).count("validation")
 
 
 def test_predictions_of_sleap_are_taken_where_there_is_nothing_else(tmp_path, caplog):
