@@ -103,7 +103,7 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
         command_line.say(f"error: {problem}")
     _scales(flags.scales)
     skeleton = writer.skeleton_of(task)
-    formats = writer.formats(flags.format, skeleton)
+    formats = writer.formats(flags.format, skeleton, output)
     startup.enable_compilation_cache()
     startup.keep_freed_memory()
     with Results(output, _command(flags, task), names, overwrite=flags.overwrite) as results:

@@ -22,7 +22,7 @@ def predicted(tmp_path, monkeypatch):
     write_video(tmp_path / "in/day/walk.avi", frames=7)
 
     def run(formats, boxes=((1, 2, 12, 14), (10, 3, 14, 20))):
-        files = ["a.png", "b.png", "day/walk.avi"]
+        files = ["a.png", "b.png", "c.png", "day/walk.avi"]
         (tmp_path / "boxes.json").write_text(json.dumps(dict.fromkeys(files, boxes)))
         flags = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}", "--smooth"]
         flags += [f"--boxes={tmp_path / 'boxes.json'}", f"--format={formats}", "--no_overlays"]
@@ -138,6 +138,10 @@ def test_formats_are_written_by_a_command_that_has_nothing_left(predicted):
     output = predicted("")
     assert not (output / "coco.json").exists()
     assert (predicted("coco") / "coco.json").exists()
+    write_images(output.parent / "in", ["c.png"])
+    predicted("")  # what is there stays complete
+    images = json.loads((output / "coco.json").read_text())["images"]
+    assert "c.png" in [image["file_name"] for image in images]
 
 
 def test_formats_that_are_wrong_are_named(predicted, monkeypatch):

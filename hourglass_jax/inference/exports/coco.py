@@ -15,7 +15,7 @@ from hourglass_jax.inference.exports.predicted import Predictions, table
 from hourglass_jax.runtime import disk
 from hourglass_jax.tasks.single_pose.drawing import SURE
 
-DATA_SET, RESULTS = "coco.json", "coco_results.json"
+NAME, RESULTS = "coco.json", "coco_results.json"
 
 
 def check(purpose: str) -> None:
@@ -45,7 +45,7 @@ def write(predictions: Predictions, output: pathlib.Path) -> None:
                 results.append({"image_id": image, **entry})
                 id = len(content["annotations"]) + 1
                 content["annotations"].append({"id": id, "image_id": image, **_annotation(entry)})
-    for name, value in ((DATA_SET, content), (RESULTS, results)):
+    for name, value in ((NAME, content), (RESULTS, results)):
         with disk.replacing(output / name) as path:
             path.write_text(json.dumps(value), encoding="utf-8")
 

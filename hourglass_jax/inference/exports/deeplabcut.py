@@ -13,7 +13,7 @@ from hourglass_jax.inference.entries import Entries
 from hourglass_jax.inference.exports.predicted import Predictions, table
 from hourglass_jax.runtime import disk, extra
 
-FOLDER = "deeplabcut"
+NAME = "deeplabcut"
 SCORER = "hourglass_jax"
 
 
@@ -37,7 +37,7 @@ def write(predictions: Predictions, output: pathlib.Path) -> None:
         stem = "images" if "images" not in tables else "all images"
         tables[stem] = [file.name for file in images], [file.frames[0] for file in images]
     for stem, (index, frames) in tables.items():
-        _write(output / FOLDER / stem, index, frames, joints)
+        _write(output / NAME / stem, index, frames, joints)
 
 
 def _write(path: pathlib.Path, index: list, frames: list[Entries], joints: Sequence[str]) -> None:

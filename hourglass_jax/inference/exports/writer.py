@@ -21,12 +21,15 @@ def skeleton_of(task: Task) -> Skeleton:
     return getattr(task, "skeleton", None) or Skeleton("", tuple(task.joints), (), ())
 
 
-def formats(text: str | None, skeleton: Skeleton) -> list[str]:
-    """Returns the formats that a flag names.
+def formats(text: str | None, skeleton: Skeleton, output: pathlib.Path) -> list[str]:
+    """Returns the formats to write: those that a flag names, and those that are there already.
+
+    The latter would otherwise hold what a former command has found.
 
     Args:
       text: names with commas between, or None.
       skeleton: what the network predicts.
+      output: output folder.
 
     Raises:
       UserError: there is no such format, a library for it is not installed, or it is for joints and
@@ -39,6 +42,10 @@ def formats(text: str | None, skeleton: Skeleton) -> list[str]:
         if name != "coco" and not skeleton.joints:
             raise UserError(f"--format={name} is for joints, and the network finds boxes alone")
         FORMATS[name].check(f"--format={name}")
+    for name, module in FORMATS.items():
+        if (output / module.NAME).exists() and (name == "coco" or skeleton.joints):
+            module.check(f"{output / module.NAME}")
+            names.append(name)
     return list(dict.fromkeys(names))
 
 
