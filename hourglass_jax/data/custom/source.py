@@ -1,4 +1,4 @@
-"""Your own keypoints: JSON files in COCO's format or CSV files of DeepLabCut, and images."""
+"""Your own keypoints: files of labelling tools, and images or videos."""
 
 import dataclasses
 import functools

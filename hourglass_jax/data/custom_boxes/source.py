@@ -1,4 +1,4 @@
-"""Your own boxes: JSON files in COCO's format, and images."""
+"""Your own boxes: files of labelling tools, and images."""
 
 import dataclasses
 import pathlib

@@ -30,7 +30,8 @@ class Writer:
     """
 
     def __init__(self, folder: pathlib.Path):
-        self.folder, self.missing = folder, list[str]()
+        self.folder = folder
+        self.missing: list[str] = []
         self._names: dict[str, str] = {}  # of images as read, to names in the folder
         self._taken: set[str] = set()
 

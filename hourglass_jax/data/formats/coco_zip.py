@@ -21,6 +21,7 @@ from hourglass_jax.data.formats.keypoint_file import KeypointFile
 from hourglass_jax.data.formats.places import Image, Place
 from hourglass_jax.data.formats.problems import Problems, text_of
 from hourglass_jax.errors import UserError
+from hourglass_jax.image.io import MEMORY
 
 _VALIDATION = re.compile(r"(?i)(?<![a-z])val(id|idation)?(?![a-z])")
 _TEST = re.compile(r"(?i)(?<![a-z])test(?![a-z])")
@@ -101,7 +102,7 @@ def _contents(
     found, wrong = {}, ""
     for name in sorted(m for m in members if m.lower().endswith(".json")):
         try:
-            content = coco_json.checked(path / name, json.loads(archive.read(name)))
+            content = coco_json.checked(path / name, json.loads(_member(archive, name)))
         except (ValueError, RecursionError) as error:
             wrong = text_of(error)
             continue
@@ -149,12 +150,24 @@ def _place_of(
     return place_of
 
 
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Returns a file of a zip; small ones can claim to be enormous.
+
+    Raises:
+      ValueError: it is larger than what an image may take.
+    """
+    size = archive.getinfo(name).file_size
+    if size > MEMORY:
+        raise ValueError(f"{name} would take {size / 1e9:.1f} GB of memory; unpack the zip")
+    return archive.read(name)
+
+
 def _decoded(path: pathlib.Path, member: str, size: tuple[Any, Any]) -> Image:
     """Returns an image of a zip, turned as EXIF says unless its stated size says otherwise."""
     try:
         with zipfile.ZipFile(path) as archive:
-            content = archive.read(member)
-    except (OSError, zipfile.BadZipFile, KeyError, RuntimeError) as error:
+            content = _member(archive, member)
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: {member} cannot be read ({text_of(error)})") from None
     head = headers.header(io.BytesIO(content))
     stored = head is not None and head.size == size and head.seen(upright=True) != size
