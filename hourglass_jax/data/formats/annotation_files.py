@@ -22,6 +22,7 @@ from hourglass_jax.data.formats import (
     yolo,
 )
 from hourglass_jax.data.formats.keypoint_file import KeypointFile
+from hourglass_jax.data.formats.problems import text_of
 from hourglass_jax.errors import UserError
 from hourglass_jax.runtime import extra
 
@@ -30,7 +31,9 @@ READ = (
     ".slp, YOLO's data.yaml, Label Studio's JSON and LabelMe's folder"
 )
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
-_TABLES = (".csv", ".tsv", ".txt")
+_TABLES, _YAML = (".csv", ".tsv", ".txt"), (".yaml", ".yml")
+# Bytes of a JSON file that nobody but COCO's would fill: it need not be looked at before.
+_LARGE = 2**25
 
 
 def paths_of(value: str) -> list[pathlib.Path]:
@@ -55,14 +58,9 @@ def validation_of(value: str) -> str:
     """Returns the value itself if its files also say what to validate on, else ""."""
     path = pathlib.Path(os.path.expanduser(value))
     path = path / "data.yaml" if (path / "data.yaml").is_file() else path
-    if not path.is_file():
-        return ""
-    able = {yolo: yolo.has_validation, coco_zip: coco_zip.has_validation}
-    try:
-        has = able.get(_reader(path))
-    except UserError:  # reading tells
-        return ""
-    return value if has is not None and has(path) else ""
+    if path.suffix.lower() in _YAML:
+        return value if yolo.has_validation(path) else ""
+    return value if path.is_file() and coco_zip.has_validation(path) else ""
 
 
 def _matching(path: pathlib.Path) -> list[pathlib.Path]:
@@ -146,9 +144,11 @@ def _reader(path: pathlib.Path) -> Any:
     if begin.startswith(_HDF5):
         return _of_hdf5(path)
     text = begin.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text[:1] == b"{" and path.stat().st_size > _LARGE:
+        return coco_json
     if text[:1] in (b"{", b"[") or suffix == ".json":
         return _of_json(path)
-    if suffix in (".yaml", ".yml"):
+    if suffix in _YAML:
         return _of_yaml(path)
     if suffix in _TABLES or text.startswith(b"scorer"):
         return deeplabcut
@@ -167,8 +167,8 @@ def _of_hdf5(path: pathlib.Path) -> Any:
     try:
         with h5py.File(path) as file:
             names = set(file)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{path} cannot be read: {text_of(error)}") from None
     if {"tracks", "node_names"} <= names or {"metadata", "frames", "points"} <= names:
         return sleap
     return deeplabcut

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hourglass_jax.data.formats.coco_content import WRONG
 from hourglass_jax.data.formats.problems import text_of
 from hourglass_jax.errors import UserError
 from hourglass_jax.runtime import extra
@@ -36,9 +37,9 @@ def rows(path: pathlib.Path) -> list[tuple[int, list[str]]]:
             kind = _text(groups[0].attrs[_KIND])
             index, columns, numbers = (_fixed if kind == "frame" else _table)(groups[0])
             levels = _levels(columns)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         raise UserError(f"{path} cannot be read: {text_of(error)}") from None
-    except (KeyError, IndexError, TypeError, ValueError, pickle.UnpicklingError) as error:
+    except (*WRONG, EOFError, pickle.UnpicklingError) as error:
         raise UserError(
             f"{path} is HDF5, but not labels as DeepLabCut writes them ({text_of(error)}); name "
             f"the table in CSV, {path.stem}.csv"

@@ -57,12 +57,12 @@ def read(
         try:
             content = coco_json.load_json(file)
             shapes = _shapes(content["shapes"], gathered.problems, where)
-            place = _place(file, content, folder, outside)
+            place, size = _place(file, content, folder, outside), _size(content)
         except WRONG as error:
             gathered.problems.add(f"left out: {text_of(error)}", where)
             continue
         gathered.file(file)
-        labelled.append((where, place, _size(content), *shapes))
+        labelled.append((where, place, size, *shapes))
     joints = list(dict.fromkeys(point.name for *_, points in labelled for point in points))
     ids: dict[str, int] = {}
     for where, place, size, rectangles, points in labelled:

@@ -24,6 +24,13 @@ def check(purpose: str) -> None:
 
 def write(predictions: Predictions, output: pathlib.Path) -> None:
     """Writes both files; the ids of images are the same in them."""
+    for name, value in zip((NAME, RESULTS), contents(predictions), strict=True):
+        with disk.replacing(output / name) as path:
+            path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def contents(predictions: Predictions) -> tuple[dict[str, list[dict[str, Any]]], list[dict]]:
+    """Returns what the data set holds, and the results."""
     form, skeleton = predictions.form, predictions.skeleton
     names = form.categories or ("person",)
     content: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": [], "categories": []}
@@ -45,9 +52,7 @@ def write(predictions: Predictions, output: pathlib.Path) -> None:
                 results.append({"image_id": image, **entry})
                 id = len(content["annotations"]) + 1
                 content["annotations"].append({"id": id, "image_id": image, **_annotation(entry)})
-    for name, value in ((NAME, content), (RESULTS, results)):
-        with disk.replacing(output / name) as path:
-            path.write_text(json.dumps(value), encoding="utf-8")
+    return content, results
 
 
 def _annotation(entry: dict[str, Any]) -> dict[str, Any]:
