@@ -47,6 +47,10 @@ class VideoFrames:
             first, _ = next(iter(frames))
         self.size = (first.shape[1], first.shape[0])
 
+    def want(self, number: int) -> None:
+        """Notes a further frame that `read` will be asked for."""
+        self._wanted.add(number)
+
     def read(self, number: int) -> Frame:
         """Returns a frame in RGB.
 

@@ -11,6 +11,7 @@ from hourglass_jax import predict
 from hourglass_jax.data.custom.source import CustomSource
 from hourglass_jax.data.skeleton import LSP
 from hourglass_jax.errors import UserError
+from hourglass_jax.image.frames import open_frames
 
 
 @pytest.fixture
@@ -60,14 +61,19 @@ def test_a_data_set_in_cocos_format(predicted, capsys):
             assert ("track_id" in a) == ("#" in image["file_name"])
 
 
-def test_what_was_found_in_images_can_be_corrected_and_trained_on(predicted, tmp_path):
-    content = json.loads((predicted("coco") / "coco.json").read_text())
-    content["images"] = [i for i in content["images"] if "#" not in i["file_name"]]
-    content["annotations"] = [a for a in content["annotations"] if a["image_id"] <= 2]
-    (tmp_path / "in/k.json").write_text(json.dumps(content))
+def test_what_was_found_can_be_corrected_and_trained_on(predicted, tmp_path):
+    content = (predicted("coco") / "coco.json").read_text()
+    (tmp_path / "in/k.json").write_text(content)
     source = CustomSource(train_json=str(tmp_path / "in/k.json"))
-    assert sum(source.count(split) for split in source.splits) == 4
-    assert source.labels.joints == LSP.joints
+    assert source.labels.joints == LSP.joints and source.labels.limbs == LSP.limbs
+    found = [image for split in source.splits for image in source.images(split)]
+    assert sum(len(image.annotations) for image in found) == 18
+    with open_frames(tmp_path / "in/day/walk.avi") as frames:
+        pixels = [frame for frame, _ in frames]
+    numbered = [image for image in found if image.container]
+    assert len(numbered) == 7 and len(source.large_files) == 3
+    for image in numbered:
+        np.testing.assert_array_equal(image.read(), pixels[int(image.name.rpartition("#")[2])])
 
 
 @pytest.mark.parametrize("people", [1, 2])

@@ -1,7 +1,12 @@
-"""Reads annotations in COCO's JSON format: keypoints or boxes, of any category and any joints."""
+"""Reads annotations in COCO's JSON format: keypoints or boxes, of any category and any joints.
 
+Beside images, `file_name` may be a frame of a video, such as `walk.mp4#12`.
+"""
+
+import functools
 import json
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +17,12 @@ from hourglass_jax.data.formats.image_paths import image_path
 from hourglass_jax.data.formats.keypoint_file import KeypointFile
 from hourglass_jax.data.formats.places import Place
 from hourglass_jax.data.formats.problems import Problems, text_of
+from hourglass_jax.data.images import is_file
+from hourglass_jax.data.video_frames import VideoFrames
 from hourglass_jax.errors import UserError
+
+# A frame of a video, as predictions name it.
+_FRAME = re.compile(r"(.+)#(\d{1,9})", re.DOTALL)
 
 
 def read(
@@ -40,10 +50,18 @@ def read(
     if folder is None:
         names = [entry.get("file_name") for entry in content["images"] if isinstance(entry, dict)]
         folder = image_paths.folder_beside(path, names)
-    there = folder
+    there, videos = folder, dict[pathlib.Path, VideoFrames]()
 
     def place_of(entry: Mapping[str, Any]) -> Place:
-        return Place(image_path(there, entry.get("file_name"), outside=outside))
+        path = image_path(there, entry.get("file_name"), outside=outside)
+        frame = _FRAME.fullmatch(str(path))
+        if frame is None or is_file(path) or not is_file(frame[1]):
+            return Place(path)
+        video, number = pathlib.Path(frame[1]), int(frame[2])
+        if video not in videos:
+            videos[video] = VideoFrames(video, [])
+        videos[video].want(number)
+        return Place(video, f"{number:06}", functools.partial(videos[video].read, number))
 
     return of_content(path, content, place_of, problems=Problems(path), boxes=boxes)
 
