@@ -1,7 +1,6 @@
-"""Your own keypoints: a JSON file in COCO's format (or a CSV file from DeepLabCut) and images.
+"""Your own keypoints: labels as COCO's JSON or as a labelling tool writes them, and images.
 
-    python -m hourglass_jax.main --config=configs/custom.py \\
-        --config.data.train_json=FILE --config.data.image_dir=DIR
+    python -m hourglass_jax.main --config=configs/custom.py --config.data.train_json=LABELS
 
 Joints, pairs and limbs come from the file. The network is small, for a few hundred images and a
 CPU: it takes 8 to 11 minutes on two cores. Trained on 87 images of a mouse with four joints each,
@@ -15,8 +14,8 @@ def get_config(config):
     config.num_steps = 1200
 
     config.data.dataset = "custom"
-    config.data.train_json = ""  # a file, several with commas, a pattern, or DeepLabCut's project
-    config.data.image_dir = ""  # folder that file_name is relative to
+    config.data.train_json = ""  # a file or project, several with commas, or a pattern
+    config.data.image_dir = ""  # folder of images or videos; empty: near the labels
     config.data.validation_json = ""  # empty: a fixed random tenth is held out
     config.data.validation_image_dir = ""  # empty: image_dir
     config.data.outside_files = False  # whether images may lie outside their folder

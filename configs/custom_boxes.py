@@ -20,7 +20,7 @@ def get_config(config):
 
     config.data.dataset = "custom_boxes"
     config.data.train_json = ""  # a file, several with commas, or a pattern
-    config.data.image_dir = ""  # folder that file_name is relative to
+    config.data.image_dir = ""  # folder of images; empty: near the annotations
     config.data.validation_json = ""  # empty: a fixed random tenth is held out
     config.data.validation_image_dir = ""  # empty: image_dir
     config.data.outside_files = False  # whether images may lie outside their folder

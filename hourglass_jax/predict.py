@@ -45,6 +45,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     add("--num_stacks", type=int, help="number of stacks to run; fewer are faster")
     add("--smooth", action="store_true", help="smooth the joints in videos over time")
     add("--heatmaps", action="store_true", help="also save heatmaps, as images and .npz")
+    add("--format",
+        help="also write the results for other tools: coco, deeplabcut, sleap, or several with "
+        "commas between")  # fmt: skip
     add("--no_overlays", action="store_false", dest="overlays", help="draw no overlays")
     add("--min_score", type=float,
         help="lowest score of a box that is found; default: 0.3")  # fmt: skip
@@ -78,6 +81,7 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     from hourglass_jax.checkpoint import trained
     from hourglass_jax.inference.boxes import Boxes
     from hourglass_jax.inference.entries import Format
+    from hourglass_jax.inference.exports import writer
     from hourglass_jax.inference.files import Files
     from hourglass_jax.inference.inputs import inputs
     from hourglass_jax.inference.places import as_text
@@ -98,6 +102,8 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     for problem in boxes.problems:
         command_line.say(f"error: {problem}")
     _scales(flags.scales)
+    skeleton = writer.skeleton_of(task)
+    formats = writer.formats(flags.format, skeleton, output)
     startup.enable_compilation_cache()
     startup.keep_freed_memory()
     with Results(output, _command(flags, task), names, overwrite=flags.overwrite) as results:
@@ -127,6 +133,7 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
                         waiting.advance()
         else:
             results.write()  # a stopped command may have left older ones
+        writer.write(formats, results, {name: path for path, name in files}, skeleton)
         count = results.count()
     logger.info(
         "%d %s in %d of %d files%s: %s",

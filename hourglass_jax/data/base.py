@@ -67,6 +67,7 @@ class AnnotatedImage:
       size: width and height, where the source knows them without opening the image.
       exhaustive: False where there may be people or objects without an annotation.
       upright: whether `read` turns it as EXIF says.
+      container: path of the file that holds it, where it is no file itself: a video, an archive.
     """
 
     id: str
@@ -76,6 +77,12 @@ class AnnotatedImage:
     size: tuple[int, int] | None = None
     exhaustive: bool = True
     upright: bool = False
+    container: str = ""
+
+    @property
+    def file(self) -> str:
+        """Path of the file that the image is read from."""
+        return self.container or self.name
 
 
 NO_JOINTS = Skeleton("none", (), (), ())

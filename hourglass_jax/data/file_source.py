@@ -54,19 +54,21 @@ class FileSource(Source):
 
     @property
     def source_files(self) -> Sequence[pathlib.Path]:
-        return [path for split in self._files for path in self._paths(split)]
+        return [path for file in self._files.values() for path in dict.fromkeys(file.files)]
 
     @property
     def large_files(self) -> Sequence[pathlib.Path]:
         paths: list[pathlib.Path] = []
         for split, file in self._files.items():
             self._check_folder(split)
-            names = {image.name for image in self._used(file)}
+            names = {image.file for image in self._used(file)}
             paths += [pathlib.Path(name) for name in sorted(names) if images.is_file(name)]
         return paths
 
-    def _read_file(self, path: pathlib.Path, folder: pathlib.Path) -> KeypointFile:
-        """Reads a file of annotations; see `coco_json.read`."""
+    def _read_file(
+        self, path: pathlib.Path, folder: pathlib.Path | None, split: str
+    ) -> KeypointFile:
+        """Reads a split of a file of annotations; see `annotation_files.read`."""
         raise NotImplementedError
 
     def _numbered(self, split: str, files: Sequence[KeypointFile]) -> Sequence[KeypointFile]:
@@ -94,9 +96,7 @@ class FileSource(Source):
             where = self._named("validation")
             same_images.warn_of_seen(splits["validation"], splits["train"], where)
         else:
-            logger.info("no validation_json: a seeded tenth of the images is held out")
-            train, validation = hold_out(splits["train"])
-            splits = {"train": train, "validation": validation}
+            splits = _with_validation(splits["train"])
         for split in splits.values():
             images.check_ids(a for image in split for a in image.annotations)
             images.check_files(split, self.allow_missing)
@@ -104,7 +104,8 @@ class FileSource(Source):
 
     def _named(self, split: str) -> str:
         """Returns what names a split's files of annotations; "" if nothing does."""
-        return getattr(self.options, f"{split}_json")
+        train, own = self.options.train_json, getattr(self.options, f"{split}_json")
+        return own if own or split == "train" else annotation_files.validation_of(train)
 
     def _paths(self, split: str) -> list[pathlib.Path]:
         value = self._named(split)
@@ -116,29 +117,42 @@ class FileSource(Source):
 
     def _read(self, split: str) -> KeypointFile:
         folder = self._folder(split)
-        files = [self._read_file(path, folder) for path in self._paths(split)]
+        files = [self._read_file(path, folder, split) for path in self._paths(split)]
+        for path, file in zip(self._paths(split), files, strict=True):
+            file.files[:] = file.files or [path]
         file = keypoint_file.joined(self._numbered(split, files))
         file.problems.say()
         return file
 
-    def _folder(self, split: str) -> pathlib.Path:
+    def _folder(self, split: str) -> pathlib.Path | None:
+        """Returns the folder of a split's images; None if they lie near the annotations."""
         own = self.options.validation_image_dir if split == "validation" else ""
-        folder = own or self.options.image_dir or self._project(split)
-        return pathlib.Path(folder).absolute()
-
-    def _project(self, split: str) -> str:
-        """Returns the folder of a project of DeepLabCut, "" if the annotations are other files."""
-        return annotation_files.project_of(self._named(split))
+        folder = own or self.options.image_dir
+        return pathlib.Path(folder).absolute() if folder else None
 
     def _check_folder(self, split: str) -> None:
         own = split == "validation" and self.options.validation_image_dir
         name = "validation_image_dir" if own else "image_dir"
-        value = getattr(self.options, name)
-        if not (value or self._project(split)) or not self._folder(split).is_dir():
+        value, folder = getattr(self.options, name), self._folder(split)
+        if folder is not None and not folder.is_dir():
             raise UserError(
                 f"config.data.{name}={value!r} is not a folder; it must hold the images that "
                 f"{self._named(split)} names"
             )
+
+
+def _with_validation(train: list[AnnotatedImage]) -> dict[str, list[AnnotatedImage]]:
+    """Returns both splits of images of which none is to validate on."""
+    if len(train) == 1:  # a first try of a new tool
+        logger.warning(
+            "there is one annotated image, %s: it is trained on and validated on, so what is "
+            "measured says nothing about others",
+            train[0].name,
+        )
+        return {"train": train, "validation": train}
+    logger.info("no validation_json: a seeded tenth of the images is held out")
+    train, validation = hold_out(train)
+    return {"train": train, "validation": validation}
 
 
 def hold_out(
@@ -153,7 +167,7 @@ def hold_out(
             f"there are {len(annotated)} annotated images, too few to hold some out for "
             f"validation; set config.data.validation_json"
         )
-    groups = same_images.same_images([image.name for image in annotated])
+    groups = same_images.groups_of(annotated)
     group_of = dict(zip((image.id for image in annotated), groups, strict=True))
     if len(set(groups)) == 1:
         logger.warning(

@@ -191,8 +191,8 @@ def check_files(images: Iterable[AnnotatedImage], allow_missing: int) -> None:
     """
     lost = Lost()
     for image in images:
-        if not is_file(image.name):
-            lost.add(image, f"{image.name} is missing")
+        if not is_file(image.file):
+            lost.add(image, f"{image.file} is missing")
     lost.check(allow_missing)
 
 

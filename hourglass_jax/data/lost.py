@@ -37,7 +37,8 @@ class Lost:
 
     def _summary(self, named: int) -> str:
         names = sorted(self._problems)
-        some = "; ".join(self._problems[name] for name in names[:named])
-        more = f"; and {len(names) - named} more images" if len(names) > named else ""
+        problems = list(dict.fromkeys(self._problems[name] for name in names))  # once a video
+        some, left = "; ".join(problems[:named]), len(problems) - named
+        more = f"; and {left} more images" if left > 0 else ""
         count = sum(self._counts.values())
         return f"{count} annotations in {len(names)} images are without an image: {some}{more}"

@@ -40,6 +40,18 @@ def same_images(names: Sequence[str]) -> list[int]:
     return groups
 
 
+def groups_of(annotated: Sequence[AnnotatedImage]) -> list[int]:
+    """Groups annotated images as `same_images` does; frames of a video are different images."""
+    files = same_images([image.file for image in annotated])
+    inside = [image.name.removeprefix(image.container) for image in annotated]
+    keys = [
+        (group, place if image.container else "")
+        for group, place, image in zip(files, inside, annotated, strict=True)
+    ]
+    first: dict[tuple[int, str], int] = {}
+    return [first.setdefault(key, i) for i, key in enumerate(keys)]
+
+
 def _size(name: str) -> int | None:
     try:
         return os.stat(name).st_size
@@ -56,7 +68,7 @@ def _digest(name: str) -> bytes | None:
 
 
 def seen_in(names: Sequence[str], others: Sequence[str]) -> list[int]:
-    """Returns the indices of those images that are also among others, by file or content."""
+    """Returns the indices of those files that are also among others, by path or content."""
     sizes = {_size(name) for name in names} - {None}
     both = [name for name in others if _size(name) in sizes]
     groups = same_images([*both, *names])
@@ -67,10 +79,17 @@ def warn_of_seen(
     validation: Sequence[AnnotatedImage], train: Sequence[AnnotatedImage], where: str
 ) -> None:
     """Warns of images to validate on that are also trained on."""
-    seen = seen_in([image.name for image in validation], [image.name for image in train])
+    files = seen_in([image.file for image in validation], [image.file for image in train])
+    maybe = [validation[i] for i in files]
+    groups = groups_of([*train, *maybe])[len(train) :]
+    seen = [
+        image
+        for image, group in zip(maybe, groups, strict=True)
+        if group < len(train) or not image.container
+    ]
     if seen:
         logger.warning(
             "%d of %d images of %s are also trained on, for example %s; what is measured on them "
             "says little about new images",
-            *(len(seen), len(validation), where, validation[seen[0]].name),
+            *(len(seen), len(validation), where, seen[0].name),
         )

@@ -194,7 +194,9 @@ class PoseEstimator:
         Raises:
           UserError: the image cannot be read, a box is invalid, or it shows nothing of the image.
         """
-        return self.predict([io.as_rgb(image)], [boxes], heatmaps=heatmaps)[0]
+        pixels = io.as_rgb(image)
+        (poses,) = self.predict([pixels], [boxes], heatmaps=heatmaps)
+        return dataclasses.replace(poses, image=pixels)
 
     def predict(
         self,
@@ -263,6 +265,7 @@ class PoseEstimator:
             boxes=np.array([box for _, box in people], float).reshape(-1, 4),
             heatmaps=np.array(maps or np.zeros((0, 0, 0, count)), np.float32) if heatmaps else None,
             margin=self._margin,
+            skeleton=getattr(self.task, "skeleton", None),
         )
 
     def _crops(self, image, box) -> tuple[list[np.ndarray], Affine]:

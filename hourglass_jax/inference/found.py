@@ -1,12 +1,16 @@
 """What is found in an image: the poses of people, or boxes of objects."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import PIL.Image
 from jaxtyping import Float, Int, UInt8
 
+from hourglass_jax.data.skeleton import Skeleton
+from hourglass_jax.inference import presentation
 from hourglass_jax.inference.boxes import BOX_MARGIN
 from hourglass_jax.tasks.base import Instance, Task
 
@@ -17,6 +21,8 @@ Rows = slice | Sequence[int] | Int[np.ndarray, " rows"]
 class Poses:
     """The poses of P people with K joints, px of the image.
 
+    Notebooks show them drawn into their image, and `print` shows a summary.
+
     Attributes:
       joints: [P, K, 2], x and y, 0-based, with integers at the centres of pixels.
       scores: [P, K], peaks of the heatmaps: about 1 for confident predictions, 0 for none.
@@ -25,6 +31,8 @@ class Poses:
       heatmaps: [P, h, w, K], heatmaps of the crops, if requested.
       margin: side of a crop as a multiple of the side of the box.
       box_scores: [P], scores of the boxes if they were found; None if they were given.
+      skeleton: joints with their limbs, for drawing; None if only the names are known.
+      image: the image, where it was given alone; None where it was one of many.
     """
 
     joints: Float[np.ndarray, "people joints 2"]
@@ -34,6 +42,49 @@ class Poses:
     heatmaps: Float[np.ndarray, "people h w joints"] | None = None
     margin: float = BOX_MARGIN
     box_scores: Float[np.ndarray, " people"] | None = None
+    skeleton: Skeleton | None = None
+    image: UInt8[np.ndarray, "height width 3"] | None = None
+
+    def __repr__(self) -> str:
+        return presentation.summary(self)
+
+    def _repr_png_(self) -> bytes | None:
+        return presentation.png(self)
+
+    def draw(self, image: UInt8[np.ndarray, "height width 3"] | None = None) -> PIL.Image.Image:
+        """Returns the image with the people's skeletons.
+
+        Args:
+          image: RGB image to draw into; None stands for the one that the poses hold.
+
+        Raises:
+          UserError: there is no image.
+        """
+        return presentation.drawing(self, image)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns {"people": [{"score", "box", "joints": {name: [x, y, score]}}]}."""
+        return presentation.as_dict(self)
+
+    def to_dataframe(self) -> Any:
+        """Returns a DataFrame of pandas with a row per joint: person, joint, x, y, score."""
+        return presentation.as_dataframe(self)
+
+    def to_coco(self, file_name: str = "image") -> dict[str, list[dict[str, Any]]]:
+        """Returns a data set in COCO's format: the image by this name, and its people."""
+        return presentation.as_coco(self, file_name)
+
+    def save(self, path: str | os.PathLike, file_name: str = "image") -> None:
+        """Writes a file: a drawing (.png, .jpg, .webp), `to_coco` (.json), or a table (.csv).
+
+        Args:
+          path: path of the file, whose suffix says of what kind it is.
+          file_name: name of the image in a .json file.
+
+        Raises:
+          UserError: the suffix is another, or a drawing is asked for and there is no image.
+        """
+        presentation.save(self, path, file_name)
 
     @property
     def person_scores(self) -> list[float]:

@@ -234,11 +234,26 @@ class Results:
         inputs = [found.pop(name) for name in self._names if name in found]
         return [*inputs, *found.values()]
 
+    @property
+    def written(self) -> Format:
+        """How everything that was found is written, also by a former command."""
+        assert self._journal.header is not None
+        return Format.from_json(self._journal.header)
+
+    def found(self) -> Iterator[tuple[str, Iterator[tuple[int | None, Entries]]]]:
+        """Yields the name of each file, with what is in its image (frame None) or frames."""
+        for entry in self._entries():
+            yield entry.name, self._followed(entry)
+
+    def _followed(self, entry: Entry) -> Iterator[tuple[int | None, Entries]]:
+        follow = self.written.following()
+        for frame, raw in self._journal.images(entry):
+            yield frame, follow(frame, raw)
+
     def write(self) -> None:
         """Writes predictions.json and predictions.csv with all that was found until now."""
         begin = time.monotonic()
-        assert self._journal.header is not None
-        form, separator = Format.from_json(self._journal.header), ""
+        form, separator = self.written, ""
         with (
             disk.errors(self.output),
             disk.replacing(self.output / JSON) as json_path,
@@ -249,11 +264,9 @@ class Results:
             rows = csv.writer(table)
             rows.writerow(form.columns)
             objects.write("[")
-            for entry in self._entries():
-                follow = form.following()
-                for frame, raw in self._journal.images(entry):
-                    found = follow(frame, raw)
-                    name = entry.name if frame is None else f"{entry.name}#{frame}"
+            for file, frames in self.found():
+                for frame, found in frames:
+                    name = file if frame is None else f"{file}#{frame}"
                     for one in found:
                         whole = {"image_id": name, **one}
                         objects.write(f"{separator}\n{json.dumps(whole)}")

@@ -104,11 +104,22 @@ def test_a_validation_file_is_used_and_must_have_the_same_joints(tmp_path):
         make_source(tmp_path / "a", **fields).count("train")
 
 
-@pytest.mark.parametrize("field", ["train_json", "image_dir"])
-def test_fields_that_are_not_set_are_named(tmp_path, field):
+def test_fields_that_are_wrong_are_named(tmp_path):
     write_json(tmp_path)
-    with pytest.raises(UserError, match=f"config.data.{field}"):
-        _ = make_source(tmp_path, **{field: ""}).large_files
+    with pytest.raises(UserError, match=r"config\.data\.train_json is not set"):
+        make_source(tmp_path, train_json="")
+    with pytest.raises(UserError, match=r"config\.data\.image_dir='/nowhere' is not a folder"):
+        _ = make_source(tmp_path, image_dir="/nowhere").large_files
+
+
+@pytest.mark.parametrize("place", ["a", "a/images", "images", "."])
+def test_images_are_found_near_their_file(tmp_path, place):
+    write_json(tmp_path / "a")
+    for image in (tmp_path / "a").glob("img*"):
+        (tmp_path / place).mkdir(exist_ok=True)
+        image.rename(tmp_path / place / image.name)
+    source = make_source(tmp_path / "a", image_dir="")
+    assert len(source.large_files) == 20 and source.count("train") == 18
 
 
 def test_pairs_of_the_file_go_before_those_of_the_names(tmp_path):

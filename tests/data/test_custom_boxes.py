@@ -123,7 +123,7 @@ def test_a_file_without_boxes_is_refused(tmp_path, change, words):
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "boxes.csv").write_text("")
-    with pytest.raises(UserError, match=r"boxes\.csv is no JSON file in COCO's format"):
+    with pytest.raises(UserError, match=r"boxes\.csv does not begin with DeepLabCut's rows"):
         make(tmp_path, train_json=str(tmp_path / "boxes.csv"))
     with pytest.raises(UserError, match=r"train_json is not set"):
         CustomBoxesSource()

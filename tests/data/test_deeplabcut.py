@@ -57,8 +57,8 @@ def test_tables_of_two_people_are_refused(tmp_path):
     (tmp_path / "config.yaml").write_text("Task: x\nscorer: 'B'  # me\n", encoding="utf-8")
     source = source_of(tmp_path, tmp_path / "config.yaml", image_dir="")
     assert len(images_of(source)) == 6 and source.source_files[0].name == "CollectedData_B.csv"
-    with pytest.raises(UserError, match=r"is HDF5; name the table CollectedData_B\.csv"):
-        source_of(tmp_path, tmp_path / "CollectedData_B.h5")
+    with pytest.raises(UserError, match=r"CollectedData_C\.h5 cannot be read: No such file"):
+        source_of(tmp_path, tmp_path / "CollectedData_C.h5")
 
 
 def test_unique_parts_are_no_joints_of_an_animal(tmp_path, caplog):

@@ -84,7 +84,9 @@ class CocoDetectionSource(FileSource):
     def _official(self, *names: str) -> str:
         return str(pathlib.Path(self.options.manual_dir, *names))
 
-    def _read_file(self, path: pathlib.Path, folder: pathlib.Path) -> KeypointFile:
+    def _read_file(
+        self, path: pathlib.Path, folder: pathlib.Path | None, split: str
+    ) -> KeypointFile:
         file = coco_json.read(path, folder, outside=self.options.outside_files, boxes=True)
         if self.options.joints and file.skeleton.joints != COCO.joints:
             raise UserError(

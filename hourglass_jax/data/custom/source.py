@@ -1,4 +1,4 @@
-"""Your own keypoints: JSON files in COCO's format or CSV files of DeepLabCut, and images."""
+"""Your own keypoints: files of labelling tools, and images or videos."""
 
 import dataclasses
 import functools
@@ -138,5 +138,8 @@ class CustomSource(FileSource):
             f"config.eval.flip_test=False"
         )
 
-    def _read_file(self, path: pathlib.Path, folder: pathlib.Path) -> KeypointFile:
-        return annotation_files.read(path, folder=folder, outside=self.options.outside_files)
+    def _read_file(
+        self, path: pathlib.Path, folder: pathlib.Path | None, split: str
+    ) -> KeypointFile:
+        outside = self.options.outside_files
+        return annotation_files.read(path, folder, outside=outside, split=split)

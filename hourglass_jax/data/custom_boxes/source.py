@@ -1,4 +1,4 @@
-"""Your own boxes: JSON files in COCO's format, and images."""
+"""Your own boxes: files of labelling tools, and images."""
 
 import dataclasses
 import pathlib
@@ -7,9 +7,8 @@ from typing import Any
 
 from hourglass_jax.data.base import AnnotatedImage
 from hourglass_jax.data.file_source import FileOptions, FileSource
-from hourglass_jax.data.formats import boxes, coco_json, keypoint_file
+from hourglass_jax.data.formats import annotation_files, boxes, keypoint_file
 from hourglass_jax.data.formats.keypoint_file import KeypointFile
-from hourglass_jax.errors import UserError
 from hourglass_jax.rules import SWITCH, field
 
 
@@ -44,10 +43,11 @@ class CustomBoxesSource(FileSource):
             "allow_missing": self.allow_missing,
         }
 
-    def _read_file(self, path: pathlib.Path, folder: pathlib.Path) -> KeypointFile:
-        if path.suffix.lower() != ".json":
-            raise UserError(f"{path} is no JSON file in COCO's format, which boxes are read from")
-        return coco_json.read(path, folder, outside=self.options.outside_files, boxes=True)
+    def _read_file(
+        self, path: pathlib.Path, folder: pathlib.Path | None, split: str
+    ) -> KeypointFile:
+        outside = self.options.outside_files
+        return annotation_files.read(path, folder, outside=outside, boxes=True, split=split)
 
     def _numbered(self, split: str, files: Sequence[KeypointFile]) -> list[KeypointFile]:
         if split == "train":

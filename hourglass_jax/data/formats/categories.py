@@ -51,6 +51,12 @@ def category_of(entry: Mapping[str, Any], known: Mapping[Id | None, dict]) -> Id
 def meant(path: pathlib.Path, content: Mapping[str, list], known: Mapping) -> Id | None:
     """Returns the first category that has both keypoints and annotations."""
     able = [number for number, category in known.items() if category.get("keypoints")]
+    boxes = any(isinstance(e, dict) and e.get("bbox") for e in content["annotations"])
+    if not able and boxes:
+        raise UserError(
+            f"{path} has no category with `keypoints`, but boxes: learn them with "
+            f"configs/custom_boxes.py, or add to the category the list of its joints' names"
+        )
     if not able:
         raise UserError(
             f"{path} has no category with `keypoints`, the list of the joints' names; add it to "

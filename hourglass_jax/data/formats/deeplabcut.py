@@ -1,22 +1,24 @@
-"""Reads keypoints as DeepLabCut writes them: CollectedData_<scorer>.csv, of one or more animals.
+"""Reads keypoints as DeepLabCut writes them: CollectedData_<scorer>.csv or .h5.
 
 The first rows name scorer, (individuals,) bodyparts and coords (x, y) of each column; every further
 row is an image: its path, in one column or in three (labeled-data, video, image), then numbers,
 empty where a joint is not labelled. Columns of the individual "single" are unique parts, such as a
-corner of the arena: they are no joints of an animal.
+corner of the arena: they are no joints of an animal. A table in HDF5 is read as the same rows.
+x, y of 0 are the middle of the first pixel, as here. Lightning Pose uses the same tables.
 """
 
 import csv
 import itertools
 import math
 import pathlib
-import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
 
 from hourglass_jax.data.base import AnnotatedImage
+from hourglass_jax.data.formats import deeplabcut_h5
 from hourglass_jax.data.formats.image_paths import OutsideError, image_path
 from hourglass_jax.data.formats.keypoint_file import LARGEST, KeypointFile, annotation
 from hourglass_jax.data.formats.problems import Problems, text_of
@@ -28,6 +30,7 @@ from hourglass_jax.errors import UserError
 _HEADER = ("scorer", "individuals", "bodyparts", "coords")
 _UNIQUE = "single"  # DeepLabCut's name of what all animals share
 _LABELS = "labeled-data"  # its folder of images
+_ANIMAL = "animal"  # the category of what is labelled
 
 
 class _Columns(NamedTuple):
@@ -40,26 +43,29 @@ class _Columns(NamedTuple):
     places: dict[tuple[str, str, str], int]
 
 
-def read(path: pathlib.Path, folder: pathlib.Path, *, outside: bool = False) -> KeypointFile:
+def read(path: pathlib.Path, folder: pathlib.Path | None, *, outside: bool = False) -> KeypointFile:
     """Reads a file; each animal in an image is an annotation.
 
     Args:
-      path: CSV file.
+      path: CSV or HDF5 file.
       folder: folder that the images' paths are relative to; those that it lacks are looked for
-        beside the file.
+        beside the file. None stands for the file's project, else its folder.
       outside: whether paths may lead out of that folder.
 
     Raises:
       UserError: the file is not in DeepLabCut's format, or a path leads out of the folder.
     """
     problems = Problems(path)
-    rows, decimal = _rows(path)
+    folder = folder or project_of(path)
+    is_table = path.suffix.lower() not in (".h5", ".hdf5")
+    rows, decimal = _rows(path) if is_table else (deeplabcut_h5.rows(path), ".")
     header = {}
     for i, (_, row) in enumerate(rows[: len(_HEADER)]):
         if row[0].strip().lower() in _HEADER:
             header.setdefault(row[0].strip().lower(), i)
     columns = _columns(path, [row for _, row in rows], header, problems)
-    skeleton = Skeleton(path.stem, columns.joints, pairs_by_name(columns.joints), ())
+    limbs = _limbs(path, columns.joints)
+    skeleton = Skeleton(path.stem, columns.joints, pairs_by_name(columns.joints), limbs)
     images: list[AnnotatedImage] = []
     number, seen = itertools.count(1), set()
     for line, row in rows[len(header) :]:
@@ -89,7 +95,7 @@ def read(path: pathlib.Path, folder: pathlib.Path, *, outside: bool = False) -> 
                 xy = np.where(labelled[:, None], xy, 0)
                 annotations.append(annotation(f"{line}/{next(number)}", xy, labelled, labelled))
         images.append(image_file(there, annotations, id=str(line)))
-    return KeypointFile(str(path), skeleton, images, problems)
+    return KeypointFile(str(path), skeleton, images, problems, {1: _ANIMAL}, files=[path])
 
 
 def _rows(path: pathlib.Path) -> tuple[list[tuple[int, list[str]]], str]:
@@ -117,12 +123,17 @@ def _columns(
             f"{path} does not begin with DeepLabCut's rows scorer, bodyparts and coords"
         )
     parts, coords = ([cell.strip() for cell in rows[header[n]]] for n in ("bodyparts", "coords"))
-    animals = ["animal"] * len(parts)
+    animals = [_ANIMAL] * len(parts)
     if "individuals" in header:
         animals = [cell.strip() for cell in rows[header["individuals"]]]
     first = next((i for i, name in enumerate(coords) if name == "x"), 0)
     if not first or not len(parts) == len(coords) == len(animals):
         raise UserError(f"{path}: the rows bodyparts and coords do not name columns x and y")
+    if "likelihood" in coords and all(row[0].strip().isdigit() for row in rows[len(header) :]):
+        raise UserError(
+            f"{path} looks like DeepLabCut's predictions for a video; name the labels, "
+            f"{_LABELS}/*/CollectedData_*.csv"
+        )
     places: dict[tuple[str, str, str], int] = {}
     for i in range(first, len(parts)):
         key = (animals[i], parts[i], coords[i])
@@ -169,6 +180,13 @@ def _image(
     return beside if not is_file(there) and is_file(beside) else there
 
 
+def project_of(table: pathlib.Path) -> pathlib.Path:
+    """Returns the folder of the project that a table is in; the table's own if there is none."""
+    parents = table.absolute().parents
+    inside = next((p for p in parents if p.name == _LABELS), None)
+    return inside.parent if inside else parents[0]
+
+
 def files_of(folder: pathlib.Path) -> list[pathlib.Path]:
     """Returns the tables of a project, one a video.
 
@@ -178,12 +196,12 @@ def files_of(folder: pathlib.Path) -> list[pathlib.Path]:
     Raises:
       UserError: there are none, or those of several people.
     """
-    for pattern in (
-        f"{_LABELS}/*/CollectedData_*.csv",
-        "*/CollectedData_*.csv",
-        "CollectedData_*.csv",
-    ):
+    for place in (f"{_LABELS}/*/", "*/", ""):
+        pattern = f"{place}CollectedData_*.csv"
         found = sorted(folder.glob(pattern))
+        if not found:  # whoever deletes the tables in CSV has the same in HDF5
+            pattern = f"{place}CollectedData_*.h5"
+            found = sorted(folder.glob(pattern))
         if found:
             break
     else:
@@ -205,9 +223,21 @@ def files_of(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _scorer(folder: pathlib.Path) -> str:
     """Returns whose tables config.yaml says are the project's; "" if it does not."""
+    return str(_config(folder).get("scorer") or "")
+
+
+def _limbs(table: pathlib.Path, joints: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Returns the limbs between joints that the project's config.yaml has, for drawing."""
+    found = _config(project_of(table)).get("skeleton")
+    limbs = [list(map(str, limb)) for limb in found or () if isinstance(limb, (list, tuple))]
+    known = [limb for limb in limbs if len(set(limb)) == len(limb) == 2 and set(limb) <= {*joints}]
+    return tuple(dict.fromkeys((a, b) for a, b in known))
+
+
+def _config(folder: pathlib.Path) -> dict[str, Any]:
+    """Returns the content of a project's config.yaml; nothing where it cannot be read."""
     try:
-        text = (folder / "config.yaml").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return ""
-    found = re.search(r"^scorer:\s*['\"]?([^'\"#\n]*)", text, re.MULTILINE)
-    return found[1].strip() if found else ""
+        content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -11,11 +11,14 @@ import pathlib
 import re
 import unicodedata
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hourglass_jax.data.images import is_file
 from hourglass_jax.errors import UserError
+
+_TRIED = 3  # names that are looked for in a folder
+_LEVELS = 3  # folders above a file's own
 
 
 class OutsideError(UserError):
@@ -46,6 +49,52 @@ def image_path(folder: pathlib.Path, name: Any, *, outside: bool = False) -> pat
         if (outside or _inside(folder, spelling)) and is_file(folder / spelling):
             return folder / spelling
     return folder / name.replace("\\", "/")
+
+
+def folder_beside(path: pathlib.Path, names: Sequence[Any]) -> pathlib.Path:
+    """Returns the folder near a file of annotations in which its images are.
+
+    Tools put them beside the file or beside its folder, and there maybe in a folder `images`.
+
+    Args:
+      path: file of annotations.
+      names: names of images in it, of which the first few are looked for.
+    """
+    parent = path.absolute().parent
+    near = [f for p in (parent, *parent.parents[:_LEVELS]) for f in (p, p / "images")]
+    for name in [name for name in names if isinstance(name, str)][:_TRIED]:
+        for folder in near:
+            with contextlib.suppress(ValueError):
+                if is_file(image_path(folder, name)):
+                    return folder
+    return parent
+
+
+def moved(folder: pathlib.Path, name: str, *, outside: bool = False) -> pathlib.Path:
+    """Returns the path of a file that may have been labelled on another machine.
+
+    As much of the end of its path as is there in the folder counts: `C:\\lab\\day1\\a.mp4` is
+    `day1/a.mp4` in the folder, or else `a.mp4`. Without any of them, it is the last.
+
+    Args:
+      folder: folder in which to look.
+      name: path in the file of annotations, as any system writes it.
+      outside: whether the path itself may be used, where it leads out of the folder.
+
+    Raises:
+      ValueError: no file can have this name.
+    """
+    if outside and is_file(folder / name):
+        return folder / name
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    if not parts:
+        raise ValueError(f"{name!r} is not a file name")
+    for first in range(len(parts)):
+        with contextlib.suppress(ValueError):
+            there = image_path(folder, "/".join(parts[first:]))
+            if is_file(there):
+                return there
+    return image_path(folder, parts[-1])
 
 
 def _spellings(name: str) -> Iterator[str]:

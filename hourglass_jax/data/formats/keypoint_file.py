@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -37,6 +38,7 @@ class KeypointFile:
         names.
       sizes: width and height of the images as the file says them, by the image's id; None where it
         does not.
+      files: files that the labels were read from, where they are not the file itself alone.
     """
 
     name: str
@@ -46,6 +48,7 @@ class KeypointFile:
     categories: Mapping[int | str | None, str] = dataclasses.field(default_factory=dict)
     pairs_given: bool = False
     sizes: Mapping[str, tuple[Side, Side]] = dataclasses.field(default_factory=dict)
+    files: list[pathlib.Path] = dataclasses.field(default_factory=list)
 
     @property
     def count(self) -> int:
@@ -100,10 +103,11 @@ def annotation(
 
 
 def with_joints(file: KeypointFile, joints: Sequence[str]) -> KeypointFile:
-    """Returns the file with these of its joints alone, in this order."""
+    """Returns the file with these joints, in this order; those that it lacks are not labelled."""
     if tuple(joints) == file.skeleton.joints:
         return file
-    kept = [file.skeleton.index(joint) for joint in joints]
+    own = {joint: i for i, joint in enumerate(file.skeleton.joints)}
+    kept = [own.get(joint, len(own)) for joint in joints]  # the last one is no joint
     pairs, limbs = (
         tuple(pair for pair in part if set(pair) <= set(joints))
         for part in (file.skeleton.pairs, file.skeleton.limbs)
@@ -111,8 +115,9 @@ def with_joints(file: KeypointFile, joints: Sequence[str]) -> KeypointFile:
 
     def chosen(a: Annotation) -> Annotation:
         assert a.joints is not None and a.labelled is not None and a.visible is not None
-        parts = a.joints[kept], a.labelled[kept], a.visible[kept]
-        return annotation(a.id, *parts, a.box, a.crowd, a.area, a.category)
+        xy = np.concatenate([a.joints, np.zeros((1, 2))])[kept]
+        labelled, visible = (np.append(flags, False)[kept] for flags in (a.labelled, a.visible))
+        return annotation(a.id, xy, labelled, visible, a.box, a.crowd, a.area, a.category)
 
     return dataclasses.replace(
         file,
@@ -152,25 +157,30 @@ def labelled_joints(file: KeypointFile) -> list[str]:
 def joined(files: Sequence[KeypointFile]) -> KeypointFile:
     """Returns several files as one; ids of all but the first begin with the file's number.
 
+    A project's joints may have become more while it was labelled: those that a file lacks are not
+    labelled in it.
+
     Raises:
-      UserError: a file has other joints than the first.
+      UserError: of two files, each has joints that the other lacks.
     """
-    first, *others = files
-    if not others:
+    first = max(files, key=lambda file: file.skeleton.num_joints)
+    if len(files) == 1:
         return first
-    images, sizes = list(first.images), dict(first.sizes)
-    name = f"{first.name} and {len(others)} more"
-    problems = Problems(name)
-    problems.absorb(first.problems)
-    for number, file in enumerate(others, start=2):
-        if set(file.skeleton.joints) != set(first.skeleton.joints):
+    name = f"{files[0].name} and {len(files) - 1} more"
+    images, sizes, problems = [], {}, Problems(name)
+    for number, file in enumerate(files, start=1):
+        lacking = [joint for joint in first.skeleton.joints if joint not in file.skeleton.joints]
+        if not set(file.skeleton.joints) <= set(first.skeleton.joints):
             raise UserError(
                 f"{file.name} has the joints {', '.join(file.skeleton.joints)}, and {first.name} "
                 f"{', '.join(first.skeleton.joints)}; they must be the same"
             )
+        if lacking:
+            problems.add(f"it lacks {', '.join(lacking)}, which are not labelled there", file.name)
+        prefix = "" if number == 1 else f"{number}-"
         for image in with_joints(file, first.skeleton.joints).images:
-            annotations = [dataclasses.replace(a, id=f"{number}-{a.id}") for a in image.annotations]
-            id = f"{number}-{image.id}"
+            annotations = [dataclasses.replace(a, id=f"{prefix}{a.id}") for a in image.annotations]
+            id = f"{prefix}{image.id}"
             images.append(dataclasses.replace(image, id=id, annotations=annotations))
             if image.id in file.sizes:
                 sizes[id] = file.sizes[image.id]
@@ -181,6 +191,7 @@ def joined(files: Sequence[KeypointFile]) -> KeypointFile:
         images=images,
         problems=problems,
         sizes=sizes,
+        files=[path for file in files for path in file.files],
         categories={i: name for file in files for i, name in file.categories.items()},
         pairs_given=all(file.pairs_given for file in files),
     )

@@ -1,0 +1,1 @@
+"""Predictions as the files of labelling tools; see `writer`."""
