@@ -11,7 +11,7 @@ from conftest import ROOT
 from keypoint_data import HEIGHT, WIDTH, images_of, scene
 from label_files import BOXES, JOINTS, joints_of
 
-from hourglass_jax import command, import_labels
+from hourglass_jax import import_labels
 from hourglass_jax.data.custom.source import CustomSource
 from hourglass_jax.data.custom_boxes.source import CustomBoxesSource
 from hourglass_jax.errors import UserError
@@ -57,14 +57,9 @@ def test_joints_are_on_their_pixels(tmp_path, write):
 
 
 @each_format
-def test_labels_are_imported(tmp_path, write, monkeypatch):
+def test_labels_are_imported(tmp_path, write):
     labels, output = write(tmp_path / "labels"), tmp_path / "coco"
-    monkeypatch.setattr(
-        "sys.argv", ["hourglass", "import-labels", str(labels), f"--output={output}"]
-    )
-    with pytest.raises(SystemExit) as end:
-        command.main()
-    assert end.value.code == 0
+    assert import_labels.main([str(labels), f"--output={output}"]) == 0
     splits = {path.stem for path in output.glob("*.json")}
     assert splits == ({"train", "validation"} if write is label_files.yolo else {"train"})
     before, after = (
