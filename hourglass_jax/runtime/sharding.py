@@ -23,6 +23,9 @@ _OPTIONS = {
         # This pass removes the barriers that keep values from being stored instead of recomputed.
         "xla_disable_hlo_passes": "cse_barrier_expander",
     },
+    # Gradients of up to 512 MB are summed by one all-reduce. By default arrays of 64 MB are summed
+    # one by one: eight all-reduces for Hourglass-104, three with this.
+    "tpu": {"xla_jf_crs_combiner_threshold_in_bytes": str(2**29)},
     # v5e: half of its 128 MB of fast memory for operations, where 16 MB are the default. The rest
     # holds prefetched data, which are moved once more than without it.
     "TPU v5 lite": {"xla_tpu_scoped_vmem_limit_kib": "65536"},
@@ -32,10 +35,10 @@ _OPTIONS = {
 # jaxlib has no stubs for `jax.Device`, so that pyright takes it for a variable.
 def compiler_options(
     target: Mesh | jax.Device,  # pyright: ignore[reportInvalidTypeForm]
-) -> dict[str, str] | None:
+) -> dict[str, str]:
     """Returns XLA's options for compiling for a mesh, or for a device."""
     device = target.devices.flat[0] if isinstance(target, Mesh) else target
-    return _OPTIONS.get(device.platform) or _OPTIONS.get(device.device_kind)
+    return {**_OPTIONS.get(device.platform, {}), **_OPTIONS.get(device.device_kind, {})}
 
 
 def make_mesh(
