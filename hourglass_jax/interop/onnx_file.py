@@ -25,12 +25,13 @@ _DECODERS = {
 }
 
 
-def serialize(trained: Trained, outputs: str) -> bytes:
+def serialize(trained: Trained, outputs: str, *, half: bool = False) -> bytes:
     """Returns the content of an ONNX file; raises ImportError if the package is not installed.
 
     Args:
       trained: network to export.
       outputs: "maps", or one of the task's `exports`.
+      half: whether to store kernels in half precision where that holds them exactly.
 
     Raises:
       UserError: there is no graph of the network, or of the task's outputs.
@@ -49,7 +50,7 @@ def serialize(trained: Trained, outputs: str) -> bytes:
     import onnx
     from onnx import TensorProto, helper
 
-    graph = Graph(trained.variables)
+    graph = Graph(trained.variables, half=half)
     side = trained.input_size
     small = -(-side // model.stride)
     maps = write(graph, model, small)

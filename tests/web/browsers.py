@@ -1,0 +1,54 @@
+"""A headless Chromium, and a server of pages, for tests."""
+
+import contextlib
+import shutil
+import threading
+
+import pytest
+
+from hourglass_jax.interop import serve, web_page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@contextlib.contextmanager
+def chromium(*flags):
+    """Yields a browser; skips the test where there is none."""
+    api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no chromium is installed; on Debian: apt install chromium")
+    with api.sync_playwright() as playwright:
+        arguments = ["--no-sandbox", *flags]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def served(folder):
+    """Yields the address of a folder."""
+    with serve.server(folder, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{serve.HOST}:{server.server_port}/"
+        server.shutdown()
+
+
+@contextlib.contextmanager
+def sources():
+    """Yields a function that opens a page from which the modules can be imported."""
+    with chromium() as browser, served(web_page.SOURCES) as address:
+
+        def opened():
+            page = browser.new_page()
+            page.goto(f"{address}page.css")
+            return page
+
+        yield opened
+
+
+def call(page, module, expression, *values):
+    """Returns an expression of the exports of a module, `m`, and of `values`."""
+    program = (
+        f"async (values) => {{ const m = await import('/{module}.js'); return {expression}; }}"
+    )
+    return page.evaluate(program, list(values))
