@@ -12,16 +12,18 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
 @contextlib.contextmanager
-def chromium(*flags):
-    """Yields a browser; skips the test where there is none."""
+def chromium():
+    """Yields a function of flags that starts a browser; skips the test where there is none."""
     api = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("no chromium is installed; on Debian: apt install chromium")
     with api.sync_playwright() as playwright:
-        arguments = ["--no-sandbox", *flags]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
+
+        def launch(*flags):
+            arguments = ["--no-sandbox", *flags]
+            return playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+
+        yield launch
 
 
 @contextlib.contextmanager
@@ -36,7 +38,8 @@ def served(folder):
 @contextlib.contextmanager
 def sources():
     """Yields a function that opens a page from which the modules can be imported."""
-    with chromium() as browser, served(web_page.SOURCES) as address:
+    with chromium() as launch, served(web_page.SOURCES) as address:
+        browser = launch()
 
         def opened():
             page = browser.new_page()
