@@ -1,6 +1,7 @@
 """A headless Chromium, and a server of pages, for tests."""
 
 import contextlib
+import pathlib
 import shutil
 import threading
 
@@ -55,3 +56,31 @@ def call(page, module, expression, *values):
         f"async (values) => {{ const m = await import('/{module}.js'); return {expression}; }}"
     )
     return page.evaluate(program, list(values))
+
+
+def opened(browser, address, **options):
+    """Returns the page when it is ready, and a list of what it complains of."""
+    page = browser.new_context(**options).new_page()
+    page.set_default_timeout(120_000)  # milliseconds; other programs may keep the machine busy
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(address)
+    page.wait_for_selector("#file:enabled, #problem:not(:empty)", state="attached")
+    return page, complaints
+
+
+def choose(page, file):
+    """Chooses a file, and returns the problem that the page names, or ""."""
+    page.set_input_files("#file", file)
+    # The status changes at once, and again when the image is done.
+    page.wait_for_selector('#status:has-text("Done."), #problem:not(:empty)')
+    return page.inner_text("#problem")
+
+
+def saved(page, kind):
+    if page.is_disabled(f"#{kind}"):
+        return None
+    with page.expect_download() as download:
+        page.click(f"#{kind}")
+    return pathlib.Path(download.value.path()).read_bytes().decode()

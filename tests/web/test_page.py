@@ -4,13 +4,14 @@ Needs the runtime (`npm ci --prefix web`), and takes a minute or two.
 """
 
 import json
-import pathlib
 import re
 
 import browsers
 import cv2
 import numpy as np
 import pytest
+import small_networks
+from browsers import choose, opened, saved
 from conftest import ROOT, SHARED
 from PIL import Image
 
@@ -61,39 +62,12 @@ def estimator():
     return PoseEstimator.from_checkpoint("lsp-small")
 
 
-def opened(browser, address, **options):
-    """Returns the page when it is ready, and a list of what it complains of."""
-    page = browser.new_context(**options).new_page()
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(address)
-    page.wait_for_selector("#file:enabled, #problem:not(:empty)", state="attached")
-    return page, complaints
-
-
 @pytest.fixture(scope="module")
 def ready(browser, address):
     page, complaints = opened(browser, address, viewport={"width": 1280, "height": 900})
     yield page
     assert not complaints
     page.context.close()
-
-
-def choose(page, file):
-    """Chooses a file, and returns the problem that the page names, or ""."""
-    page.set_input_files("#file", file)
-    # The status changes at once, and again when the image is done.
-    page.wait_for_selector('#status:has-text("Done."), #problem:not(:empty)')
-    return page.inner_text("#problem")
-
-
-def saved(page, kind):
-    if page.is_disabled(f"#{kind}"):
-        return None
-    with page.expect_download() as download:
-        page.click(f"#{kind}")
-    return pathlib.Path(download.value.path()).read_bytes().decode()
 
 
 def compare(page, estimator, path):
@@ -295,4 +269,17 @@ def test_boxes_alone_are_shown(browser, tmp_path):
         assert re.match("image,object,category,score,x,y", saved(page, "csv"))
         assert page.is_hidden("#joint-score") and page.is_visible("#box-score")
         assert not complaints
+        page.context.close()
+
+
+def test_a_network_of_ones_own(browser, tmp_path):
+    """One of other joints and sizes, for which an image shows one of what it knows."""
+    workdir = small_networks.save(tmp_path / "run", small_networks.poses(), "stacked_hourglass")
+    web_page.export(str(workdir), tmp_path / "site", runtime=str(NPM))
+    with browsers.served(tmp_path / "site") as address:
+        page, complaints = opened(browser, address)
+        apart = compare(page, PoseEstimator.from_checkpoint(workdir), PEOPLE[0])
+        assert apart.shape == (1, 2) and apart.max() < 0.5
+        assert page.inner_text("#device").startswith("Networks: run. ")
+        assert page.is_hidden("#box-score") and not complaints
         page.context.close()
