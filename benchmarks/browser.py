@@ -92,7 +92,7 @@ def frames_a_second(browser, address, seconds):
     page.goto(address)
     page.wait_for_selector(READY, state="attached")
     page.click("#camera")
-    page.wait_for_selector('#canvas[aria-label*="1 poses"]')
+    page.wait_for_selector('#rate:has-text("second")')
     rates = []
     for _ in range(seconds):
         page.wait_for_timeout(1000)

@@ -108,18 +108,20 @@ function show(next) {
   shown = next;
   redraw();
   say("Done.");
-  const { found } = shown;
-  const [one, several, none] = NOUNS[site.pose ? "pose" : "detector"];
-  const count = found.length === 1 ? one : found.length ? `${found.length} ${several}` : none;
-  element("count").textContent = `${shown.name}: ${count}.`;
-  element("json").disabled = element("csv").disabled = !found.length;
+  element("count").textContent = `${shown.name}: ${counted(shown.found)}.`;
+  element("json").disabled = element("csv").disabled = !shown.found.length;
   fillTable();
+}
+
+function counted({ length }) {
+  const [one, several, none] = NOUNS[site.pose ? "pose" : "detector"];
+  return length > 1 ? `${length} ${several}` : length ? one : none;
 }
 
 function redraw() {
   const { source, size, found } = shown;
   draw(canvas, source, size, found, site, Number(jointSlider.value));
-  canvas.ariaLabel = `The image with ${found.length} ${site.pose ? "poses" : "boxes"}`;
+  canvas.setAttribute("aria-label", `The image, and in it: ${counted(found)}`);
 }
 
 function fillTable() {
@@ -137,7 +139,7 @@ function fillTable() {
 function setUpSliders() {
   const sliders = [
     [boxSlider, site.detector?.minScore, () => shown?.file && showFile(shown.file)],
-    [jointSlider, site.pose?.sure, () => shown && (redraw(), fillTable())],
+    [jointSlider, site.pose?.sure, () => shown && (redraw(), camera.running || fillTable())],
   ];
   for (const [slider, value, changed] of sliders) {
     slider.parentElement.hidden = value === undefined;
@@ -155,16 +157,21 @@ async function toggleCamera() {
   if (camera.running) return camera.stop();
   const mine = ++turn;
   cameraButton.textContent = "Stop the camera";
-  element("rate").hidden = false;
+  element("rate").textContent = element("count").textContent = "";
+  element("json").disabled = element("csv").disabled = element("table").hidden = true;
   say("The camera is on.");
+  let problem = "";
   try {
     await camera.run();
-    if (mine === turn && shown && !shown.file) show(shown);
   } catch (error) {
-    say("", error.message);
+    problem = error.message;
   }
   cameraButton.textContent = "Use the camera";
-  element("rate").hidden = true;
+  element("rate").textContent = "";
+  if (mine !== turn) return; // an image was chosen meanwhile
+  if (shown) show(shown);
+  else element("count").textContent = "Nothing yet.";
+  if (problem || !shown) say("", problem);
 }
 
 function save(suffix, type, content) {

@@ -30,13 +30,18 @@ const calls = {
   },
 };
 
-function decode(file) {
-  // Pixels as Python has them: upright, and without the screen's colours.
-  return createImageBitmap(file, {
-    imageOrientation: "from-image",
-    colorSpaceConversion: "none",
-    premultiplyAlpha: "default",
-  });
+async function decode(file) {
+  try {
+    // Pixels as Python has them: upright, and without the screen's colours.
+    return await createImageBitmap(file, {
+      imageOrientation: "from-image",
+      colorSpaceConversion: "none",
+      premultiplyAlpha: "default",
+    });
+  } catch {
+    // Such as drawings in SVG, or what is too large for this device.
+    throw new Error("This browser cannot decode the image; save it as JPEG or PNG, or smaller.");
+  }
 }
 
 function readable(bitmap) {

@@ -231,7 +231,7 @@ def test_a_camera_is_followed(launch, address, tmp_path):
         places = []
         for _ in range(6):
             page.click("#camera")
-            page.wait_for_selector('#canvas[aria-label*="1 poses"]')
+            page.wait_for_selector('#rate:has-text("second")')
             page.wait_for_timeout(700)
             assert float(page.inner_text("#rate").split()[0]) > 1
             page.click("#camera")
@@ -283,3 +283,9 @@ def test_a_network_of_ones_own(browser, tmp_path):
         assert page.inner_text("#device").startswith("Networks: run. ")
         assert page.is_hidden("#box-score") and not complaints
         page.context.close()
+
+
+def test_drawings_that_cannot_be_decoded_are_named(ready, tmp_path):
+    path = tmp_path / "drawing.svg"
+    path.write_text('<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"/>')
+    assert choose(ready, path).startswith("This browser cannot decode the image; save it as JPEG")
