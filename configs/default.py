@@ -73,6 +73,7 @@ def get_config() -> ConfigDict:
     config.eval.every_steps = 5000
     config.eval.batch_size = 64
     config.eval.flip_test = True  # average with the mirrored image's outputs
+    config.eval.scales = (1.0,)  # of whole images: sizes, as multiples of model.input_size
     config.eval.decode = "quarter"  # quarter of a pixel, as in the paper, or refined
 
     config.checkpoint = ConfigDict()

@@ -2,15 +2,9 @@
 
     python -m hourglass_jax.main --config=configs/people_small.py --config.data.manual_dir=DIR
 
-It sees images of 192 px. A short training at the 320 px of evaluation follows:
+It learns from images of 192 px, and looks for people in 192 and in 320 px.
 
-    python -m hourglass_jax.main --config=configs/people_small.py --config.data.manual_dir=DIR \\
-        --workdir=runs/people_320 --config.init_from=runs/people_small \\
-        --config.model.training_size=0 --config.augment.scale=0.4 --config.num_steps=3200 \\
-        --config.eval.every_steps=3200 --config.optimizer.learning_rate=3e-3
-
-Two CPU cores: 75 minutes for 176,000 images, and 20 for 25,600. Expected: see
-hourglass_jax/models/README.md.
+Two CPU cores: 75 minutes for 176,000 images. Expected: see hourglass_jax/models/README.md.
 """
 
 # Folders or data sets, and their shares of a batch.
@@ -53,6 +47,6 @@ def get_config(config):
     config.optimizer.warmup_steps = 200
     config.optimizer.patience = 5000
 
-    config.eval.update(every_steps=22_000, batch_size=32)
+    config.eval.update(every_steps=22_000, batch_size=32, scales=(0.6, 1.0))
     config.checkpoint.every_steps = 500
     return config

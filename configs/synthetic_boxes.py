@@ -16,14 +16,14 @@ def get_config(config):
     config.num_steps = 2800
 
     config.data.dataset = "synthetic_scenes"
-    config.data.resolution = 256
+    config.data.resolution = 320
     config.data.shuffle_buffer = 3000
     config.data.drawing_seed = 0
     config.data.num_train = 3000
     config.data.num_validation = 300
 
     config.model.preset = "detection_small"
-    config.model.input_size = 224
+    config.model.input_size = 320
     config.model.training_size = 192
     config.augment.update(scale=0.3, rotation=0.0, rotation_probability=0.0, translate=0.15)
 
@@ -33,6 +33,6 @@ def get_config(config):
     config.optimizer.warmup_steps = 100
     config.optimizer.patience = 2000
 
-    config.eval.update(every_steps=2800, batch_size=50)
+    config.eval.update(every_steps=2800, batch_size=50, scales=(0.6, 1.0))
     config.checkpoint.every_steps = 700
     return config

@@ -2,14 +2,14 @@
 
     python -m hourglass_jax.main --config=configs/synthetic_scenes.py --workdir=runs/scenes
 
-Two CPU cores: one minute to draw the scenes, 12 to 15 minutes to train. Expected: OKS AP of 0.24 on
+Two CPU cores: one minute to draw the scenes, 12 to 15 minutes to train. Expected: OKS AP of 0.31 on
 the 300 scenes held out.
 """
 
 
 def get_config(config):
     config.task = "grouped_pose"
-    config.grouped_pose = {"sigma": 1.5, "max_people": 10, "tag_weight": 4e-3}
+    config.grouped_pose = {"sigma": 1.5, "max_people": 10, "tag_weight": 4e-3, "threshold": 0.2}
     config.num_steps = 3000
 
     config.data.dataset = "synthetic_scenes"
@@ -30,5 +30,6 @@ def get_config(config):
     config.optimizer.patience = 2000
 
     config.eval.update(every_steps=3000, batch_size=50, decode="refined")
+    config.eval.scales = (0.75, 1.0, 1.5)
     config.checkpoint.every_steps = 750
     return config

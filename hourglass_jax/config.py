@@ -14,7 +14,18 @@ from ml_collections import ConfigDict
 
 from hourglass_jax import rules
 from hourglass_jax.errors import UserError
-from hourglass_jax.rules import SWITCH, Number, OneOf, Path, Shares, Text, Texts, Whole, field
+from hourglass_jax.rules import (
+    SWITCH,
+    Number,
+    OneOf,
+    Path,
+    Scales,
+    Shares,
+    Text,
+    Texts,
+    Whole,
+    field,
+)
 
 DTYPES = ("float32", "bfloat16", "float64")
 OPTIMIZERS = ("rmsprop", "adam", "muon")
@@ -83,6 +94,7 @@ class Eval:
     batch_size: int = field(Whole(1))
     flip_test: bool = field(SWITCH)
     decode: str = field(Text())
+    scales: tuple[float, ...] = field(Scales(), default=(1.0,))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -102,6 +102,13 @@ class Experiment:
         return self.config.model.input_size, self.config.model.input_size
 
     @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Heights and widths of the inputs in evaluation: one for each of `eval.scales`."""
+        side = self.config.model.input_size
+        sides = [round(scale * side) for scale in self.config.eval.scales]
+        return [self.model.valid_size(side, side) for side in sides]
+
+    @property
     def training_size(self) -> tuple[int, int]:
         """Height and width of the network's input in training."""
         side = self.config.model.training_size or self.config.model.input_size
@@ -171,7 +178,9 @@ class Experiment:
             },
             normalisation=self.model.normalisation,
             inference=metadata_lib.Inference(
-                flip_test=config.eval.flip_test, box_margin=self.source.box_margin
+                flip_test=config.eval.flip_test,
+                scales=config.eval.scales,
+                box_margin=self.source.box_margin,
             ),
             records=self.records.data,
             averaged=config.ema_decay > 0,

@@ -84,6 +84,19 @@ class Each:
         return f"a list of {self.length or 'any number of'} values, each {self.rule}"
 
 
+class Scales(Each):
+    """A list of factors, at least one."""
+
+    def __init__(self):
+        super().__init__(Number(0.1, 10))
+
+    def accepts(self, value: Any) -> bool:
+        return super().accepts(value) and len(value) > 0
+
+    def __str__(self) -> str:
+        return "a list of at least one value, each a number of at least 0.1 and at most 10"
+
+
 class Shares:
     """An increasing list of numbers between 0 and 1."""
 

@@ -20,7 +20,7 @@ from hourglass_jax import nn, rules, tasks
 from hourglass_jax.config import DTYPES
 from hourglass_jax.errors import UserError
 from hourglass_jax.nn import Normalisation
-from hourglass_jax.rules import SWITCH, Each, Fields, Number, OneOf, Text, Whole, field
+from hourglass_jax.rules import SWITCH, Each, Fields, Number, OneOf, Scales, Text, Whole, field
 from hourglass_jax.tasks.base import Task
 
 FORMAT = 1
@@ -33,12 +33,12 @@ class Inference:
 
     Attributes:
       flip_test: average over the image and its mirror image.
-      scales: magnifications of the object to average over.
+      scales: magnifications of the object to average over, or sizes of whole images.
       box_margin: side of the input as a multiple of the side of the object's box.
     """
 
     flip_test: bool = field(SWITCH, default=True)
-    scales: Sequence[float] = field(Each(Number(0.1, 10)), default=(1.0,))
+    scales: Sequence[float] = field(Scales(), default=(1.0,))
     box_margin: float = field(Number(0.01, 100), default=1.25)
 
 
@@ -122,8 +122,6 @@ def describe(
 def check(metadata: Mapping[str, Any]) -> None:
     """Raises UserError for metadata from which no network can be used; names the field."""
     rules.section(_Metadata, metadata, root="metadata")
-    if not metadata["inference"].get("scales", [1]):
-        raise UserError("metadata.inference.scales=[] must have a number")
     model, task = model_and_task(metadata)
     heads = {name: list(head.channels) for name, head in task.heads.items()}
     if metadata["heads"] != heads:

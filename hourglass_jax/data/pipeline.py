@@ -172,7 +172,7 @@ def _record(records: Records, fields: dict[str, np.ndarray], row: int) -> Record
     return record
 
 
-@functools.lru_cache(maxsize=4)  # building it takes as long as 50 records
+@functools.lru_cache(maxsize=8)  # building it takes as long as 50 records
 def _evaluation_stream(records, split, size, rows):
     info = records.info.splits[split]
     batches = -(-info.num_examples // rows.batch_size)

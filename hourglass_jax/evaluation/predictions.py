@@ -56,22 +56,22 @@ class Predictor:
 
     Attributes:
       records: prepared records.
-      size: height and width of the network's input.
+      sizes: heights and widths of the network's inputs.
       rows: this process's share of a batch.
     """
 
     def __init__(
         self,
         records: Records,
-        size: tuple[int, int],
+        sizes: Sequence[tuple[int, int]],
         rows: Rows,
         mesh,
         flip_test: bool,
         before_batch: Callable[[], None] = lambda: None,
     ):
-        self.records, self.size, self.rows = records, size, rows
+        self.records, self.sizes, self.rows = records, sizes, rows
         self._mesh, self._before_batch = mesh, before_batch
-        self._views = views.maps_of(size, flip_test)
+        self._views = [views.maps_of(size, flip_test) for size in sizes]
 
     @classmethod
     def of(
@@ -85,7 +85,7 @@ class Predictor:
         """
         return cls(
             experiment.records,
-            experiment.size,
+            experiment.sizes,
             experiment.evaluation_rows,
             experiment.mesh,
             experiment.config.eval.flip_test,
@@ -120,32 +120,40 @@ class Predictor:
         self, step, variables, split: str, total: int
     ) -> Iterator[list[tuple[Record, list[list[Instance]]] | None]]:
         """Yields this process's rows of each batch: (record, instances after each stack)."""
-        batches = pipeline.evaluation_batches(self.records, split, self.size, self.rows)
+        batches = zip(
+            *(
+                pipeline.evaluation_batches(self.records, split, size, self.rows)
+                for size in self.sizes
+            ),
+            strict=True,
+        )
         for batch in itertools.islice(batches, -(-total // self.rows.batch_size)):
             self._before_batch()
-            images = sharding.shard_batch({"image": batch["image"]}, self._mesh)["image"]
-            candidates = jax.tree.map(sharding.local_rows, step(variables, images))
+            images = [sharding.shard_batch({"image": one["image"]}, self._mesh) for one in batch]
+            candidates = step(variables, [one["image"] for one in images])
+            candidates = jax.tree.map(sharding.local_rows, candidates)
+            to_input = np.stack([one["record_to_input"] for one in batch], axis=1)
+            first = batch[0]
             yield [
-                (record, self._finish(candidates, i, record, batch["record_to_input"][i]))
-                if batch["real"][i]
+                (record, self._finish(candidates, i, record, to_input[i]))
+                if first["real"][i]
                 else None
-                for i, record in enumerate(batch["records"])
+                for i, record in enumerate(first["records"])
             ]
 
-    def _finish(self, candidates, row: int, record: Record, to_input) -> list[list[Instance]]:
-        to_source = geometry.compose(
-            record["record_to_source"].astype(np.float64), geometry.invert(to_input)
-        )
-        stacks = jax.tree.leaves(candidates)[0].shape[1]
-        return [
-            views.finish(
-                self.task,
-                jax.tree.map(lambda x, stack=stack: x[row, stack], candidates),
-                self._views,
-                to_source,
-            )
-            for stack in range(stacks)
-        ]
+    def _finish(self, candidates, row: int, record: Record, to_inputs) -> list[list[Instance]]:
+        """Returns a record's instances after each stack; `to_inputs` has a map for each size."""
+        from_record = record["record_to_source"].astype(np.float64)
+        to_source = [geometry.compose(from_record, geometry.invert(one)) for one in to_inputs]
+        count = len(candidates) // len(self.sizes)
+        found = []
+        for stack in range(jax.tree.leaves(candidates)[0].shape[1]):
+            own = jax.tree.map(lambda x, stack=stack: x[row, stack], candidates)
+            placed = []
+            for i, (maps, to_frame) in enumerate(zip(self._views, to_source, strict=True)):
+                placed += views.placed(own[i * count : (i + 1) * count], maps, to_frame)
+            found.append(self.task.finish(placed))
+        return found
 
 
 def _in_order(batches: list[list], rows: Rows) -> list:

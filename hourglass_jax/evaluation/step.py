@@ -1,6 +1,6 @@
 """Evaluation steps over a mesh of devices: pure functions without I/O."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,11 @@ from hourglass_jax.tasks.base import Candidates, Task
 
 def make_eval_step(
     model, task: Task, mesh: Mesh, *, flip_test: bool = True, batch_statistics: bool = False
-) -> Callable[[dict, Array], tuple[Candidates, ...]]:
+) -> Callable[[dict, Array | Sequence[Array]], tuple[Candidates, ...]]:
     """Makes `step(variables, images) -> candidates`: [B, S, ...] for each view.
+
+    `images` is an array, or a list of arrays with the same images at several sizes, whose views
+    follow each other.
 
     Args:
       model: the network.
@@ -36,9 +39,12 @@ def make_eval_step(
                 return model.apply(variables, inputs, train=True, mutable=["batch_stats"])[0]
             return forward(model, variables, inputs)
 
-        inputs = model.normalisation(images)
-        seen = views.flip_test(predict, inputs) if flip_test else views.plain(predict, inputs)
-        return views.decode(task, views.merge(task, seen))
+        candidates = []
+        for own in jax.tree.leaves(images):
+            inputs = model.normalisation(own)
+            seen = views.flip_test(predict, inputs) if flip_test else views.plain(predict, inputs)
+            candidates += views.decode(task, views.merge(task, seen))
+        return tuple(candidates)
 
     return sharding.compile_step(step, mesh, in_specs=(REPLICATED, SHARDED), out_specs=SHARDED)
 

@@ -76,18 +76,24 @@ def maps_of(size: tuple[int, int], flip: bool, scale: Affine = _PLAIN) -> list[A
 def finish(
     task: Task, candidates: Sequence[Candidates], views: Sequence[Affine], to_frame: Affine
 ) -> list[Instance]:
-    """Makes instances from one record's candidates after one stack.
+    """Makes instances from one record's candidates after one stack; see `placed`."""
+    return task.finish(placed(candidates, views, to_frame))
+
+
+def placed(
+    candidates: Sequence[Candidates], views: Sequence[Affine], to_frame: Affine
+) -> list[tuple[Candidates, Affine]]:
+    """Returns one record's candidates with the maps from their views to a frame.
 
     Args:
-      task: the task that decoded the candidates.
       candidates: NumPy candidates of each view, without the batch and stack axes.
       views: maps from the plain input to each view.
       to_frame: map from the plain input to the target frame.
     """
     left = views if len(candidates) == len(views) else [_PLAIN]  # the latter: merged
-    return task.finish(
-        [(found, _from_view(view, to_frame)) for found, view in zip(candidates, left, strict=True)]
-    )
+    return [
+        (found, _from_view(view, to_frame)) for found, view in zip(candidates, left, strict=True)
+    ]
 
 
 def _from_view(view: Affine, to_frame: Affine) -> Affine:

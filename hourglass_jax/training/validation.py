@@ -92,10 +92,9 @@ class Validation:
     def _compile(self, variables: dict) -> list[Future]:
         """Compiles the steps with running and with batch statistics, in other threads."""
         experiment = self._experiment
-        shape = (experiment.evaluation_rows.batch_size, *experiment.size, 3)
-        images = sharding.with_sharding(
-            jax.ShapeDtypeStruct(shape, np.uint8), experiment.mesh, sharding.SHARDED
-        )
+        count = experiment.evaluation_rows.batch_size
+        shapes = [jax.ShapeDtypeStruct((count, *s, 3), np.uint8) for s in experiment.sizes]
+        images = sharding.with_sharding(shapes, experiment.mesh, sharding.SHARDED)
         parts = (experiment.model, experiment.task, experiment.mesh)
         flip_test = experiment.config.eval.flip_test
         steps = [
@@ -111,6 +110,6 @@ class Validation:
         metrics = self._task.metrics(self._source, split)
         first = range(min(8, len(predictions.ids)))
         drawn = figures.draw_records(
-            self._predict.records, self._predict.size, predictions, metrics, split, first
+            self._predict.records, self._experiment.size, predictions, metrics, split, first
         )
         return draw.grid(drawn, columns=2)

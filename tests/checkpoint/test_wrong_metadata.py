@@ -80,7 +80,7 @@ CASES = {
         (set_to("network.options.stem", "x" * 10**5), "stem='xx.*must be one of"),
         (set_to("normalisation.mean", [0, 0, math.nan]), "mean="),
         (set_to("normalisation.mean", [0, 0, 1e30]), "mean="),
-        (set_to("inference.scales", []), "scales"),
+        (set_to("inference.scales", []), r"scales=\[\] must be a list of at least one"),
         (set_to("inference.scales", [0]), "scales"),
         (set_to("inference.box_margin", "1.25"), "box_margin='1.25' must be a number"),
         (set_to("evaluated", "both"), "evaluated='both' must be one of params, ema"),

