@@ -20,7 +20,7 @@ and B is any number, and normalise them. They return
 import logging
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -76,14 +76,21 @@ def run_stablehlo(path: pathlib.Path, images: np.ndarray) -> list[np.ndarray]:
     return [np.asarray(x) for x in jax.jit(exported.call)(images)]
 
 
-def write_onnx(trained: Trained, outputs: str, path: pathlib.Path, *, half: bool = False) -> None:
+def write_onnx(
+    trained: Trained,
+    outputs: str,
+    path: pathlib.Path,
+    *,
+    half: bool = False,
+    sides: Sequence[int] = (),
+) -> None:
     """Writes an ONNX model; see `onnx_file.serialize`.
 
     Raises:
       UserError: the package onnx is not installed, or there is no graph of this network or task.
     """
     try:
-        path.write_bytes(onnx_file.serialize(trained, outputs, half=half))
+        path.write_bytes(onnx_file.serialize(trained, outputs, half=half, sides=sides))
     except ImportError:
         raise UserError(
             "writing ONNX files needs the package onnx; pip install onnx onnxruntime"
@@ -134,13 +141,23 @@ def difference(
     outputs: str,
     path: pathlib.Path,
     run: Callable[[pathlib.Path, np.ndarray], list[np.ndarray] | None],
+    *,
+    side: int | None = None,
 ) -> float | None:
     """Returns a file's largest difference from its network, as `export` does.
+
+    Args:
+      trained: the network.
+      outputs: outputs of the file.
+      path: the file.
+      run: function that runs a file.
+      side: side of the images, px, if not the checkpoint's input size.
 
     Raises:
       RunError: the file's outputs differ from the network's.
     """
-    shape = (2, trained.input_size, trained.input_size, 3)
+    side = side or trained.input_size
+    shape = (2, side, side, 3)
     images = np.random.default_rng(0).random(shape, np.float32)
     found, expected = run(path, images), jax.jit(network(trained, outputs))(images)
     if found is None:

@@ -14,6 +14,7 @@ import json
 import logging
 import pathlib
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -24,9 +25,11 @@ from hourglass_jax.checkpoint.trained import Trained
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import draw
 from hourglass_jax.inference import finder as finders
+from hourglass_jax.inference.detector import sides_of
 from hourglass_jax.inference.similarity import SAME
 from hourglass_jax.interop import export as onnx
 from hourglass_jax.runtime import disk
+from hourglass_jax.tasks.detection import pooling, suppression
 from hourglass_jax.tasks.detection.options import CENTRES
 from hourglass_jax.tasks.detection.precision import PERSON_IN_BOX, sigmas
 from hourglass_jax.tasks.detection.task import Detection
@@ -76,7 +79,7 @@ def export(
             describe = {"pose": describe_pose, "detector": describe_detector}[role]
             alone = len(networks) == 1
             site[role] = {"file": f"{role}.onnx", **describe(trained, alone=alone)}
-            _write_network(trained, folder / f"{role}.onnx")
+            _write_network(trained, folder / f"{role}.onnx", site[role]["sides"])
         for source in [*SOURCES.iterdir(), *(dist / name for name in RUNTIME)]:
             target = folder / ("runtime" if source.parent == dist else "") / source.name
             with disk.replacing(target) as file:
@@ -151,7 +154,7 @@ def describe_detector(trained: Trained, *, alone: bool) -> dict[str, Any]:
     for name, head in task.heads.items():
         heads[name], first = first, first + len(head.channels)
     return {
-        "side": trained.input_size,
+        "sides": sides_of(trained.model, trained.input_size, trained.inference.scales),
         "stride": task.stride,
         "heads": heads,
         "categories": task.categories,
@@ -160,7 +163,13 @@ def describe_detector(trained: Trained, *, alone: bool) -> dict[str, Any]:
         "only": None if alone else finders.category_of_people(task.categories),
         "topK": task.options.top_k,
         "limit": task.max_instances,
-        "suppression": task.options.suppression,
+        "longerSides": _longer_sides(task),
+        "suppression": {
+            "method": task.options.suppression,
+            "iou": suppression.IOU,
+            "sigma": suppression.SIGMA,
+            "minScore": suppression.MIN_SCORE,
+        },
         "minScore": task.min_score,
         "flipTest": trained.inference.flip_test,
     }
@@ -176,7 +185,7 @@ def describe_pose(trained: Trained, *, alone: bool = True) -> dict[str, Any]:
         for a, b in skeleton.limbs
     ]
     return {
-        "side": trained.input_size,
+        "sides": [trained.input_size],
         "stride": task.stride,
         "joints": skeleton.joints,
         "colours": [_hex(drawing.joint_colour(joint)) for joint in skeleton.joints],
@@ -192,15 +201,28 @@ def describe_pose(trained: Trained, *, alone: bool = True) -> dict[str, Any]:
     }
 
 
+def _longer_sides(task: Detection) -> dict[str, float] | None:
+    """Returns which boxes a size of an image gives if there are others; None if it gives all.
+
+    `least` and `most` are limits of their longer sides, px of the network's input; see
+    `pooling.pool`.
+    """
+    if task.options.published or not task.training_size:
+        return None
+    least, most = pooling.LEAST * task.training_size, pooling.MOST * task.training_size
+    return {"least": least, "most": most}
+
+
 def _hex(colour: tuple[int, ...]) -> str:
     return "#" + "".join(f"{value:02x}" for value in colour)
 
 
-def _write_network(trained: Trained, path: pathlib.Path) -> None:
+def _write_network(trained: Trained, path: pathlib.Path, sides: Sequence[int]) -> None:
     rounded = _rounded(trained)
     with disk.replacing(path) as file:
-        onnx.write_onnx(rounded, onnx.MAPS, file, half=True)
-    onnx.difference(rounded, onnx.MAPS, path, onnx.run_onnx)
+        onnx.write_onnx(rounded, onnx.MAPS, file, half=True, sides=sides)
+    for side in sides:
+        onnx.difference(rounded, onnx.MAPS, path, onnx.run_onnx, side=side)
 
 
 def _rounded(trained: Trained) -> Trained:

@@ -5,10 +5,6 @@
 
 import { area, clamp, iou, moveCorners } from "./geometry.js";
 
-const SMALLEST_SCORE = 0.001; // of a box that others have lowered
-const SIGMA = 0.5;
-const OVERLAP = 0.5;
-
 /**
  * Returns {corners, score, category} of the highest centres, corners in px of the network's input.
  *
@@ -76,14 +72,18 @@ function peaks(values, count, height, width) {
 }
 
 /**
- * Returns the boxes of one image, the best first, cut at its borders; of windows as of the whole.
+ * Returns the boxes of one image, the best first, cut at its borders.
  *
- * @param parts for each window, its boxes, the map from the network's input to the image, and
- *   `cut`, which says whether a box is cut off by the window.
+ * Each size of an image gives the boxes that are about as large there as in training.
+ *
+ * @param parts for each size and window of the image, its boxes, the map from the network's input
+ *   to the image, and `cut`, which says whether a box is cut off by the window.
  */
 export function pool(parts, { width, height }, network) {
-  const placed = parts.flatMap(({ boxes, toImage, cut }) =>
+  const scales = parts.map(({ toImage: [scale] }) => Number(scale.toFixed(9)));
+  const placed = parts.flatMap(({ boxes, toImage, cut }, i) =>
     boxes
+      .filter(wellSized(scales[i]))
       .map((box) => ({ ...box, corners: moveCorners(toImage, box.corners) }))
       .filter((box) => !cut(box.corners)),
   );
@@ -96,28 +96,38 @@ export function pool(parts, { width, height }, network) {
       corners: box.corners.map((end, i) => clamp(end, 0, i % 2 ? height : width)),
     }))
     .filter((box) => area(box.corners) > 0);
+
+  function wellSized(scale) {
+    const { least, most } = network.longerSides ?? { least: 0, most: Infinity };
+    return ({ corners: [x1, y1, x2, y2] }) => {
+      const longer = Math.max(x2 - x1, y2 - y1);
+      const small = longer < least && scale > Math.min(...scales);
+      const large = longer > most && scale < Math.max(...scales);
+      return !small && !large;
+    };
+  }
 }
 
 /** Takes boxes by decreasing score and lowers the scores of others that overlap them. */
-export function suppressed(boxes, method, limit) {
+export function suppressed(boxes, settings, limit) {
   const left = boxes.map((box) => ({ ...box }));
   const kept = [];
   while (left.length && kept.length < limit) {
     const first = left.reduce((best, box, i) => (box.score > left[best].score ? i : best), 0);
     const [box] = left.splice(first, 1);
-    if (box.score < SMALLEST_SCORE) break;
+    if (box.score < settings.minScore) break;
     kept.push(box);
     for (const other of left) {
-      if (other.category === box.category && other.score >= SMALLEST_SCORE) {
-        other.score *= factor(iou(box.corners, other.corners), method);
+      if (other.category === box.category && other.score >= settings.minScore) {
+        other.score *= factor(iou(box.corners, other.corners), settings);
       }
     }
   }
   return kept;
 }
 
-function factor(overlap, method) {
-  if (method === "gaussian") return Math.exp(-(overlap ** 2) / SIGMA);
-  if (overlap <= OVERLAP) return 1;
+function factor(overlap, { method, sigma, iou: most }) {
+  if (method === "gaussian") return Math.exp(-(overlap ** 2) / sigma);
+  if (overlap <= most) return 1;
   return method === "linear" ? 1 - overlap : 0;
 }

@@ -10,8 +10,8 @@ import { windowsOf } from "./windows.js";
 export class Estimator {
   /**
    * @param site content of site.json.
-   * @param networks {detector, pose}: functions of (input, batch) that return the maps of each
-   *   image of a batch; either may be missing.
+   * @param networks {detector, pose}: functions of a batch of squares and their side that return
+   *   the maps of each; either may be missing.
    */
   constructor(site, networks) {
     this.site = site;
@@ -22,9 +22,9 @@ export class Estimator {
    * Returns the people in an image, or the objects where there is no network for poses.
    *
    * @param image {width, height, read}; see pixels.js.
-   * @param options `flip`: look at the mirror image as well, where the network's settings say so;
-   *   `minScore`: lowest score of a box, if not that of the settings; `boxes`: people's boxes
-   *   [{box, score, before}], if they need not be found; `before` is passed on.
+   * @param options `fast`: leave out the mirror image, and find in the smallest size of the image
+   *   alone; `minScore`: lowest score of a box, if not that of the settings; `boxes`: people's
+   *   boxes [{box, score, before}], if they need not be found; `before` is passed on.
    */
   async find(image, options) {
     const { detector, pose } = this.site;
@@ -38,14 +38,16 @@ export class Estimator {
     return distinct(people, pose);
   }
 
-  async detect(image, { flip, minScore }) {
+  async detect(image, { fast, minScore }) {
     const network = this.site.detector;
-    const mirror = flip && network.flipTest;
+    const mirror = !fast && network.flipTest;
     const parts = [];
-    for (const { middle, side, cut } of windowsOf(image)) {
-      const { pixels, toImage } = square(image, middle, side, network.side, 1);
-      const views = await this.networks.detector(asInput(pixels, network.side, mirror));
-      parts.push({ boxes: boxes.decode(views, network), toImage, cut });
+    for (const side of fast ? [Math.min(...network.sides)] : network.sides) {
+      for (const window of windowsOf(image)) {
+        const { pixels, toImage } = square(image, window.middle, window.side, side, 1);
+        const views = await this.networks.detector(asInput(pixels, side, mirror), side);
+        parts.push({ boxes: boxes.decode(views, network), toImage, cut: window.cut });
+      }
     }
     const found = boxes.pool(parts, image, { ...network, minScore: minScore ?? network.minScore });
     return found
@@ -57,14 +59,15 @@ export class Estimator {
       }));
   }
 
-  async pose(image, box, { flip }) {
+  async pose(image, box, { fast }) {
     const network = this.site.pose;
+    const [side] = network.sides;
     const [x, y, width, height] = box;
     const center = [x + (width - 1) / 2, y + (height - 1) / 2];
     const size = Math.max(Math.max(width, height) * network.margin, 2);
-    const { pixels, toImage } = square(image, center, size, network.side, 1.1);
-    const input = asInput(pixels, network.side, flip && network.flipTest);
-    const found = joints.decode(await this.networks.pose(input), network);
+    const { pixels, toImage } = square(image, center, size, side, 1.1);
+    const input = asInput(pixels, side, !fast && network.flipTest);
+    const found = joints.decode(await this.networks.pose(input, side), network);
     return {
       box,
       joints: found.map(({ place, score }) => {

@@ -40,14 +40,15 @@ async function open(site, provider) {
   return networks;
 }
 
-async function openOne(runtime, { file, side }, provider) {
+async function openOne(runtime, { file, sides }, provider) {
   const session = await runtime.InferenceSession.create(file, { executionProviders: [provider] });
-  const run = async (input) => {
-    const images = new runtime.Tensor("float32", input, [input.length / (side * side * 3), side, side, 3]);
+  const run = async (input, side) => {
+    const count = input.length / (side * side * 3);
+    const images = new runtime.Tensor("float32", input, [count, side, side, 3]);
     const { maps } = await session.run({ images });
     return lastStacks(await maps.getData(), maps.dims);
   };
-  await run(new Float32Array(side * side * 3)); // compiles what it needs
+  for (const side of sides) await run(new Float32Array(side * side * 3), side); // compiles what it needs
   return run;
 }
 

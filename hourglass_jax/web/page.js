@@ -89,12 +89,12 @@ async function read(chosen, name) {
   return image;
 }
 
-function options(flip = true) {
-  return { flip, minScore: site.detector ? Number(boxSlider.value) : undefined };
+function options(fast = false) {
+  return { fast, minScore: site.detector ? Number(boxSlider.value) : undefined };
 }
 
 function look(bitmap, boxes) {
-  return engine.find(bitmap, { ...options(false), boxes: boxes ?? undefined });
+  return engine.find(bitmap, { ...options(true), boxes: boxes ?? undefined });
 }
 
 function showFrame(frame, found, rate) {

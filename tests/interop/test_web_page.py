@@ -1,6 +1,7 @@
 """A web page is written with what it needs, and what cannot be one is refused in a sentence."""
 
 import dataclasses
+import inspect
 import json
 
 import numpy as np
@@ -12,6 +13,7 @@ from hourglass_jax.checkpoint import trained as checkpoint
 from hourglass_jax.checkpoint.metadata import Inference
 from hourglass_jax.errors import UserError
 from hourglass_jax.interop import export, web_page
+from hourglass_jax.tasks.detection import pooling, suppression
 from hourglass_jax.tasks.detection.options import CORNERS
 
 CATEGORIES = {
@@ -60,9 +62,13 @@ def test_a_page_has_its_sources_runtime_networks_and_settings(tmp_path, runtime)
     pose, detector = site["pose"], site["detector"]
     assert pose["joints"] == ["left_eye", "right_eye"] and pose["flipOrder"] == [1, 0]
     assert pose["colours"] == ["#409cff", "#ff8c1a"] and pose["margin"] == 1.25
-    assert (pose["side"], pose["stride"], pose["decoder"]) == (64, 4, "quarter")
+    assert (pose["sides"], pose["stride"], pose["decoder"]) == ([64], 4, "quarter")
     assert detector["heads"] == {"hm": 0, "wh": 2, "reg": 4} and detector["only"] == 1
     assert detector["ids"] == [3, 7] and detector["minScore"] == 0.3
+    assert detector["sides"] == [64] and detector["longerSides"] is None
+    defaults = inspect.signature(suppression.suppress).parameters
+    named = {"method": "method", "iou": "iou", "sigma": "sigma", "minScore": "min_score"}
+    assert detector["suppression"] == {key: defaults[name].default for key, name in named.items()}
 
 
 def test_a_page_shows_every_box_or_one_person(tmp_path, runtime):
@@ -112,6 +118,24 @@ def test_settings_of_the_checkpoint_are_kept(tmp_path, runtime, monkeypatch):
     monkeypatch.setitem(CATEGORIES, "eyes", lambda: network)
     pose = write(tmp_path / "site", "eyes", runtime)["pose"]
     assert pose["flipTest"] is False and pose["margin"] == 1.5
+
+
+def test_a_detector_looks_at_the_sizes_of_its_checkpoint(tmp_path, runtime, monkeypatch):
+    network = small_networks.detector()
+    network = dataclasses.replace(
+        network,
+        task=dataclasses.replace(network.task, training_size=48),
+        inference=Inference(scales=(0.6, 1.0)),
+    )
+    monkeypatch.setitem(CATEGORIES, "boxes", lambda: network)
+    detector = write(tmp_path / "site", "boxes", runtime)["detector"]
+    assert detector["sides"] == [32, 64]  # the network cannot take 38 px
+    sizes = {"least": pooling.LEAST * 48, "most": pooling.MOST * 48}
+    assert detector["longerSides"] == sizes
+    session = onnxruntime.InferenceSession(tmp_path / "site/detector.onnx")
+    for side in detector["sides"]:
+        (maps,) = session.run(None, {"images": np.zeros((1, side, side, 3), np.float32)})
+        assert maps.shape == (1, 2, side // 4, side // 4, 6)
 
 
 def test_pages_that_cannot_be(tmp_path, runtime):

@@ -133,15 +133,15 @@ def find(page, image, networks, options, **changes):
         site[role] = {**describe(network, alone=len(networks) == 1), **changes.get(role, {})}
         runs[role] = jax.jit(export.network(network, export.MAPS))
 
-    def run(role, values):
-        side = networks[role].input_size
+    def run(role, values, side):
         (maps,) = runs[role](np.array(values, np.float32).reshape(-1, side, side, 3))
         last = np.asarray(maps)[:, -1]
         shape = dict(zip(("height", "width", "channels"), last.shape[1:], strict=True))
         return [{"data": view.ravel().tolist(), **shape} for view in last]
 
     page.expose_function("run", run)
-    calls = "{detector: (x) => run('detector', [...x]), pose: (x) => run('pose', [...x])}"
+    run_role = "(role) => [role, (x, side) => run(role, [...x], side)]"
+    calls = f"Object.fromEntries(['detector', 'pose'].map({run_role}))"
     estimator = f"new m.Estimator(values[1], {calls})"
     return call(
         page, "estimator", f"{estimator}.find(({IMAGE})(values[0]), values[2])",
@@ -149,13 +149,24 @@ def find(page, image, networks, options, **changes):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("size", "flip"), [((120, 90), True), ((330, 90), False)])
-def test_boxes_are_those_of_the_detector(fresh, size, flip):
-    network, image = loaded("detector", flip_test=flip), drawn(*size)
-    found = find(fresh, image, {"detector": network}, {"flip": True, "minScore": 0.2})
+@pytest.mark.parametrize(
+    ("size", "flip", "scales", "published"),
+    [
+        ((120, 90), True, (1.0,), False),
+        ((120, 90), True, (1.5, 0.5), False),
+        ((120, 90), False, (0.5, 1.0), True),
+        ((330, 90), False, (0.5, 1.0), False),
+    ],
+)
+def test_boxes_are_those_of_the_detector(fresh, size, flip, scales, published):
+    network, image = loaded("detector", flip_test=flip, scales=scales), drawn(*size)
+    settings = dataclasses.replace(network.task.options, published=published)
+    task = dataclasses.replace(network.task, options=settings, training_size=48)
+    network = dataclasses.replace(network, task=task)
+    found = find(fresh, image, {"detector": network}, {"minScore": 0.2})
     expected = Detector(
         network.model, network.variables, network.task, input_size=network.input_size,
-        flip_test=flip, min_score=0.2,
+        flip_test=flip, scales=scales, min_score=0.2,
     )(image)  # fmt: skip
     assert len(expected.boxes) == len(found) > 3
     assert [one["category"] for one in found] == expected.categories.tolist()
@@ -176,7 +187,7 @@ def test_poses_are_those_of_the_estimator(fresh, decoder, flip, finder):
         given = Finder(
             Detector(people.model, people.variables, people.task, input_size=64, min_score=0.3)
         )
-    found = find(fresh, image, networks, {"flip": True})
+    found = find(fresh, image, networks, {})
     expected = PoseEstimator(
         network.model, network.variables, network.task, input_size=64, flip_test=flip,
         box_margin=1.4, finder=given,
@@ -192,20 +203,34 @@ def test_poses_are_those_of_the_estimator(fresh, decoder, flip, finder):
         np.testing.assert_allclose(boxes, expected.box_scores, atol=0.01)
 
 
+def test_before_a_camera_the_smallest_size_is_enough(fresh):
+    network, image = loaded("detector", flip_test=True, scales=(1.0, 0.5)), drawn(120, 90)
+    found = find(fresh, image, {"detector": network}, {"minScore": 0.2, "fast": True})
+    expected = Detector(
+        network.model, network.variables, network.task, input_size=network.input_size,
+        flip_test=False, scales=(0.5,), min_score=0.2,
+    )(image)  # fmt: skip
+    assert len(expected.boxes) == len(found) > 0
+    np.testing.assert_allclose([one["box"] for one in found], expected.boxes, atol=0.5)
+
+
 @pytest.mark.parametrize("method", suppression.METHODS)
 def test_overlapping_boxes_lose_score_as_in_python(page, method):
     rng = np.random.default_rng(0)
     low = rng.uniform(0, 60, (40, 2))
     corners, scores = np.concatenate([low, low + rng.uniform(20, 60, (40, 2))], 1), rng.random(40)
     categories = rng.integers(0, 2, 40)
-    kept = suppression.suppress(corners, scores, categories, method=method, limit=25)
+    settings = {"method": method, "iou": 0.4, "sigma": 0.6, "minScore": 0.2}
+    kept = suppression.suppress(
+        corners, scores, categories, method=method, iou=0.4, sigma=0.6, min_score=0.2, limit=25
+    )
     boxes = [
         {"corners": box, "score": score, "category": category}
         for box, score, category in zip(
             corners.tolist(), scores.tolist(), categories.tolist(), strict=True
         )
     ]
-    found = call(page, "boxes", "m.suppressed(...values)", boxes, method, 25)
+    found = call(page, "boxes", "m.suppressed(...values)", boxes, settings, 25)
     np.testing.assert_allclose([one["score"] for one in found], kept.scores)
     np.testing.assert_allclose([one["corners"] for one in found], kept.boxes)
 
