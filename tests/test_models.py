@@ -20,6 +20,7 @@ from hourglass_jax.checkpoint import trained as checkpoint
 from hourglass_jax.data.skeleton import LSP
 from hourglass_jax.errors import UserError
 from hourglass_jax.inference.finder import Finder
+from hourglass_jax.interop import web_page
 from hourglass_jax.runtime import sharding
 from hourglass_jax.tasks.detection import boxes
 from hourglass_jax.tasks.single_pose import metrics
@@ -132,7 +133,8 @@ def test_the_wheel_holds_them(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.stat().st_size < 6e6
     with zipfile.ZipFile(io.BytesIO(wheel.read_bytes())) as content:
-        inside = {name for name in content.namelist() if "/models/" in name}
+        inside = {x for x in content.namelist() if "/models/" in x or "_jax/web/" in x}
     folder = checkpoint.MODELS.parent.parent
-    files = [p for p in checkpoint.MODELS.rglob("*") if p.is_file()]
+    both = checkpoint.MODELS, web_page.SOURCES
+    files = [p for part in both for p in part.rglob("*") if p.is_file()]
     assert inside == {str(path.relative_to(folder)) for path in files}

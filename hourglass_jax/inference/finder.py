@@ -28,6 +28,18 @@ def suitable(joints: Sequence[str]) -> str:
     return PEOPLE if "wrist" in names and "ankle" in names else NONE
 
 
+def category_of_people(names: Sequence[str]) -> int:
+    """Returns the index of the category of people: "person", or the only one.
+
+    Raises:
+      UserError: there are several categories, and none is "person".
+    """
+    if len(names) > 1 and _PERSON not in names:
+        listed = ", ".join(names[:5])
+        raise UserError(f"the finder's network does not find people, but {listed}")
+    return names.index(_PERSON) if _PERSON in names else 0
+
+
 class Finder:
     """Finds the people in images: `finder(images)` returns `Detections` of each image."""
 
@@ -41,14 +53,10 @@ class Finder:
         Raises:
           UserError: no category is "person", or `max_people` has an invalid value.
         """
-        names = detector.names
-        if len(names) > 1 and _PERSON not in names:
-            listed = ", ".join(names[:5])
-            raise UserError(f"the finder's network does not find people, but {listed}")
+        self._category = category_of_people(detector.names)
         if max_people is not None and max_people < 1:
             raise UserError(f"max_people={max_people} must be at least 1")
         self._detector, self._max_people = detector, max_people
-        self._category = names.index(_PERSON) if _PERSON in names else 0
 
     @classmethod
     def from_checkpoint(

@@ -9,7 +9,7 @@ from hourglass_jax.tasks.single_pose.drawing import SURE
 
 # Poses that are as alike as this show the same person. Of people who stand behind one another they
 # are less alike, as long as some joints are apart.
-_SAME = 0.7
+SAME = 0.7
 
 
 def oks(first: Poses, second: Poses) -> Float[np.ndarray, "m n"]:
@@ -34,6 +34,6 @@ def distinct(poses: Poses) -> Poses:
     alike = oks(poses, poses)
     kept: list[int] = []
     for i in order.tolist():
-        if not kept or alike[i, kept].max() < _SAME:
+        if not kept or alike[i, kept].max() < SAME:
             kept.append(i)
     return poses[kept]

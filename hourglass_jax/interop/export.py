@@ -1,9 +1,11 @@
-"""A trained network as one file that runs without this package: StableHLO or ONNX.
+"""A trained network as one file that runs without this package: StableHLO or ONNX; or a web page.
 
 `python -m hourglass_jax.interop.export --checkpoint=runs/synthetic --output=pose.onnx`
 
-Both take float32 images [B, H, W, 3] in [0, 1], where H and W are the checkpoint's input size and B
-is any number, and normalise them. They return
+With a folder as the output, such as `site/`, it writes a web page; see `web_page`.
+
+Both files take float32 images [B, H, W, 3] in [0, 1], where H and W are the checkpoint's input size
+and B is any number, and normalise them. They return
 
 - maps: [B, S, h, w, C] of every stack, the last being the prediction,
 - joints: [B, K, 2], x and y in px of the image, and scores [B, K], of the last stack,
@@ -18,7 +20,7 @@ is any number, and normalise them. They return
 import logging
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -74,14 +76,21 @@ def run_stablehlo(path: pathlib.Path, images: np.ndarray) -> list[np.ndarray]:
     return [np.asarray(x) for x in jax.jit(exported.call)(images)]
 
 
-def write_onnx(trained: Trained, outputs: str, path: pathlib.Path) -> None:
-    """Writes an ONNX model.
+def write_onnx(
+    trained: Trained,
+    outputs: str,
+    path: pathlib.Path,
+    *,
+    half: bool = False,
+    sides: Sequence[int] = (),
+) -> None:
+    """Writes an ONNX model; see `onnx_file.serialize`.
 
     Raises:
       UserError: the package onnx is not installed, or there is no graph of this network or task.
     """
     try:
-        path.write_bytes(onnx_file.serialize(trained, outputs))
+        path.write_bytes(onnx_file.serialize(trained, outputs, half=half, sides=sides))
     except ImportError:
         raise UserError(
             "writing ONNX files needs the package onnx; pip install onnx onnxruntime"
@@ -116,8 +125,7 @@ def export(trained: Trained, outputs: str, path: pathlib.Path) -> float | None:
       UserError: the ending is unknown, the folder cannot be written to, or a package is missing.
       RunError: the file's outputs differ from the network's.
     """
-    if path.suffix not in FORMATS:
-        raise UserError(f"--output={path} must end in one of {', '.join(FORMATS)}")
+    _check_suffix(path)
     write, run = FORMATS[path.suffix]
     disk.make_folder(path.parent, f"--output={path}")
     try:
@@ -125,7 +133,31 @@ def export(trained: Trained, outputs: str, path: pathlib.Path) -> float | None:
             write(trained, outputs, file)
     except OSError as error:
         raise disk.refusal(error, f"--output={path}") from None
-    shape = (2, trained.input_size, trained.input_size, 3)
+    return difference(trained, outputs, path, run)
+
+
+def difference(
+    trained: Trained,
+    outputs: str,
+    path: pathlib.Path,
+    run: Callable[[pathlib.Path, np.ndarray], list[np.ndarray] | None],
+    *,
+    side: int | None = None,
+) -> float | None:
+    """Returns a file's largest difference from its network, as `export` does.
+
+    Args:
+      trained: the network.
+      outputs: outputs of the file.
+      path: the file.
+      run: function that runs a file.
+      side: side of the images, px, if not the checkpoint's input size.
+
+    Raises:
+      RunError: the file's outputs differ from the network's.
+    """
+    side = side or trained.input_size
+    shape = (2, side, side, 3)
     images = np.random.default_rng(0).random(shape, np.float32)
     found, expected = run(path, images), jax.jit(network(trained, outputs))(images)
     if found is None:
@@ -140,11 +172,19 @@ def export(trained: Trained, outputs: str, path: pathlib.Path) -> float | None:
     return largest
 
 
+def _check_suffix(path: pathlib.Path) -> None:
+    if path.suffix not in FORMATS:
+        raise UserError(
+            f"--output={path} must end in one of {', '.join(FORMATS)}, or in / for a web page"
+        )
+
+
 def main(argv: list[str]) -> None:
     """Runs the command."""
     parser = command.Arguments(
         prog="python -m hourglass_jax.interop.export",
-        description="Writes a trained network as one file that runs without this package.",
+        description="Writes a trained network as one file that runs without this package, or as a "
+        "web page.",
     )
     add = parser.add_argument
     add(
@@ -153,27 +193,39 @@ def main(argv: list[str]) -> None:
         required=True,
         help="a run's workdir, or one step's folder in it",
     )
-    add("--output", type=command.path, required=True, help="FILE.onnx or FILE.stablehlo")
-    add("--outputs", default=MAPS, help="maps (the default), joints, boxes or people")
+    add("--output", type=command.path, required=True, help="FILE.onnx, FILE.stablehlo or FOLDER/")
+    add("--outputs", help="of a file: maps (the default), joints, boxes or people")
+    add("--finder", help="of a page: the detector that finds people; see predict")
+    add("--runtime", type=command.path, help="of a page: the folder in which npm ci was run")
     flags = parser.parse_args(argv)
     path = pathlib.Path(flags.output)
-    if path.suffix not in FORMATS:  # before the checkpoint is read
-        raise UserError(f"--output={path} must end in one of {', '.join(FORMATS)}")
+    if flags.output.endswith("/") or path.is_dir():
+        from hourglass_jax.interop import web_page  # it imports this module
+
+        if flags.outputs is not None:
+            raise UserError(f"--outputs={flags.outputs}: a page has no choice; leave it out")
+        web_page.export(flags.checkpoint, path, finder=flags.finder, runtime=flags.runtime)
+        return
+    for name in ("finder", "runtime"):
+        if getattr(flags, name) is not None:
+            raise UserError(f"--{name} is for a web page; give a folder, such as --output=site/")
+    _check_suffix(path)  # before the checkpoint is read
+    outputs = MAPS if flags.outputs is None else flags.outputs
     disk.make_folder(path.parent, f"--output={path}")
     trained = checkpoint.load(flags.checkpoint)
     known = (MAPS, *trained.task.exports)
-    if flags.outputs not in known:
-        raise UserError(f"--outputs={flags.outputs}: this network gives {' or '.join(known)}")
-    difference = export(trained, flags.outputs, path)
+    if outputs not in known:
+        raise UserError(f"--outputs={outputs}: this network gives {' or '.join(known)}")
+    largest = export(trained, outputs, path)
     side = trained.input_size
     checked = (
         "not checked, as onnxruntime is not installed"
-        if difference is None
-        else f"run again, it differs from the network by {difference:.1g}"
+        if largest is None
+        else f"run again, it differs from the network by {largest:.1g}"
     )
     logger.info(
         "%s: images [B, %d, %d, 3] to %s, %.1f MB; %s",
-        *(path, side, side, flags.outputs, path.stat().st_size / 1e6, checked),
+        *(path, side, side, outputs, path.stat().st_size / 1e6, checked),
     )
 
 

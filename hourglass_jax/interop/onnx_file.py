@@ -1,5 +1,7 @@
 """A trained network as the content of an ONNX file."""
 
+from collections.abc import Sequence
+
 from hourglass_jax.checkpoint.trained import Trained
 from hourglass_jax.errors import UserError
 from hourglass_jax.interop import onnx_boxes, onnx_joints, onnx_networks, onnx_people
@@ -25,12 +27,17 @@ _DECODERS = {
 }
 
 
-def serialize(trained: Trained, outputs: str) -> bytes:
+def serialize(
+    trained: Trained, outputs: str, *, half: bool = False, sides: Sequence[int] = ()
+) -> bytes:
     """Returns the content of an ONNX file; raises ImportError if the package is not installed.
 
     Args:
       trained: network to export.
       outputs: "maps", or one of the task's `exports`.
+      half: whether to store kernels in half precision where that holds them exactly.
+      sides: sides of the images that a file of maps takes, px, if not the checkpoint's input size;
+        with several, the file's images have any height and width.
 
     Raises:
       UserError: there is no graph of the network, or of the task's outputs.
@@ -49,14 +56,16 @@ def serialize(trained: Trained, outputs: str) -> bytes:
     import onnx
     from onnx import TensorProto, helper
 
-    graph = Graph(trained.variables)
-    side = trained.input_size
-    small = -(-side // model.stride)
+    graph = Graph(trained.variables, half=half)
+    sides = sides or (trained.input_size,)
+    fixed = len(sides) == 1
+    small = -(-max(sides) // model.stride)
     maps = write(graph, model, small)
     channels = sum(len(head.channels) for head in task.heads.values())
     if decode is None:
         graph.add("Concat", *(_stacked(graph, x) for x in maps), axis=1, output="maps")
-        shapes = {"maps": [len(maps), small, small, channels]}
+        size = [small, small] if fixed else ["rows", "columns"]
+        shapes = {"maps": [len(maps), *size, channels]}
     else:
         shapes = decode(graph, maps[-1], task, small)
 
@@ -68,7 +77,7 @@ def serialize(trained: Trained, outputs: str) -> bytes:
         helper.make_graph(
             graph.nodes,
             "hourglass",
-            [described("images", [side, side, 3])],
+            [described("images", [*([sides[0]] * 2 if fixed else ["height", "width"]), 3])],
             [described(name, shape) for name, shape in shapes.items()],
             graph.initializers,
         ),

@@ -15,8 +15,16 @@ Path = tuple[str, ...]
 class Graph:
     """A graph to add nodes and constants to. Methods take names of values and return a new one."""
 
-    def __init__(self, variables: dict):
+    def __init__(self, variables: dict, *, half: bool = False):
+        """Makes an empty graph.
+
+        Args:
+          variables: variables of the network.
+          half: whether to store the kernels of convolutions in half precision where that holds them
+            exactly; the graph computes in single precision in any case.
+        """
         self.variables, self.nodes, self.initializers = variables, [], []
+        self._half = half
 
     def add(self, kind: str, *inputs: str, output: str | None = None, **attributes) -> str:
         """Adds a node with one output."""
@@ -44,6 +52,18 @@ class Graph:
         self.initializers.append(numpy_helper.from_array(array, name))
         return name
 
+    def kernel(self, value: np.ndarray, name: str | None = None) -> str:
+        """Adds the kernel of a convolution."""
+        from onnx import TensorProto, numpy_helper
+
+        with np.errstate(over="ignore"):  # numbers beyond its range are found to differ
+            small = value.astype(np.float16)
+        if not self._half or not np.array_equal(small, value):
+            return self.constant(value, name)
+        stored = f"{name or f'constant_{len(self.initializers)}'}/half"
+        self.initializers.append(numpy_helper.from_array(small, stored))
+        return self.add("Cast", stored, to=TensorProto.FLOAT)
+
     def variable(self, path: Path, leaf: str, collection: str = "params") -> np.ndarray:
         """Returns a variable of the network, kernels as [out, in, height, width]."""
         tree = self.variables[collection]
@@ -64,7 +84,7 @@ class Graph:
     def conv(self, path: Path, x: str, stride: int = 1, groups: int = 1) -> str:
         """Adds `layers.Conv`."""
         kernel = self.variable(path, "kernel")
-        inputs = [self.constant(kernel, "/".join((*path, "kernel")))]
+        inputs = [self.kernel(kernel, "/".join((*path, "kernel")))]
         if self.has((*path, "bias")):
             inputs.append(self.constant(self.variable(path, "bias"), "/".join((*path, "bias"))))
         size = kernel.shape[-1]

@@ -137,7 +137,7 @@ def _doubled(graph: Graph, path: Path, x: str) -> str:
     kernel = graph.variable(path, "kernel")[:, :, ::-1, ::-1].swapaxes(0, 1)
     size = kernel.shape[-1]
     return graph.add(
-        "ConvTranspose", x, graph.constant(kernel), graph.constant(graph.variable(path, "bias")),
+        "ConvTranspose", x, graph.kernel(kernel), graph.constant(graph.variable(path, "bias")),
         kernel_shape=[size] * 2, strides=[2, 2], pads=[size // 2 - 1] * 4,
     )  # fmt: skip
 
@@ -152,7 +152,7 @@ def _heads(graph: Graph, path: Path, features: str, model: Hourglass104, side: i
         hidden = graph.conv((*path, f"head_{name}"), read[model.corners.get(name, "")])
         hidden = graph.add("Relu", hidden)
         part = slice(first, first + count)
-        parameters = graph.constant(kernel[part]), graph.constant(bias[part])
+        parameters = graph.kernel(kernel[part]), graph.constant(bias[part])
         outputs.append(graph.add("Conv", hidden, *parameters, kernel_shape=[1, 1]))
         first += count
     return graph.add("Concat", *outputs, axis=1)

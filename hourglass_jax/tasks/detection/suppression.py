@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 METHODS = ("gaussian", "linear", "hard")
+# Defaults of `suppress`; CornerNet and CenterNet have the same.
+IOU, SIGMA, MIN_SCORE = 0.5, 0.5, 0.001
 _TINY = 1e-12  # instead of a division by 0
 
 
@@ -37,9 +39,9 @@ def suppress(
     categories: Int[np.ndarray, " n"],
     *,
     method: str = "gaussian",
-    iou: float = 0.5,
-    sigma: float = 0.5,
-    min_score: float = 0.001,
+    iou: float = IOU,
+    sigma: float = SIGMA,
+    min_score: float = MIN_SCORE,
     limit: int = 100,
     votes: Float[np.ndarray, "n 2"] | None = None,
     exponent: float = 10.0,

@@ -69,17 +69,22 @@ def draw_onto(
     for a, b in skeleton.limbs:
         i, j = skeleton.index(a), skeleton.index(b)
         if shown[i] and shown[j]:
-            colour = _colour(a if _colour(b) == MIDDLE else b)
-            colour = colour if number is None else draw.colour(number)
+            colour = limb_colour(a, b) if number is None else draw.colour(number)
             cv2.line(image, points[i], points[j], colour, width, cv2.LINE_AA, _SHIFT)
     for i in np.flatnonzero(shown):
-        radius, colour = (width + 1) * 2**_SHIFT, _colour(skeleton.joints[i])
+        radius, colour = (width + 1) * 2**_SHIFT, joint_colour(skeleton.joints[i])
         cv2.circle(image, points[i], radius, colour, -1, cv2.LINE_AA, _SHIFT)
         cv2.circle(image, points[i], radius, (20, 20, 20), 1, cv2.LINE_AA, _SHIFT)
 
 
-def _colour(joint: str) -> tuple[int, int, int]:
+def joint_colour(joint: str) -> tuple[int, int, int]:
+    """Returns the RGB colour of a joint of this name."""
     return LEFT if joint.startswith("left") else RIGHT if joint.startswith("right") else MIDDLE
+
+
+def limb_colour(first: str, second: str) -> tuple[int, int, int]:
+    """Returns the RGB colour of the limb between two joints."""
+    return joint_colour(first if joint_colour(second) == MIDDLE else second)
 
 
 def draw_targets(
