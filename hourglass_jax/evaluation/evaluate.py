@@ -120,6 +120,8 @@ def evaluate(
             predictions = predict(experiment, checkpoints, step, split)
     metrics = experiment.task.metrics(source, split)
     values = predictions.figures(metrics)
+    # As evaluation.json holds it: tuples become lists.
+    settings = json.loads(json.dumps(experiment.config.to_dict()["eval"]))
     result = {
         "metrics": {name: None if np.isnan(v) else v for name, v in values.items()},
         experiment.task.unit: len(predictions.ids),
@@ -127,7 +129,7 @@ def evaluate(
         "checkpoint": f"checkpoints/{step}",
         "dataset": source.name,
         "split": split,
-        "config": {**metadata["config"], "eval": experiment.config.to_dict()["eval"]},
+        "config": {**metadata["config"], "eval": settings},
     }
     tables = [str(metric.table(predictions.found, predictions.truth)) for metric in metrics]
     logger.info(
