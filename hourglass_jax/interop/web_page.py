@@ -88,7 +88,8 @@ def export(
             file.write_text(json.dumps(site), encoding="utf-8")
     except OSError as error:
         raise disk.refusal(error, where) from None
-    logger.info("%s: a page with %s; serve it by launch/web.sh or any web server", folder, names)
+    found = " and ".join(names)
+    logger.info("%s: a page with %s; serve it by launch/web.sh or any web server", folder, found)
 
 
 def find_runtime(folder: str | None) -> pathlib.Path:
