@@ -27,6 +27,7 @@ from hourglass_jax.errors import UserError
 from hourglass_jax.nn import presets
 from hourglass_jax.rules import Path
 from hourglass_jax.runtime import distributed, sharding
+from hourglass_jax.tasks import views
 from hourglass_jax.tasks.base import Task
 
 
@@ -104,9 +105,9 @@ class Experiment:
     @property
     def sizes(self) -> list[tuple[int, int]]:
         """Heights and widths of the inputs in evaluation: one for each of `eval.scales`."""
-        side = self.config.model.input_size
-        sides = [round(scale * side) for scale in self.config.eval.scales]
-        return [self.model.valid_size(side, side) for side in sides]
+        config = self.config
+        sides = views.sides_of(self.model, config.model.input_size, config.eval.scales)
+        return [(side, side) for side in sides]
 
     @property
     def training_size(self) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from hourglass_jax.image import crop, geometry, io
 from hourglass_jax.image.geometry import Affine
 from hourglass_jax.inference import windows
 from hourglass_jax.inference.found import Detections
-from hourglass_jax.nn import Network, forward
+from hourglass_jax.nn import forward
 from hourglass_jax.runtime import sharding
 from hourglass_jax.tasks import views
 from hourglass_jax.tasks.base import Task
@@ -75,7 +75,7 @@ class Detector:
         self.task = task
         self._min_score, self.images_at_once = min_score, batch_size
         self._flip_test = flip_test
-        self._sides = sides_of(model, input_size, scales)
+        self._sides = views.sides_of(model, input_size, scales)
         self._variables = jax.device_put(variables)
         view_outputs = views.flip_test if flip_test else views.plain
 
@@ -241,11 +241,6 @@ class Detector:
         stride = self.task.stride  # pyright: ignore[reportAttributeAccessIssue]  # it has boxes
         cut = window.cut(found, to_image, stride)
         return {**found, "scores": np.where(cut, 0, found["scores"])}, to_image
-
-
-def sides_of(model: Network, input_size: int, scales: Sequence[float]) -> list[int]:
-    """Returns the sides of a network's inputs at several scales, px."""
-    return [model.valid_size(*[round(s * input_size)] * 2)[0] for s in scales]
 
 
 def _fitted(

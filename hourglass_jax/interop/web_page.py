@@ -4,8 +4,8 @@
     python -m hourglass_jax.interop.export --checkpoint=lsp-small --output=site/ --runtime=web
 
 The page's sources are in `hourglass_jax/web/`; it runs networks by ONNX Runtime Web, which is
-copied from npm's folder. `site.json` says what else the page needs to do what `PoseEstimator` and
-`Detector` do. Kernels are stored in half precision, by which the networks in the package lose
+copied from npm's folder. `site.json` holds what else the page needs to predict as `PoseEstimator`
+and `Detector` do. Kernels are stored in half precision, by which the networks in the package lose
 nothing.
 """
 
@@ -25,10 +25,10 @@ from hourglass_jax.checkpoint.trained import Trained
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import draw
 from hourglass_jax.inference import finder as finders
-from hourglass_jax.inference.detector import sides_of
 from hourglass_jax.inference.similarity import SAME
 from hourglass_jax.interop import export as onnx
 from hourglass_jax.runtime import disk
+from hourglass_jax.tasks import views
 from hourglass_jax.tasks.detection import pooling, suppression
 from hourglass_jax.tasks.detection.options import CENTRES
 from hourglass_jax.tasks.detection.precision import PERSON_IN_BOX, sigmas
@@ -136,7 +136,7 @@ def _networks(path: str, finder: str | None) -> dict[str, tuple[str, Trained]]:
 
 
 def describe_detector(trained: Trained, *, alone: bool) -> dict[str, Any]:
-    """Returns what site.json says of a detector.
+    """Returns the entry of a detector in site.json.
 
     Args:
       trained: the detector.
@@ -155,7 +155,7 @@ def describe_detector(trained: Trained, *, alone: bool) -> dict[str, Any]:
     for name, head in task.heads.items():
         heads[name], first = first, first + len(head.channels)
     return {
-        "sides": sides_of(trained.model, trained.input_size, trained.inference.scales),
+        "sides": views.sides_of(trained.model, trained.input_size, trained.inference.scales),
         "stride": task.stride,
         "heads": heads,
         "categories": task.categories,
@@ -177,7 +177,7 @@ def describe_detector(trained: Trained, *, alone: bool) -> dict[str, Any]:
 
 
 def describe_pose(trained: Trained, *, alone: bool = True) -> dict[str, Any]:
-    """Returns what site.json says of a network for poses."""
+    """Returns the entry of a network for poses in site.json."""
     task = trained.task
     assert isinstance(task, SinglePose)
     skeleton = task.skeleton

@@ -9,10 +9,16 @@ from jaxtyping import Array, Float
 
 from hourglass_jax.image import geometry
 from hourglass_jax.image.geometry import Affine
+from hourglass_jax.nn.network import Network
 from hourglass_jax.tasks.base import Candidates, Instance, Task
 
 Outputs = Float[Array, "batch stacks h w channels"]
 _PLAIN = np.eye(2, 3)
+
+
+def sides_of(model: Network, input_size: int, scales: Sequence[float]) -> list[int]:
+    """Returns the sides of a network's inputs at several scales, px."""
+    return [model.valid_size(*[round(scale * input_size)] * 2)[0] for scale in scales]
 
 
 def plain(

@@ -1,6 +1,6 @@
 """The files of annotations that a config field names, and the reader of each.
 
-What a file holds decides who reads it; its name only helps where the content says nothing.
+The reader is chosen by the content of a file, and by its name only where the content does not tell.
 """
 
 import dataclasses
@@ -114,8 +114,7 @@ def read(
         options["boxes"] = boxes
     if reader in (yolo, coco_zip):
         options["split"] = split
-    file = reader.read(path, folder, **options)
-    return file
+    return reader.read(path, folder, **options)
 
 
 def read_all(value: str, folder: pathlib.Path | None, *, outside: bool, split: str) -> KeypointFile:

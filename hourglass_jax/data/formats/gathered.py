@@ -1,10 +1,11 @@
 """What readers of other tools' labels gather: a content in COCO's form, and its images."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hourglass_jax.data.formats.coco_content import WHERE, of_content
+from hourglass_jax.data.formats.grouping import Object
 from hourglass_jax.data.formats.keypoint_file import KeypointFile
 from hourglass_jax.data.formats.places import Place
 from hourglass_jax.data.formats.problems import Problems
@@ -83,6 +84,21 @@ class Gathered:
                 WHERE: name,
             }
         )
+
+    def objects(
+        self, image: int, objects: Iterable[Object], joints: Sequence[str], where: str
+    ) -> None:
+        """Adds the annotations of an image's objects, and categories where they are new."""
+        ids = {entry["name"]: entry["id"] for entry in self._content["categories"]}
+        for one in objects:
+            if one.category not in ids:
+                ids[one.category] = self.category(one.category, joints)
+            self.annotation(image, ids[one.category], one.keypoints(joints), one.box, where)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no annotations."""
+        return not self._content["annotations"]
 
     def file(self, path: pathlib.Path) -> None:
         """Notes a further file that labels were read from."""

@@ -60,7 +60,7 @@ def read(
         except WRONG as error:
             gathered.problems.add(f"left out: {text_of(error)}", where)
     joints = list(dict.fromkeys(point.name for _, task in tasks for point in task.points))
-    root, ids = folder or path.parent, {}
+    root = folder or path.parent
     for where, task in tasks:
         try:
             there = _there(root, task.image, outside)
@@ -68,12 +68,9 @@ def read(
             gathered.problems.add(f"left out: {text_of(error)}", where)
             continue
         image = gathered.image(Place(there), task.size)
-        for one in grouped(task.rectangles, task.points, gathered.problems, where):
-            if one.category not in ids:
-                ids[one.category] = gathered.category(one.category, joints)
-            keypoints = one.keypoints(joints)
-            gathered.annotation(image, ids[one.category], keypoints, one.box, where)
-    if not ids:
+        objects = grouped(task.rectangles, task.points, gathered.problems, where)
+        gathered.objects(image, objects, joints, where)
+    if gathered.is_empty:
         raise UserError(
             f"{path} looks like Label Studio's and has no key points or rectangles that can be "
             f"used: {gathered.problems or 'there are none'}"

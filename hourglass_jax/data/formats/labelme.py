@@ -64,15 +64,11 @@ def read(
         gathered.file(file)
         labelled.append((where, place, size, *shapes))
     joints = list(dict.fromkeys(point.name for *_, points in labelled for point in points))
-    ids: dict[str, int] = {}
     for where, place, size, rectangles, points in labelled:
         image = gathered.image(place, size)
-        for one in grouped(rectangles, points, gathered.problems, where):
-            if one.category not in ids:
-                ids[one.category] = gathered.category(one.category, joints)
-            keypoints = one.keypoints(joints)
-            gathered.annotation(image, ids[one.category], keypoints, one.box, where)
-    if not ids:
+        objects = grouped(rectangles, points, gathered.problems, where)
+        gathered.objects(image, objects, joints, where)
+    if gathered.is_empty:
         raise UserError(
             f"{path} looks like LabelMe's and has no points or rectangles that can be used: "
             f"{gathered.problems or 'there are none'}"
