@@ -215,6 +215,11 @@ class _Decoder:
         else:
             near = graph.add("Exp", graph.add("Neg", apart))
             scores = self.add("Mul", self.add("Mul", scores1, scores2), near)
+            scores = graph.add("Where", valid, scores, graph.constant(0.0))
+            largest = [graph.add("ReduceMax", scores, axes=[axis], keepdims=1) for axis in (1, 2)]
+            largest = self.add("Max", self.add("Mul", *largest), graph.constant(corners.TINY))
+            squared = self.add("Mul", scores, scores)
+            scores = self.add("Mul", scores, self.add("Div", squared, largest))
         scores = graph.add("Where", valid, scores, graph.constant(-1.0))
         best, index = self._best(graph.reshape(scores, 0, each**2), pairs)
         first, second = graph.divided(index, each)

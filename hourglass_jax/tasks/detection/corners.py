@@ -19,6 +19,7 @@ START = -2.19
 TAG_DISTANCE = 0.5
 TAG_WEIGHT = 0.1
 _CORNERS = {"tl": "top_left", "br": "bottom_right"}
+TINY = 1e-30  # instead of a division by 0
 PAIRS_PER_CORNER = 10  # 1,000 of 100 corners each
 
 
@@ -132,9 +133,10 @@ def decode(
       pairs: number of boxes to return.
       tag_distance: largest distance between the embeddings of a pair.
       border: whether corners may lie in the outermost cells.
-      product: score pairs by s1 s2 exp(-d), of their corners' scores and the distance of their
-        embeddings, so that no certain corner makes up for an uncertain one; False is the published
-        mean of the scores.
+      product: score pairs by p = s1 s2 exp(-d), of their corners' scores and the distance of their
+        embeddings, so that no certain corner makes up for an uncertain one, and by the ratios of p
+        to the largest p of either corner, since a corner belongs to one object; False is the
+        published mean of the scores.
 
     Returns:
       boxes: [B, pairs, 4], x1, y1, x2, y2 in cells.
@@ -159,7 +161,12 @@ def decode(
     valid = (categories1 == categories2) & (distances <= tag_distance) & (xy2 >= xy1).all(-1)
     if not border:
         valid &= inner1 & inner2
-    scores = scores1 * scores2 * jnp.exp(-distances) if product else (scores1 + scores2) / 2
+    if product:
+        scores = jnp.where(valid, scores1 * scores2 * jnp.exp(-distances), 0)
+        largest = scores.max(1, keepdims=True) * scores.max(2, keepdims=True)
+        scores *= scores**2 / jnp.maximum(largest, TINY)
+    else:
+        scores = (scores1 + scores2) / 2
     shape = scores.shape
 
     def flat(x):

@@ -104,18 +104,39 @@ def test_losses_and_gradients(case):
         np.testing.assert_allclose(gradient, expected, atol=atol, err_msg=name)
 
 
-def test_our_weights_and_scores():
-    """The weight of embeddings is an option, and their distance lowers the product of scores."""
-    arrays = load("cornernet_decode")
-    maps = {name: jnp.asarray(x) for name, x in arrays.items() if not name.startswith("boxes")}
-    names = tuple(str(i) for i in range(maps["tl_heat"].shape[-1]))
-    found = jax.jit(Corners(names).decode, static_argnames="top_k")(maps, top_k=20)
-    valid = np.asarray(found["valid"])
-    product = np.asarray(found["corner_scores"]).prod(-1)[valid]
-    ratio = np.asarray(found["scores"])[valid] / product
-    assert (np.exp(-corners.TAG_DISTANCE) <= ratio).all() and (ratio < 1).all()
-    assert (np.diff(found["scores"]) <= 0).all() and valid.sum() > 0
+def test_a_corner_belongs_to_one_object():
+    """A pair scores s1 s2 exp(-d), times its ratio to the best pair of either of its corners."""
+    logits = {"tl": {(1, 1): 2.0, (4, 1): 1.0}, "br": {(6, 9): 1.5, (9, 9): 0.5}}
+    tags = {"tl": {(1, 1): 0.0, (4, 1): 0.3}, "br": {(6, 9): 0.1, (9, 9): 0.45}}
+    maps = {}
+    for corner in ("tl", "br"):
+        heat, tag = np.full((12, 12), -9.0, np.float32), np.zeros((12, 12), np.float32)
+        for (x, y), logit in logits[corner].items():
+            heat[y, x], tag[y, x] = logit, tags[corner][x, y]
+        maps[f"{corner}_heat"] = jnp.asarray(heat)[None, :, :, None]
+        maps[f"{corner}_tag"] = jnp.asarray(tag)[None, :, :, None]
+        maps[f"{corner}_offset"] = jnp.zeros((1, 12, 12, 2))
+    found = corners.decode(maps, 2, 4, product=True)
+    p = {
+        (*first, *second): np.exp(-abs(tags["tl"][first] - tags["br"][second]))
+        / (1 + np.exp(-logits["tl"][first]))
+        / (1 + np.exp(-logits["br"][second]))
+        for first in logits["tl"]
+        for second in logits["br"]
+    }
+    expected = {
+        pair: value
+        * (value / max(p[pair[:2] + second] for second in logits["br"]))
+        * (value / max(p[first + pair[2:]] for first in logits["tl"]))
+        for pair, value in p.items()
+    }
+    scores = dict(zip(map(tuple, np.asarray(found["boxes"][0])), found["scores"][0], strict=True))
+    assert scores.keys() == expected.keys() and found["valid"].all()
+    for pair, score in expected.items():
+        np.testing.assert_allclose(scores[pair], score, rtol=1e-5)
 
+
+def test_the_weight_of_embeddings():
     targets = {
         "boxes": jnp.array([[[2.0, 3.0, 9.0, 8.0], [1.0, 1.0, 5.0, 6.0]]]),
         "categories": jnp.zeros((1, 2), int),
