@@ -137,8 +137,8 @@ def predict(
       batch_size: images and people per batch.
       **options: further options of `PoseEstimator.from_checkpoint`.
     """
-    from ray import data, exceptions
-
+    data = extra.library("ray.data", "Ray Data", "ray")
+    exceptions = extra.library("ray.exceptions", "Ray Data", "ray")
     context = data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
@@ -239,11 +239,13 @@ def main(argv: list[str]) -> int:
     options["finder"] = finder.NONE if flags.whole else flags.finder or finder.AUTO
     command = {name: [str(value)] * 2 for name, value in {**vars(flags), **options}.items()}
     about = table.About(form, command, len(names), table.digest(names))
-    start(flags.workers, flags.gpus)
-    waiting, failed, seen = Waiting(len(names), "images"), 0, []
+    failed, seen = 0, []
+    extra.library("ray", "Ray Data", "ray")
     with lock.claim(output, "--output"):
         if (output / TABLE).exists():
             raise UserError(f"--output={output} holds {TABLE}; choose another folder")
+        start(flags.workers, flags.gpus)
+        waiting = Waiting(len(names), "images")
         with table.writing(output / TABLE, about.schema()) as add:
             limits = {"workers": flags.workers, "gpus": flags.gpus}
             for rows in predict(files, flags.checkpoint, about, **limits, **options):

@@ -105,7 +105,7 @@ class Shard:
 def found(output: pathlib.Path, *, tables: bool) -> list[tuple[pathlib.Path, Shard]]:
     """Returns the tables, or the folders, of the shards in an output folder, sorted by name."""
     try:
-        names = sorted(os.listdir(output))
+        names = sorted(path.name for path in output.iterdir())
     except OSError:  # it is made later, or refused there
         return []
     matches = [(name, _NAME.fullmatch(name)) for name in names]
