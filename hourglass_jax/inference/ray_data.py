@@ -139,6 +139,7 @@ def predict(
     """
     data = extra.library("ray.data", "Ray Data", "ray")
     exceptions = extra.library("ray.exceptions", "Ray Data", "ray")
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
