@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, list[str], str]] = {
     "predict": ("predict", [], "find poses in images and videos"),
     "export": ("interop.export", [], "write a network as a StableHLO or ONNX file"),
     "import-weights": ("interop.torch_weights", [], "read a network published for PyTorch"),
+    "merge": ("merge", [], "merge what the shards of a prediction have found"),
     "import-labels": ("import_labels", [], "write labels of other tools in COCO's format"),
 }
 

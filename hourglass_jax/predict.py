@@ -52,6 +52,13 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     add("--min_score", type=float,
         help="lowest score of a box that is found; default: 0.3")  # fmt: skip
     add("--batch_size", type=int, default=8, help="people, images or frames at a time; default: 8")
+    group = parser.add_argument_group("shares of one input among several processes")
+    add = group.add_argument
+    add("--shards", type=int, metavar="N",
+        help="number of processes; default: as an array of SLURM says")  # fmt: skip
+    add("--shard", type=int, metavar="I",
+        help="which of them this is, from 0; default: the index in an array of SLURM, or in a job "
+        "of Kubernetes")  # fmt: skip
     group = parser.add_argument_group("settings that default to those of the network's evaluation")
     add = group.add_argument
     add("--no_flip_test", action="store_false", dest="flip_test", default=None,
@@ -86,11 +93,13 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     from hourglass_jax.inference.inputs import inputs
     from hourglass_jax.inference.places import as_text
     from hourglass_jax.inference.results import Results
+    from hourglass_jax.inference.sharing import Sharing
     from hourglass_jax.runtime import startup
     from hourglass_jax.runtime.waiting import Waiting
 
     if not gc.isenabled():  # see `run`
         startup.collect_garbage_rarely()
+    sharing = Sharing(flags.shards, flags.shard)
     output = pathlib.Path(flags.output)
     files = [(path, as_text(name)) for path, name in inputs(flags.input, output)]
     names = [name for _, name in files]
@@ -98,6 +107,8 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     _check(flags, task)
     boxes = Boxes.from_flags(flags.box, flags.boxes)
     boxes.check(names)
+    output, files = sharing.take(output, files)
+    names = [name for _, name in files]
     boxes.check_sizes(zip((path for path, _ in files), names, strict=True))
     for problem in boxes.problems:
         command_line.say(f"error: {problem}")
@@ -106,11 +117,15 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     formats = writer.formats(flags.format, skeleton, output)
     startup.enable_compilation_cache()
     startup.keep_freed_memory()
-    with Results(output, _command(flags, task), names, overwrite=flags.overwrite) as results:
+    command = _command(flags, task)
+    tracked = flags.smooth or _finds_boxes(task) or _finder(flags, task) is not None
+    form = Format.of(task, tracked=tracked, smooth=flags.smooth)
+    with Results(output, command, names, overwrite=flags.overwrite) as results:
         left = {name for path, name in files if not results.is_done(path, name)}
         if len(left) < len(files):
             logger.info("%d of %d files are done already", len(files) - len(left), len(files))
         if left:
+            sharing.begin()
             predictor = _predictor(flags, task)
             find = Files(
                 predictor,
@@ -122,8 +137,6 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
                 between=stop.check,
             )
             waiting = Waiting(len(left))
-            tracked = flags.smooth or _finds_boxes(task) or _finder(flags, task) is not None
-            form = Format.of(task, tracked=tracked, smooth=flags.smooth)
             with stop.in_loop(), results.recording(form):
                 for together in _groups(files, predictor.images_at_once, left, results.is_begun):
                     stop.check()
@@ -132,8 +145,10 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
                     for _ in left.intersection(name for _, name in together):
                         waiting.advance()
         else:
-            results.write()  # a stopped command may have left older ones
+            with results.recording(form):
+                pass  # a stopped command may have left older ones
         writer.write(formats, results, {name: path for path, name in files}, skeleton)
+        sharing.end(results, command)
         count = results.count()
     logger.info(
         "%d %s in %d of %d files%s: %s",

@@ -45,13 +45,28 @@ def test_gpus_and_slurm_run_the_command_with_its_flags():
     assert told.startswith("srun") and f"{MAIN} --config=configs/mpii.py" in told
 
 
-@pytest.mark.parametrize(("status", "requeued"), [(75, True), (1, False)])
-def test_slurm_queues_the_job_again_after_75(tmp_path, status, requeued):
+def test_an_array_of_slurm_predicts_in_shares():
+    flags = ("--input=a b", "--output=poses")
+    told = dry("slurm_predict.sh", *flags, SLURM_SUBMIT_DIR=str(ROOT))
+    assert told == "srun .venv/bin/python -m hourglass_jax.predict --input=a b --output=poses\n"
+    assert "#SBATCH --array=0-" in (LAUNCH / "slurm_predict.sh").read_text()
+
+
+@pytest.mark.parametrize(
+    ("launcher", "status", "requeued"),
+    [
+        ("slurm.sh", 75, True),
+        ("slurm.sh", 1, False),
+        ("slurm_predict.sh", 143, True),
+        ("slurm_predict.sh", 1, False),
+    ],
+)
+def test_slurm_queues_a_stopped_job_again(tmp_path, launcher, status, requeued):
     for name, script in (("srun", f"exit {status}"), ("scontrol", f"echo $* > {tmp_path}/told")):
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     result = subprocess.run(
-        ["bash", LAUNCH / "slurm.sh"],
+        ["bash", LAUNCH / launcher],
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"},
     )
     assert result.returncode == status

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "hourglass_jax"
 # From the top down: a module may import those of its own and of lower levels.
 LEVELS = (
     ("command",),
-    ("main", "predict", "import_labels", "interop"),
+    ("main", "predict", "merge", "import_labels", "interop"),
     ("training",),
     ("evaluation",),
     ("inference",),

@@ -216,6 +216,7 @@ def called(monkeypatch):
         (["evaluate", "--workdir=x"], "main", ["--mode=evaluate", "--workdir=x"]),
         (["predict", "--input=a.jpg"], "predict", ["--input=a.jpg"]),
         (["export", "--help"], "interop.export", ["--help"]),
+        (["merge", "poses"], "merge", ["poses"]),
         (["import-labels", "a.slp"], "import_labels", ["a.slp"]),
         (["import-weights", "f.pth"], "interop.torch_weights", ["f.pth"]),
     ],

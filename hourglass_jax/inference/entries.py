@@ -110,8 +110,7 @@ class Format:
 
     def rows(self, name: str, entries: Sequence[Mapping[str, Any]]) -> Iterator[list]:
         """Yields the rows of one image in predictions.csv."""
-        # As JSON escapes it: readers of CSV refuse a file that is not UTF-8.
-        name = name.encode("utf-8", "backslashreplace").decode("utf-8")
+        name = as_utf8(name)
         for i, entry in enumerate(entries):
             number = entry.get("track_id", i)
             joints = [
@@ -125,3 +124,8 @@ class Format:
             else:
                 for joint, values in zip(self.joints, joints, strict=True):
                     yield [name, number, joint, *values]
+
+
+def as_utf8(name: str) -> str:
+    """Returns a file's name as JSON escapes it: readers of tables refuse what is not UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -12,7 +12,7 @@ import os
 import pathlib
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from hourglass_jax.errors import RunError
@@ -173,6 +173,18 @@ class Journal:
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
+
+
+def differences(there: Mapping[str, Sequence[str]], here: Mapping[str, Sequence[str]]) -> str:
+    """Returns the flags of another command that differ, or ""."""
+    texts, none = [], ["None"] * 2  # flags that are not given, or are newer than the results
+    for flag in {**there, **here}:
+        (shown, identity), now = there.get(flag, none), here.get(flag, none)
+        if identity != now[1]:
+            same = shown == now[0]
+            text = f"no --{flag}" if shown == "None" else f"--{flag}={shown}"
+            texts.append(f"{text}{' as it was then' if same else ''}")
+    return ", ".join(texts)
 
 
 def _open(path: pathlib.Path, flags: int) -> int:

@@ -16,7 +16,7 @@ import cv2
 
 from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.inference.entries import Entries, Format
-from hourglass_jax.inference.journal import Entry, Journal
+from hourglass_jax.inference.journal import Entry, Journal, differences
 from hourglass_jax.inference.places import Places, as_path
 from hourglass_jax.runtime import command_line, disk, lock
 from hourglass_jax.tasks.base import Instance
@@ -106,9 +106,9 @@ class Results:
     def _check(self) -> None:
         header, problem = self._journal.header, None
         if header is not None:
-            differences = _differences(header["command"], self._command)
-            if differences:
-                problem = f"of another command, with {differences}"
+            different = differences(header["command"], self._command)
+            if different:
+                problem = f"of another command, with {different}"
         elif self._journal.exists:
             problem = f"whose {JOURNAL} cannot be read"
         elif any((self.output / name).exists() for name in (JSON, CSV)):
@@ -234,6 +234,10 @@ class Results:
         inputs = [found.pop(name) for name in self._names if name in found]
         return [*inputs, *found.values()]
 
+    def errors(self) -> dict[str, str]:
+        """Returns what went wrong, by the names of files."""
+        return {entry.name: entry.error for entry in self._entries() if entry.error is not None}
+
     @property
     def written(self) -> Format:
         """How everything that was found is written, also by a former command."""
@@ -284,15 +288,3 @@ def _stamp(path: pathlib.Path) -> list[int] | None:
     except OSError:
         return None
     return [status.st_size, status.st_mtime_ns]
-
-
-def _differences(there: Mapping[str, Sequence[str]], here: Mapping[str, Sequence[str]]) -> str:
-    """Returns the flags of another command that differ, or ""."""
-    texts, none = [], ["None"] * 2  # flags that are not given, or are newer than the results
-    for flag in {**there, **here}:
-        (shown, identity), now = there.get(flag, none), here.get(flag, none)
-        if identity != now[1]:
-            same = shown == now[0]
-            text = f"no --{flag}" if shown == "None" else f"--{flag}={shown}"
-            texts.append(f"{text}{' as it was then' if same else ''}")
-    return ", ".join(texts)
