@@ -48,6 +48,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     add("--format",
         help="also write the results for other tools: coco, deeplabcut, sleap, or several with "
         "commas between")  # fmt: skip
+    add("--uncertain", type=int, metavar="N",
+        help="also list and copy the N frames that are worth labelling next")  # fmt: skip
     add("--no_overlays", action="store_false", dest="overlays", help="draw no overlays")
     add("--min_score", type=float,
         help="lowest score of a box that is found; default: 0.3")  # fmt: skip
@@ -81,7 +83,7 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     from hourglass_jax.checkpoint import trained
     from hourglass_jax.inference.boxes import Boxes
     from hourglass_jax.inference.entries import Format
-    from hourglass_jax.inference.exports import writer
+    from hourglass_jax.inference.exports import uncertain, writer
     from hourglass_jax.inference.files import Files
     from hourglass_jax.inference.inputs import inputs
     from hourglass_jax.inference.places import as_text
@@ -133,7 +135,9 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
                         waiting.advance()
         else:
             results.write()  # a stopped command may have left older ones
-        writer.write(formats, results, {name: path for path, name in files}, skeleton)
+        paths = {name: path for path, name in files}
+        writer.write(formats, results, paths, skeleton)
+        uncertain.write(flags.uncertain, results, paths, skeleton)
         count = results.count()
     logger.info(
         "%d %s in %d of %d files%s: %s",
@@ -156,6 +160,8 @@ def _check(flags: argparse.Namespace, task) -> None:
 
     if flags.whole and flags.finder not in (None, finder.NONE):
         raise UserError(f"--whole and --finder={flags.finder} exclude each other; give one of them")
+    if flags.uncertain is not None and flags.uncertain < 1:
+        raise UserError(f"--uncertain={flags.uncertain} must be at least 1")
     if _finds_boxes(task):
         reason = "a network that finds boxes itself"
         others = ["box", "boxes", "whole", "finder", "max_people"]
@@ -203,6 +209,7 @@ def _predictor(flags: argparse.Namespace, task) -> "Predictor":
         finder=finder,
         decode=flags.decode,
         num_stacks=flags.num_stacks,
+        compare_stacks=flags.uncertain is not None,
         **options,
     )
 

@@ -162,6 +162,14 @@ class Boxes:
         logger.warning(text)
 
 
+def square_around(
+    box: Float[np.ndarray, "4"], margin: float = BOX_MARGIN
+) -> tuple[Float[np.ndarray, "2"], float]:
+    """Returns center and size of the square crop for a box, `margin` times as large."""
+    # A box at x = 10 that is 10 px wide covers the pixels 10 to 19, with the centre at 14.5.
+    return box[:2] + (box[2:] - 1) / 2, max(float(box[2:].max()) * margin, 2.0)
+
+
 def check_boxes(
     boxes, shape: tuple[int, ...], margin: float = BOX_MARGIN
 ) -> Float[np.ndarray, "people 4"]:

@@ -16,10 +16,10 @@ from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry, io
 from hourglass_jax.image.geometry import Affine
 from hourglass_jax.inference import finder as finders
-from hourglass_jax.inference.boxes import BOX_MARGIN, check_boxes
+from hourglass_jax.inference.boxes import BOX_MARGIN, check_boxes, square_around
 from hourglass_jax.inference.finder import Finder
 from hourglass_jax.inference.found import Poses
-from hourglass_jax.inference.similarity import distinct
+from hourglass_jax.inference.similarity import agreement, distinct
 from hourglass_jax.nn import forward
 from hourglass_jax.runtime import sharding
 from hourglass_jax.tasks import views
@@ -52,6 +52,7 @@ class PoseEstimator:
         num_stacks: int | None = None,
         batch_size: int = 8,
         finder: Finder | None = None,
+        compare_stacks: bool = False,
     ):
         """Makes an estimator from a network and its variables.
 
@@ -67,6 +68,7 @@ class PoseEstimator:
           num_stacks: number of stacks to run, where fewer are faster; None runs all.
           batch_size: people per batch.
           finder: finds people where no boxes are given; None takes an image for one person.
+          compare_stacks: say in `Poses.agreement` how alike the stacks' poses are.
 
         Raises:
           UserError: an option has an invalid value.
@@ -96,6 +98,7 @@ class PoseEstimator:
         self.task = task
         self._side, self._scales, self._batch_size = input_size, tuple(scales), batch_size
         self._margin, self._finder = box_margin, finder
+        self._compare_stacks = compare_stacks
         self.images_at_once = batch_size if finder else 1
         self._variables = jax.device_put(variables)
         if stacks != all_stacks:
@@ -103,20 +106,21 @@ class PoseEstimator:
         size = (input_size, input_size)
         view_outputs = views.flip_test if flip_test else views.plain
 
-        def last(variables, inputs):
-            return forward(model, variables, inputs)[:, -1:]
+        def stacks_of(variables, inputs):
+            outputs = forward(model, variables, inputs)
+            return outputs if compare_stacks else outputs[:, -1:]
 
         options = sharding.compiler_options(jax.devices()[0])
 
         @functools.partial(jax.jit, compiler_options=options)
         def predict(variables, crops: UInt8[Array, "scales batch side side 3"]):
-            network = functools.partial(last, variables)
+            network = functools.partial(stacks_of, variables)
             outputs = []
             for i, scale in enumerate(self._scales):
                 inputs = model.normalisation(crops[i])
                 outputs += view_outputs(network, inputs, scale=geometry.scaling(scale, size))
             merged = views.merge(task, outputs)
-            maps, view = merged[0][0][:, 0], merged[0][1]
+            maps, view = merged[0][0][:, -1], merged[0][1]
             if geometry.scale_of(view) != 1:  # a single view: its maps are of another scale
                 maps = task.merge([(maps, view)])
             return views.decode(task, merged), maps
@@ -240,7 +244,7 @@ class PoseEstimator:
         heatmaps: bool = False,
     ) -> Poses:
         """Predicts one pose for each (image, box), such as for the frames of a video."""
-        poses: list[Instance] = []
+        poses: list[list[Instance]] = []  # of each stack, person by person
         maps = []
         for start in range(0, len(people), self._batch_size):
             batch = people[start : start + self._batch_size]
@@ -251,22 +255,40 @@ class PoseEstimator:
                 crops[:, i] = scaled
             candidates, outputs = jax.device_get(self._predict(self._variables, crops))
             for i, (_, to_image) in enumerate(cut):
-                row = jax.tree.map(lambda x, i=i: x[i, 0], candidates)
-                instances = views.finish(self.task, row, self._views, to_image)
-                poses.append(max(instances, key=lambda instance: instance.score))
+                row = jax.tree.map(lambda x, i=i: x[i], candidates)
+                poses.append(self._pose_of_each_stack(row, to_image))
             maps += list(outputs[: len(batch)]) if heatmaps else []
         count = len(self.task.joints)
-        joints = [pose.joints for pose in poses]
-        scores = [pose.joint_scores for pose in poses]
-        return Poses(
-            joints=np.array(joints).reshape(-1, count, 2),
-            scores=np.array(scores, np.float32).reshape(-1, count),
-            names=tuple(self.task.joints),
-            boxes=np.array([box for _, box in people], float).reshape(-1, 4),
+        boxes = np.array([box for _, box in people], float).reshape(-1, 4)
+
+        def after(stack: int) -> Poses:
+            joints = [stacks[stack].joints for stacks in poses]
+            scores = [stacks[stack].joint_scores for stacks in poses]
+            return Poses(
+                joints=np.array(joints).reshape(-1, count, 2),
+                scores=np.array(scores, np.float32).reshape(-1, count),
+                names=tuple(self.task.joints),
+                boxes=boxes,
+            )
+
+        num_stacks = len(poses[0]) if poses else 1
+        last = after(num_stacks - 1)
+        return dataclasses.replace(
+            last,
             heatmaps=np.array(maps or np.zeros((0, 0, 0, count)), np.float32) if heatmaps else None,
             margin=self._margin,
             skeleton=getattr(self.task, "skeleton", None),
+            agreement=agreement([after(i) for i in range(num_stacks - 1)], last)
+            if self._compare_stacks
+            else None,
         )
+
+    def _pose_of_each_stack(self, candidates: Any, to_image: Affine) -> list[Instance]:
+        """Returns the best pose of one person after each stack."""
+        num_stacks = jax.tree.leaves(candidates)[0].shape[0]
+        rows = [jax.tree.map(lambda x, i=i: x[i], candidates) for i in range(num_stacks)]
+        each = [views.finish(self.task, row, self._views, to_image) for row in rows]
+        return [max(instances, key=lambda instance: instance.score) for instances in each]
 
     def _crops(self, image, box) -> tuple[list[np.ndarray], Affine]:
         """Returns a person's crop at every scale, and the map from that at scale 1 to the image."""
@@ -281,11 +303,3 @@ class PoseEstimator:
             shape = (self._side, self._side)
             scaled.append(cv2.warpAffine(small, from_small, shape, flags=cv2.INTER_LINEAR))
         return scaled, geometry.invert(geometry.crop_map(center, size, self._side))
-
-
-def square_around(
-    box: Float[np.ndarray, "4"], margin: float = BOX_MARGIN
-) -> tuple[Float[np.ndarray, "2"], float]:
-    """Returns center and size of the square crop for a box, `margin` times as large."""
-    # A box at x = 10 that is 10 px wide covers the pixels 10 to 19, with the centre at 14.5.
-    return box[:2] + (box[2:] - 1) / 2, max(float(box[2:].max()) * margin, 2.0)

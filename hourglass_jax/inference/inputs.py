@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import formats
+from hourglass_jax.inference.places import FOLDERS
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ def inputs(pattern: str, output: pathlib.Path) -> Iterator[tuple[pathlib.Path, s
         folders = [] if paths else [p for p in found if os.path.isdir(p)]
         paths += [p for folder in folders for p in _images_of(folder)]
         root = pathlib.Path(os.path.commonpath([p.parent for p in paths])) if paths else path
-    # Drawings of a former run are not inputs, if the output is inside the input.
-    drawn = {os.path.realpath(output / folder) for folder in ("overlays", "heatmaps")}
+    # Drawings and copies of a former run are not inputs, if the output is inside the input.
+    drawn = {os.path.realpath(output / folder) for folder in (*FOLDERS, "uncertain")}
     pairs = [
         (p, str(p.relative_to(root)))
         for p in paths
