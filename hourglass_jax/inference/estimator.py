@@ -3,22 +3,23 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
 
 import cv2
 import jax
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, UInt8
 
 from hourglass_jax.data.skeleton import Skeleton
-from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry, io
 from hourglass_jax.image.geometry import Affine
 from hourglass_jax.inference import finder as finders
-from hourglass_jax.inference.boxes import BOX_MARGIN, check_boxes, square_around
+from hourglass_jax.inference import options, several
+from hourglass_jax.inference.boxes import BOX_MARGIN, check_boxes, from_corners, square_around
 from hourglass_jax.inference.finder import Finder
 from hourglass_jax.inference.found import Poses
+from hourglass_jax.inference.portable import Portable, check_process
 from hourglass_jax.inference.similarity import agreement, distinct
 from hourglass_jax.nn import forward
 from hourglass_jax.runtime import sharding
@@ -26,11 +27,11 @@ from hourglass_jax.tasks import views
 from hourglass_jax.tasks.base import Instance, Task
 
 
-class PoseEstimator:
+class PoseEstimator(Portable):
     """Predicts the joints of the people in an image, each in a box that is given or found.
 
     `estimator(image, boxes=None)` returns `Poses`. Batches are padded to one of two sizes, so that
-    the network is compiled at most twice.
+    the network is compiled at most twice. Threads may share an estimator, and it can be pickled.
 
     Attributes:
       task: task of the network.
@@ -73,36 +74,14 @@ class PoseEstimator:
         Raises:
           UserError: an option has an invalid value.
         """
-        all_stacks = getattr(model, "num_stacks", 1)  # not every network has a choice
-        stacks = all_stacks if num_stacks is None else num_stacks
-        if not 1 <= stacks <= all_stacks:
-            raise UserError(
-                f"num_stacks={num_stacks}: this network has {all_stacks}; choose 1 to {all_stacks}"
-            )
-        if not scales or not all(0.1 <= s <= 10 for s in scales):
-            raise UserError(
-                f"scales={scales!r} must be numbers from 0.1 to 10, such as (0.8, 1.0, 1.2)"
-            )
-        if batch_size < 1:
-            raise UserError(f"batch_size={batch_size} must be at least 1")
-        if not task.joints:
-            raise UserError(f"a network for the task {task.name!r} does not predict joints")
-        if decode is not None:
-            if "decoder" not in task.settings:
-                raise UserError(f"decode={decode!r}: the task {task.name!r} has only one decoder")
-            try:
-                task = task.from_settings({**task.settings, "decoder": decode})
-            except UserError as error:
-                text = str(error).replace("metadata.task.settings.decoder", "decode")
-                raise UserError(text) from None
+        choice = {"num_stacks": num_stacks, "batch_size": batch_size}
+        model, task = options.checked(model, task, scales=scales, decode=decode, **choice)
         self.task = task
         self._side, self._scales, self._batch_size = input_size, tuple(scales), batch_size
         self._margin, self._finder = box_margin, finder
         self._compare_stacks = compare_stacks
         self.images_at_once = batch_size if finder else 1
         self._variables = jax.device_put(variables)
-        if stacks != all_stacks:
-            model = model.clone(num_stacks=stacks)
         size = (input_size, input_size)
         view_outputs = views.flip_test if flip_test else views.plain
 
@@ -110,9 +89,9 @@ class PoseEstimator:
             outputs = forward(model, variables, inputs)
             return outputs if compare_stacks else outputs[:, -1:]
 
-        options = sharding.compiler_options(jax.devices()[0])
+        compiling = sharding.compiler_options(jax.devices()[0])
 
-        @functools.partial(jax.jit, compiler_options=options)
+        @functools.partial(jax.jit, compiler_options=compiling)
         def predict(variables, crops: UInt8[Array, "scales batch side side 3"]):
             network = functools.partial(stacks_of, variables)
             outputs = []
@@ -179,27 +158,49 @@ class PoseEstimator:
         """The skeleton of the predicted joints, if the task has one."""
         return self.task.skeleton  # pyright: ignore[reportAttributeAccessIssue]
 
+    @overload
     def __call__(
-        self,
-        image: Any,
-        boxes: Float[np.ndarray, "people 4"] | Sequence | None = None,
-        *,
-        heatmaps: bool = False,
-    ) -> Poses:
-        """Predicts the poses of the people in an image.
+        self, image: list | tuple, boxes: Any = ..., *, box_format: str = ..., heatmaps: bool = ...
+    ) -> list[Poses]: ...
+    @overload
+    def __call__(
+        self, image: Iterator, boxes: Any = ..., *, box_format: str = ..., heatmaps: bool = ...
+    ) -> Iterator[Poses]: ...
+    @overload
+    def __call__(
+        self, image: Any, boxes: Any = ..., *, box_format: str = ..., heatmaps: bool = ...
+    ) -> Poses: ...
+
+    def __call__(self, image, boxes=None, *, box_format: str = "xywh", heatmaps: bool = False):
+        """Predicts the poses of the people in an image, or in several.
 
         Args:
-          image: a path, an open file such as io.BytesIO, a Pillow image, or an array [H, W],
-            [H, W, 3] or [H, W, 4], of uint8 or of floats in [0, 1].
-          boxes: one or several boxes (x, y, width, height) around people, px of the image; None
-            leaves it to the finder. Without a finder, the image is taken for one person.
+          image: a path, an address that begins with https://, an open file such as io.BytesIO, a
+            Pillow image, or an array [H, W], [H, W, 3] or [H, W, 4] of any library, of uint8 or of
+            floats in [0, 1]. A list of these, or an array [N, H, W, 3], gives a list of poses; an
+            iterator gives an iterator, which reads images only when their poses are asked for.
+          boxes: one or several boxes around people, px of the image; None leaves it to the finder.
+            Without a finder, the image is taken for one person. For several images, the boxes of
+            each one.
+          box_format: "xywh" for (x, y, width, height), "xyxy" for opposite corners.
           heatmaps: return the heatmaps as well.
 
+        Returns:
+          `Poses`. Those of one image hold the image; those of several do not.
+
         Raises:
-          UserError: the image cannot be read, a box is invalid, or it shows nothing of the image.
+          UserError: an image cannot be read, a box is invalid, or it shows nothing of the image.
         """
+        corners = from_corners(box_format)
+
+        def predict(images, given):
+            return self.predict(images, [corners(boxes) for boxes in given], heatmaps=heatmaps)
+
+        if several.are_several(image):
+            poses = several.each(predict, image, boxes, self._batch_size)
+            return poses if isinstance(image, Iterator) else list(poses)
         pixels = io.as_rgb(image)
-        (poses,) = self.predict([pixels], [boxes], heatmaps=heatmaps)
+        (poses,) = predict([pixels], [boxes])
         return dataclasses.replace(poses, image=pixels)
 
     def predict(
@@ -219,6 +220,7 @@ class PoseEstimator:
         Raises:
           UserError: a box is invalid, or shows nothing of its image.
         """
+        check_process()
         given = [None] * len(images) if boxes is None else list(boxes)
         unknown = [i for i, several in enumerate(given) if several is None and self._finder]
         found = self._finder([images[i] for i in unknown]) if self._finder else []
