@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
     config.ema_decay = 0.0  # decay of averaged parameters, which are then evaluated; 0: no averages
     config.profile_steps = 0  # steps to profile for TensorBoard, after the first ten
     config.log_every_steps = 50
+    config.log_to = ""  # "mlflow": also to MLflow's server, at MLFLOW_TRACKING_URI
 
     config.data = ConfigDict()
     config.data.dataset = ""  # a data set by name, such as mpii; see docs/data.md

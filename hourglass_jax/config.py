@@ -131,6 +131,7 @@ class Config:
     eval: Eval
     checkpoint: Checkpoint
     task: str = field(Text(), default="single_pose")
+    log_to: str = field(OneOf(("", "mlflow")), default="")
     sections: Mapping[str, Mapping[str, Any]] = rules.others(rules.Fields())
 
     @classmethod

@@ -10,7 +10,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.runtime import command_line, preemption
@@ -27,7 +27,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     where = "a run's workdir, one step's folder in it, or a network that comes with the package"
     add("--checkpoint", type=path, default="lsp-small", help=f"{where}; default: lsp-small")
     add("--input", type=path, required=True,
-        help='an image, a video, a folder, or a pattern such as "*.jpg"')  # fmt: skip
+        help='an image, a video, a folder, a pattern such as "*.jpg", a stream such as '
+        "rtsp://..., or a camera: 0 is the first")  # fmt: skip
     add("--output", type=path, required=True,
         help="folder for overlays, predictions.json and .csv; if the command was stopped, it "
         "continues")  # fmt: skip
@@ -48,6 +49,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     add("--format",
         help="also write the results for other tools: coco, deeplabcut, sleap, or several with "
         "commas between")  # fmt: skip
+    add("--uncertain", type=int, metavar="N",
+        help="also list and copy the N frames that are worth labelling next")  # fmt: skip
     add("--no_overlays", action="store_false", dest="overlays", help="draw no overlays")
     add("--min_score", type=float,
         help="lowest score of a box that is found; default: 0.3")  # fmt: skip
@@ -86,11 +89,12 @@ def main(argv: list[str]) -> int:
 def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     # Imported late, so that wrong flags and signals need not wait for it.
     from hourglass_jax.checkpoint import trained
+    from hourglass_jax.image import streams
     from hourglass_jax.inference.boxes import Boxes
     from hourglass_jax.inference.entries import Format
-    from hourglass_jax.inference.exports import writer
+    from hourglass_jax.inference.exports import uncertain, writer
     from hourglass_jax.inference.files import Files
-    from hourglass_jax.inference.inputs import inputs
+    from hourglass_jax.inference.inputs import check_stream, inputs
     from hourglass_jax.inference.places import as_text
     from hourglass_jax.inference.results import Results
     from hourglass_jax.inference.sharing import Sharing
@@ -101,7 +105,14 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
         startup.collect_garbage_rarely()
     sharing = Sharing(flags.shards, flags.shard)
     output = pathlib.Path(flags.output)
-    files = [(path, as_text(name)) for path, name in inputs(flags.input, output)]
+    files: list[tuple[Any, str]]  # paths, or a stream
+    stream = streams.stream_of(flags.input, ended=lambda: stop.received is not None)
+    if stream is not None:
+        twice = {"format": flags.format, "uncertain": flags.uncertain}
+        check_stream(stream.name, output, twice, overwrite=flags.overwrite)
+        flags.input, files = stream.name, [(stream, stream.name)]
+    else:
+        files = [(path, as_text(name)) for path, name in inputs(flags.input, output)]
     names = [name for _, name in files]
     task = trained.task_of(flags.checkpoint)
     _check(flags, task)
@@ -134,7 +145,7 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
                 heatmaps=flags.heatmaps,
                 overlays=flags.overlays,
                 batch_size=flags.batch_size,
-                between=stop.check,
+                between=stop.check if stream is None else lambda: None,
             )
             waiting = Waiting(len(left))
             with stop.in_loop(), results.recording(form):
@@ -144,10 +155,14 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
                         find(together, left)
                     for _ in left.intersection(name for _, name in together):
                         waiting.advance()
+                if stream is not None:
+                    stop.received = None  # Ctrl-C is how to end a stream
         else:
             with results.recording(form):
                 pass  # a stopped command may have left older ones
-        writer.write(formats, results, {name: path for path, name in files}, skeleton)
+        paths = {name: path for path, name in files}
+        writer.write(formats, results, paths, skeleton)
+        uncertain.write(flags.uncertain, results, paths, skeleton)
         sharing.end(results, command)
         count = results.count()
     logger.info(
@@ -171,6 +186,8 @@ def _check(flags: argparse.Namespace, task) -> None:
 
     if flags.whole and flags.finder not in (None, finder.NONE):
         raise UserError(f"--whole and --finder={flags.finder} exclude each other; give one of them")
+    if flags.uncertain is not None and flags.uncertain < 1:
+        raise UserError(f"--uncertain={flags.uncertain} must be at least 1")
     if _finds_boxes(task):
         reason = "a network that finds boxes itself"
         others = ["box", "boxes", "whole", "finder", "max_people"]
@@ -218,6 +235,7 @@ def _predictor(flags: argparse.Namespace, task) -> "Predictor":
         finder=finder,
         decode=flags.decode,
         num_stacks=flags.num_stacks,
+        compare_stacks=flags.uncertain is not None,
         **options,
     )
 

@@ -15,7 +15,7 @@ from hourglass_jax.tasks.single_pose import legacy
 # saves, how it evaluates, and the location of its records.
 MAY_CHANGE = (
     *("num_steps", "num_epochs", "log_every_steps", "profile_steps", "eval", "checkpoint"),
-    *("init_from", "data.data_dir"),
+    *("log_to", "init_from", "data.data_dir"),
 )
 _KINDS = ("data.dataset", "model.network")
 

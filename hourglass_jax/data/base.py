@@ -36,6 +36,7 @@ class Annotation:
       mask: True on its pixels, where the source has masks.
       area: number of its pixels, where the source gives it.
       reference: length that PCK's threshold is a share of.
+      track: number that it keeps through a video, where the source has one.
       key: determines the place of its record among the others; `id` does where it is None.
     """
 
@@ -51,6 +52,7 @@ class Annotation:
     mask: Bool[np.ndarray, "height width"] | None = None
     area: float | None = None
     reference: float = 1.0
+    track: int | None = None
     key: int | str | None = None
 
 

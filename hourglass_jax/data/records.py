@@ -5,6 +5,7 @@ can be decoded alone. Records lie in a folder named by a fingerprint of everythi
 made of, so that changed sources never train on stale records.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -156,12 +157,13 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             ) from None
 
     def _prepare(self) -> None:
-        self.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(
-                compute_stats=tfds.download.ComputeStatsMode.SKIP, try_download_gcs=False
-            ),
-            file_format="tfrecord",
-        )
+        with contextlib.redirect_stdout(io.StringIO()):  # nothing is "downloaded"
+            self.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(
+                    compute_stats=tfds.download.ComputeStatsMode.SKIP, try_download_gcs=False
+                ),
+                file_format="tfrecord",
+            )
         self._keep_digest()
         if not self.info.splits:  # another process made them since the builder looked
             record_files.check(pathlib.Path(self.data_path), str(self.VERSION))

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -260,19 +260,34 @@ def _stamps(path: pathlib.Path) -> list[float]:
 def _open(path: pathlib.Path, *, streams: bool = True) -> cv2.VideoCapture:
     """Opens a video with FFmpeg, of `formats.CONTAINERS` and `formats.STREAMS` alone."""
     names = formats.CONTAINERS + (formats.STREAMS if streams else ())
+    with only(names), _name_for_opencv(path) as name:
+        return cv2.VideoCapture(name, cv2.CAP_FFMPEG)
+
+
+@contextlib.contextmanager
+def only(names: Iterable[str]) -> Iterator[None]:
+    """Returns a context in which OpenCV opens videos of these of FFmpeg's formats alone."""
     allowed = f"format_whitelist;{','.join(names)}"
     before = os.environ.get(_OPTIONS)
     os.environ[_OPTIONS] = allowed if before is None else f"{before}|{allowed}"
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        with _name_for_opencv(path) as name:
-            return cv2.VideoCapture(name, cv2.CAP_FFMPEG)
+        with silent():
+            yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
         del os.environ[_OPTIONS]
         if before is not None:
             os.environ[_OPTIONS] = before
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Returns a context in which OpenCV prints nothing."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
 from hourglass_jax.errors import UserError
-from hourglass_jax.image import arrays, cut_short, formats
+from hourglass_jax.image import addresses, arrays, cut_short, formats
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +34,15 @@ def as_rgb(image: Any) -> UInt8[np.ndarray, "h w 3"]:
     becomes white. Arrays of floats are in [0, 1]. Of several frames, the first is returned.
 
     Args:
-      image: a path, an open file such as io.BytesIO, a Pillow image, or an array.
+      image: a path, an address that begins with https://, an open file such as io.BytesIO, a
+        Pillow image, or an array.
 
     Raises:
       UserError: the image is damaged, or is not one.
     """
     if isinstance(image, (str, os.PathLike)) or hasattr(image, "read"):
+        if isinstance(image, str) and addresses.is_address(image):
+            return decode(addresses.download(image), image)
         where = image if isinstance(image, (str, os.PathLike)) else getattr(image, "name", "given")
         return decode(image, os.fsdecode(where) if isinstance(where, os.PathLike) else str(where))
     if isinstance(image, Image.Image):
@@ -47,7 +50,7 @@ def as_rgb(image: Any) -> UInt8[np.ndarray, "h w 3"]:
             return frame_of(image)
         except Exception as error:  # it may not have been decoded yet
             raise UserError(f"the image given cannot be read ({reason(error)})") from None
-    if hasattr(image, "__array__"):
+    if hasattr(image, "__array__") or hasattr(image, "__array_interface__"):
         try:
             array = arrays.to_bytes(np.asarray(image))
         except UserError:
@@ -58,8 +61,8 @@ def as_rgb(image: Any) -> UInt8[np.ndarray, "h w 3"]:
             return _grey(array)
         return array if array.shape[2] == 3 else _to_rgb(Image.fromarray(array))
     raise UserError(
-        f"an object of type {_type(image)} is not an image; give a path, an array, a Pillow image, "
-        f"or a file's bytes as io.BytesIO(content)"
+        f"an object of type {_type(image)} is not an image; give a path, an https address, an "
+        f"array, a Pillow image, or a file's bytes as io.BytesIO(content)"
     )
 
 

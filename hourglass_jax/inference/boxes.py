@@ -5,7 +5,8 @@ import itertools
 import logging
 import pathlib
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -160,6 +161,45 @@ class Boxes:
         if len(beyond) >= _CERTAIN:
             raise UserError(text)
         logger.warning(text)
+
+
+def square_around(
+    box: Float[np.ndarray, "4"], margin: float = BOX_MARGIN
+) -> tuple[Float[np.ndarray, "2"], float]:
+    """Returns center and size of the square crop for a box, `margin` times as large."""
+    # A box at x = 10 that is 10 px wide covers the pixels 10 to 19, with the centre at 14.5.
+    return box[:2] + (box[2:] - 1) / 2, max(float(box[2:].max()) * margin, 2.0)
+
+
+def from_corners(box_format: str) -> Callable[[Any], Any]:
+    """Returns a function that turns boxes of a format to (x, y, width, height).
+
+    Args:
+      box_format: "xywh", which is left as it is, or "xyxy".
+
+    Raises:
+      UserError: there is no such format; the function raises it for corners that are no box.
+    """
+    if box_format == "xywh":
+        return lambda boxes: boxes
+    if box_format != "xyxy":
+        raise UserError(f"box_format={box_format!r} must be xywh or xyxy")
+
+    def converted(boxes: Any) -> Any:
+        if boxes is None or not np.size(boxes):
+            return boxes
+        try:
+            corners = np.atleast_2d(np.asarray(boxes, float))
+            x1, y1, x2, y2 = corners.T
+        except (TypeError, ValueError):
+            raise UserError(f"each box must be (x1, y1, x2, y2), but boxes={boxes!r:.80}") from None
+        if not ((x2 > x1) & (y2 > y1)).all():
+            raise UserError(
+                f"boxes={corners[:3].tolist()} as xyxy: x2 must be above x1, and y2 above y1"
+            )
+        return np.stack([x1, y1, x2 - x1, y2 - y1], axis=-1)
+
+    return converted
 
 
 def check_boxes(

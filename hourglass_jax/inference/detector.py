@@ -18,6 +18,7 @@ from hourglass_jax.image import crop, geometry, io
 from hourglass_jax.image.geometry import Affine
 from hourglass_jax.inference import windows
 from hourglass_jax.inference.found import Detections
+from hourglass_jax.inference.portable import Portable, check_process
 from hourglass_jax.nn import forward
 from hourglass_jax.runtime import sharding
 from hourglass_jax.tasks import views
@@ -25,7 +26,7 @@ from hourglass_jax.tasks.base import Task
 from hourglass_jax.tasks.detection.boxes import areas, clipped, from_sizes, to_sizes
 
 
-class Detector:
+class Detector(Portable):
     """Predicts the boxes of all objects in an image: `detector(image)` returns `Detections`.
 
     Images are scaled to the network's input as in training, in their proportions, between black
@@ -196,6 +197,7 @@ class Detector:
           images: images of any sizes.
           size: number of images of the network's input.
         """
+        check_process()
         parts = [
             (i, window)
             for i, pixels in enumerate(images)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from hourglass_jax.image import geometry, webm
 from hourglass_jax.image.draw import overlay_heatmaps
+from hourglass_jax.inference.boxes import square_around
 from hourglass_jax.inference.entries import Entries
-from hourglass_jax.inference.estimator import square_around
 from hourglass_jax.inference.found import Poses
 from hourglass_jax.inference.results import Results
 from hourglass_jax.tasks.base import Task

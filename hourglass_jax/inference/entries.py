@@ -87,7 +87,10 @@ class Format:
             numbers.append(table)
         if not np.isfinite(np.concatenate(numbers)).all():
             raise UserError("the network's output is not finite; its checkpoint is damaged")
-        return {**entry, "score": round(found.score, 4)}
+        entry["score"] = round(found.score, 4)
+        if found.agreement is not None:
+            entry["agreement"] = round(found.agreement, 4)
+        return entry
 
     def instance(self, entry: Mapping[str, Any]) -> Instance:
         """Returns the person or object of an entry."""

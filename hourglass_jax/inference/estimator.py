@@ -3,34 +3,35 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
 
 import cv2
 import jax
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, UInt8
 
 from hourglass_jax.data.skeleton import Skeleton
-from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry, io
 from hourglass_jax.image.geometry import Affine
 from hourglass_jax.inference import finder as finders
-from hourglass_jax.inference.boxes import BOX_MARGIN, check_boxes
+from hourglass_jax.inference import options, several
+from hourglass_jax.inference.boxes import BOX_MARGIN, check_boxes, from_corners, square_around
 from hourglass_jax.inference.finder import Finder
 from hourglass_jax.inference.found import Poses
-from hourglass_jax.inference.similarity import distinct
+from hourglass_jax.inference.portable import Portable, check_process
+from hourglass_jax.inference.similarity import agreement, distinct
 from hourglass_jax.nn import forward
 from hourglass_jax.runtime import sharding
 from hourglass_jax.tasks import views
 from hourglass_jax.tasks.base import Instance, Task
 
 
-class PoseEstimator:
+class PoseEstimator(Portable):
     """Predicts the joints of the people in an image, each in a box that is given or found.
 
     `estimator(image, boxes=None)` returns `Poses`. Batches are padded to one of two sizes, so that
-    the network is compiled at most twice.
+    the network is compiled at most twice. Threads may share an estimator, and it can be pickled.
 
     Attributes:
       task: task of the network.
@@ -52,6 +53,7 @@ class PoseEstimator:
         num_stacks: int | None = None,
         batch_size: int = 8,
         finder: Finder | None = None,
+        compare_stacks: bool = False,
     ):
         """Makes an estimator from a network and its variables.
 
@@ -67,56 +69,37 @@ class PoseEstimator:
           num_stacks: number of stacks to run, where fewer are faster; None runs all.
           batch_size: people per batch.
           finder: finds people where no boxes are given; None takes an image for one person.
+          compare_stacks: say in `Poses.agreement` how alike the stacks' poses are.
 
         Raises:
           UserError: an option has an invalid value.
         """
-        all_stacks = getattr(model, "num_stacks", 1)  # not every network has a choice
-        stacks = all_stacks if num_stacks is None else num_stacks
-        if not 1 <= stacks <= all_stacks:
-            raise UserError(
-                f"num_stacks={num_stacks}: this network has {all_stacks}; choose 1 to {all_stacks}"
-            )
-        if not scales or not all(0.1 <= s <= 10 for s in scales):
-            raise UserError(
-                f"scales={scales!r} must be numbers from 0.1 to 10, such as (0.8, 1.0, 1.2)"
-            )
-        if batch_size < 1:
-            raise UserError(f"batch_size={batch_size} must be at least 1")
-        if not task.joints:
-            raise UserError(f"a network for the task {task.name!r} does not predict joints")
-        if decode is not None:
-            if "decoder" not in task.settings:
-                raise UserError(f"decode={decode!r}: the task {task.name!r} has only one decoder")
-            try:
-                task = task.from_settings({**task.settings, "decoder": decode})
-            except UserError as error:
-                text = str(error).replace("metadata.task.settings.decoder", "decode")
-                raise UserError(text) from None
+        choice = {"num_stacks": num_stacks, "batch_size": batch_size}
+        model, task = options.checked(model, task, scales=scales, decode=decode, **choice)
         self.task = task
         self._side, self._scales, self._batch_size = input_size, tuple(scales), batch_size
         self._margin, self._finder = box_margin, finder
+        self._compare_stacks = compare_stacks
         self.images_at_once = batch_size if finder else 1
         self._variables = jax.device_put(variables)
-        if stacks != all_stacks:
-            model = model.clone(num_stacks=stacks)
         size = (input_size, input_size)
         view_outputs = views.flip_test if flip_test else views.plain
 
-        def last(variables, inputs):
-            return forward(model, variables, inputs)[:, -1:]
+        def stacks_of(variables, inputs):
+            outputs = forward(model, variables, inputs)
+            return outputs if compare_stacks else outputs[:, -1:]
 
-        options = sharding.compiler_options(jax.devices()[0])
+        compiling = sharding.compiler_options(jax.devices()[0])
 
-        @functools.partial(jax.jit, compiler_options=options)
+        @functools.partial(jax.jit, compiler_options=compiling)
         def predict(variables, crops: UInt8[Array, "scales batch side side 3"]):
-            network = functools.partial(last, variables)
+            network = functools.partial(stacks_of, variables)
             outputs = []
             for i, scale in enumerate(self._scales):
                 inputs = model.normalisation(crops[i])
                 outputs += view_outputs(network, inputs, scale=geometry.scaling(scale, size))
             merged = views.merge(task, outputs)
-            maps, view = merged[0][0][:, 0], merged[0][1]
+            maps, view = merged[0][0][:, -1], merged[0][1]
             if geometry.scale_of(view) != 1:  # a single view: its maps are of another scale
                 maps = task.merge([(maps, view)])
             return views.decode(task, merged), maps
@@ -175,27 +158,49 @@ class PoseEstimator:
         """The skeleton of the predicted joints, if the task has one."""
         return self.task.skeleton  # pyright: ignore[reportAttributeAccessIssue]
 
+    @overload
     def __call__(
-        self,
-        image: Any,
-        boxes: Float[np.ndarray, "people 4"] | Sequence | None = None,
-        *,
-        heatmaps: bool = False,
-    ) -> Poses:
-        """Predicts the poses of the people in an image.
+        self, image: list | tuple, boxes: Any = ..., *, box_format: str = ..., heatmaps: bool = ...
+    ) -> list[Poses]: ...
+    @overload
+    def __call__(
+        self, image: Iterator, boxes: Any = ..., *, box_format: str = ..., heatmaps: bool = ...
+    ) -> Iterator[Poses]: ...
+    @overload
+    def __call__(
+        self, image: Any, boxes: Any = ..., *, box_format: str = ..., heatmaps: bool = ...
+    ) -> Poses: ...
+
+    def __call__(self, image, boxes=None, *, box_format: str = "xywh", heatmaps: bool = False):
+        """Predicts the poses of the people in an image, or in several.
 
         Args:
-          image: a path, an open file such as io.BytesIO, a Pillow image, or an array [H, W],
-            [H, W, 3] or [H, W, 4], of uint8 or of floats in [0, 1].
-          boxes: one or several boxes (x, y, width, height) around people, px of the image; None
-            leaves it to the finder. Without a finder, the image is taken for one person.
+          image: a path, an address that begins with https://, an open file such as io.BytesIO, a
+            Pillow image, or an array [H, W], [H, W, 3] or [H, W, 4] of any library, of uint8 or of
+            floats in [0, 1]. A list of these, or an array [N, H, W, 3], gives a list of poses; an
+            iterator gives an iterator, which reads images only when their poses are asked for.
+          boxes: one or several boxes around people, px of the image; None leaves it to the finder.
+            Without a finder, the image is taken for one person. For several images, the boxes of
+            each one.
+          box_format: "xywh" for (x, y, width, height), "xyxy" for opposite corners.
           heatmaps: return the heatmaps as well.
 
+        Returns:
+          `Poses`. Those of one image hold the image; those of several do not.
+
         Raises:
-          UserError: the image cannot be read, a box is invalid, or it shows nothing of the image.
+          UserError: an image cannot be read, a box is invalid, or it shows nothing of the image.
         """
+        corners = from_corners(box_format)
+
+        def predict(images, given):
+            return self.predict(images, [corners(boxes) for boxes in given], heatmaps=heatmaps)
+
+        if several.are_several(image):
+            poses = several.each(predict, image, boxes, self._batch_size)
+            return poses if isinstance(image, Iterator) else list(poses)
         pixels = io.as_rgb(image)
-        (poses,) = self.predict([pixels], [boxes], heatmaps=heatmaps)
+        (poses,) = predict([pixels], [boxes])
         return dataclasses.replace(poses, image=pixels)
 
     def predict(
@@ -215,6 +220,7 @@ class PoseEstimator:
         Raises:
           UserError: a box is invalid, or shows nothing of its image.
         """
+        check_process()
         given = [None] * len(images) if boxes is None else list(boxes)
         unknown = [i for i, several in enumerate(given) if several is None and self._finder]
         found = self._finder([images[i] for i in unknown]) if self._finder else []
@@ -240,7 +246,7 @@ class PoseEstimator:
         heatmaps: bool = False,
     ) -> Poses:
         """Predicts one pose for each (image, box), such as for the frames of a video."""
-        poses: list[Instance] = []
+        poses: list[list[Instance]] = []  # of each stack, person by person
         maps = []
         for start in range(0, len(people), self._batch_size):
             batch = people[start : start + self._batch_size]
@@ -251,22 +257,40 @@ class PoseEstimator:
                 crops[:, i] = scaled
             candidates, outputs = jax.device_get(self._predict(self._variables, crops))
             for i, (_, to_image) in enumerate(cut):
-                row = jax.tree.map(lambda x, i=i: x[i, 0], candidates)
-                instances = views.finish(self.task, row, self._views, to_image)
-                poses.append(max(instances, key=lambda instance: instance.score))
+                row = jax.tree.map(lambda x, i=i: x[i], candidates)
+                poses.append(self._pose_of_each_stack(row, to_image))
             maps += list(outputs[: len(batch)]) if heatmaps else []
         count = len(self.task.joints)
-        joints = [pose.joints for pose in poses]
-        scores = [pose.joint_scores for pose in poses]
-        return Poses(
-            joints=np.array(joints).reshape(-1, count, 2),
-            scores=np.array(scores, np.float32).reshape(-1, count),
-            names=tuple(self.task.joints),
-            boxes=np.array([box for _, box in people], float).reshape(-1, 4),
+        boxes = np.array([box for _, box in people], float).reshape(-1, 4)
+
+        def after(stack: int) -> Poses:
+            joints = [stacks[stack].joints for stacks in poses]
+            scores = [stacks[stack].joint_scores for stacks in poses]
+            return Poses(
+                joints=np.array(joints).reshape(-1, count, 2),
+                scores=np.array(scores, np.float32).reshape(-1, count),
+                names=tuple(self.task.joints),
+                boxes=boxes,
+            )
+
+        num_stacks = len(poses[0]) if poses else 1
+        last = after(num_stacks - 1)
+        return dataclasses.replace(
+            last,
             heatmaps=np.array(maps or np.zeros((0, 0, 0, count)), np.float32) if heatmaps else None,
             margin=self._margin,
             skeleton=getattr(self.task, "skeleton", None),
+            agreement=agreement([after(i) for i in range(num_stacks - 1)], last)
+            if self._compare_stacks
+            else None,
         )
+
+    def _pose_of_each_stack(self, candidates: Any, to_image: Affine) -> list[Instance]:
+        """Returns the best pose of one person after each stack."""
+        num_stacks = jax.tree.leaves(candidates)[0].shape[0]
+        rows = [jax.tree.map(lambda x, i=i: x[i], candidates) for i in range(num_stacks)]
+        each = [views.finish(self.task, row, self._views, to_image) for row in rows]
+        return [max(instances, key=lambda instance: instance.score) for instances in each]
 
     def _crops(self, image, box) -> tuple[list[np.ndarray], Affine]:
         """Returns a person's crop at every scale, and the map from that at scale 1 to the image."""
@@ -281,11 +305,3 @@ class PoseEstimator:
             shape = (self._side, self._side)
             scaled.append(cv2.warpAffine(small, from_small, shape, flags=cv2.INTER_LINEAR))
         return scaled, geometry.invert(geometry.crop_map(center, size, self._side))
-
-
-def square_around(
-    box: Float[np.ndarray, "4"], margin: float = BOX_MARGIN
-) -> tuple[Float[np.ndarray, "2"], float]:
-    """Returns center and size of the square crop for a box, `margin` times as large."""
-    # A box at x = 10 that is 10 px wide covers the pixels 10 to 19, with the centre at 14.5.
-    return box[:2] + (box[2:] - 1) / 2, max(float(box[2:].max()) * margin, 2.0)

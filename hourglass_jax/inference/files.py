@@ -11,7 +11,8 @@ from jaxtyping import UInt8
 
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import io
-from hourglass_jax.image.frames import Frames, open_frames
+from hourglass_jax.image.frames import Frames
+from hourglass_jax.image.streams import open_frames
 from hourglass_jax.inference.boxes import Boxes
 from hourglass_jax.inference.drawings import Drawings, Film
 from hourglass_jax.inference.found import Detections, Poses, Predictor

@@ -33,6 +33,7 @@ class Poses:
       box_scores: [P], scores of the boxes if they were found; None if they were given.
       skeleton: joints with their limbs, for drawing; None if only the names are known.
       image: the image, where it was given alone; None where it was one of many.
+      agreement: [P], how alike the poses after all stacks are, from 0 to 1, if requested.
     """
 
     joints: Float[np.ndarray, "people joints 2"]
@@ -44,6 +45,7 @@ class Poses:
     box_scores: Float[np.ndarray, " people"] | None = None
     skeleton: Skeleton | None = None
     image: UInt8[np.ndarray, "height width 3"] | None = None
+    agreement: Float[np.ndarray, " people"] | None = None
 
     def __repr__(self) -> str:
         return presentation.summary(self)
@@ -96,15 +98,18 @@ class Poses:
     @property
     def instances(self) -> list[Instance]:
         """The people one by one, for drawing and for results."""
-        columns = self.person_scores, self.boxes, self.joints, self.scores
+        unknown = [None] * len(self.joints)
+        agreement = unknown if self.agreement is None else self.agreement.tolist()
+        columns = self.person_scores, self.boxes, self.joints, self.scores, agreement
         return [
-            Instance(score, box, joints=joints, joint_scores=scores)
-            for score, box, joints, scores in zip(*columns, strict=True)
+            Instance(score, box, joints=joints, joint_scores=scores, agreement=alike)
+            for score, box, joints, scores, alike in zip(*columns, strict=True)
         ]
 
     def __getitem__(self, people: Rows) -> "Poses":
         """Returns some of the people."""
-        return _some(self, people, "joints", "scores", "boxes", "heatmaps", "box_scores")
+        names = ("joints", "scores", "boxes", "heatmaps", "box_scores", "agreement")
+        return _some(self, people, *names)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -5,11 +5,12 @@ import logging
 import os
 import pathlib
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import formats
 from hourglass_jax.inference import shards
+from hourglass_jax.inference.places import FOLDERS
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +45,10 @@ def inputs(pattern: str, output: pathlib.Path) -> Iterator[tuple[pathlib.Path, s
         folders = [] if paths else [p for p in found if os.path.isdir(p)]
         paths += [p for folder in folders for p in _images_of(folder)]
         root = pathlib.Path(os.path.commonpath([p.parent for p in paths])) if paths else path
-    # Drawings of a former run are not inputs, if the output is inside the input.
+    # Drawings and copies of a former run are not inputs, if the output is inside the input.
     places = [output, *(path for path, _ in shards.found(output, tables=False))]
-    drawn = {os.path.realpath(p / folder) for p in places for folder in ("overlays", "heatmaps")}
+    folders = (*FOLDERS, "uncertain")
+    drawn = {os.path.realpath(p / folder) for p in places for folder in folders}
     pairs = [
         (p, str(p.relative_to(root)))
         for p in paths
@@ -55,6 +57,32 @@ def inputs(pattern: str, output: pathlib.Path) -> Iterator[tuple[pathlib.Path, s
     if not pairs:
         raise UserError(f"--input={pattern}: there is no image or video of that name")
     yield from pairs
+
+
+def check_stream(
+    name: str, output: pathlib.Path, twice: Mapping[str, object], *, overwrite: bool
+) -> None:
+    """Checks a command whose input is a stream or camera, which never comes again.
+
+    Args:
+      name: name of the stream.
+      output: output folder.
+      twice: values of flags that read the input twice, None where they are not given.
+      overwrite: whether to replace results.
+
+    Raises:
+      UserError: such a flag is given, or there are results to which the stream cannot be added.
+    """
+    for flag, value in twice.items():
+        if value is not None:
+            raise UserError(
+                f"--{flag} reads frames twice, and those of --input={name} come once; record them "
+                f"as a file first"
+            )
+    if not overwrite and (output / "progress.jsonl").exists():
+        raise UserError(
+            f"--output={output} holds results already; choose another folder, or give --overwrite"
+        )
 
 
 def _images_of(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -1,5 +1,7 @@
 """How alike two poses are, by COCO's object keypoint similarity (OKS)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 
@@ -26,6 +28,15 @@ def oks(first: Poses, second: Poses) -> Float[np.ndarray, "m n"]:
     alike = np.exp(-squared / (2 * area[..., None] * spread.reshape(1, 1, -1)))
     sure = (first.scores > SURE)[:, None] & (second.scores > SURE)[None]
     return (alike * sure).sum(-1) / np.maximum(sure.sum(-1), 1)
+
+
+def agreement(earlier: Sequence[Poses], last: Poses) -> Float[np.ndarray, " people"]:
+    """Returns the mean similarity of each person's poses after earlier stacks to the last one.
+
+    It is 1 where there is no earlier stack.
+    """
+    alike = [np.diagonal(oks(poses, last)) for poses in earlier]
+    return np.mean(alike, axis=0) if alike else np.ones(len(last.joints))
 
 
 def distinct(poses: Poses) -> Poses:

@@ -20,6 +20,9 @@ class Waiting:
         now = time.perf_counter()
         if now - self._logged > self.EVERY:
             self._logged = now
+            if not self._total:  # nobody knows
+                logger.info("%d %s", self._done, self._unit)
+                return
             left = round((now - self._start) / self._done * max(self._total - self._done, 0))
             logger.info(
                 "%d of %d %s, %d:%02d left", self._done, self._total, self._unit, *divmod(left, 60)

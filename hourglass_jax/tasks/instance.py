@@ -21,6 +21,7 @@ class Instance:
       joints: x, y of each joint; None for tasks without joints.
       joint_scores: confidence per joint; for annotations, 1 if the joint is labelled and else 0.
       number: number that a person or object keeps through a video; None outside of videos.
+      agreement: how alike the joints after all stacks are, from 0 to 1; None if not compared.
     """
 
     score: float
@@ -29,6 +30,7 @@ class Instance:
     joints: Float[np.ndarray, "joints 2"] | None = None
     joint_scores: Float[np.ndarray, " joints"] | None = None
     number: int | None = None
+    agreement: float | None = None
 
     def mapped(self, affine: Affine) -> "Instance":
         """Returns the instance in another frame; its box becomes the mapped box's bounding box."""

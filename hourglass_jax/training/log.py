@@ -6,7 +6,7 @@ import math
 import pathlib
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -31,6 +31,7 @@ class Log:
         first_step: int,
         *,
         evaluated: bool = True,
+        also: Callable[[], metric_writers.MetricWriter] | None = None,
     ):
         """Opens the logs of a workdir.
 
@@ -39,13 +40,17 @@ class Log:
           schedule: schedule of the learning rate.
           first_step: number of updates done; later lines of an earlier start are removed.
           evaluated: whether the evaluation of that step is complete, so that its line stays.
+          also: makes a further writer, which gets what the event files get.
         """
         self._schedule = schedule
         self._path = workdir / "metrics.jsonl"
         self._writes = distributed.is_first()
         if not self._writes:
             return
-        self._writer = metric_writers.SummaryWriter(str(workdir))
+        further = [] if also is None else [also()]
+        self._writer = metric_writers.MultiWriter(
+            [metric_writers.SummaryWriter(str(workdir)), *further]
+        )
         kept = []
         if self._path.exists():
             # Lines after the checkpoint will be logged again, with the same values.

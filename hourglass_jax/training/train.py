@@ -6,6 +6,7 @@ index), so that interrupted and uninterrupted runs end with the same bits.
 """
 
 import contextlib
+import functools
 import logging
 import pathlib
 import time
@@ -25,6 +26,7 @@ from hourglass_jax.runtime import disk, distributed, preemption, sharding
 from hourglass_jax.training import calibrate
 from hourglass_jax.training.finite import FiniteCheck
 from hourglass_jax.training.log import Log
+from hourglass_jax.training.mlflow_writer import MlflowWriter
 from hourglass_jax.training.profiler import Profiler
 from hourglass_jax.training.progress import Progress
 from hourglass_jax.training.start import Start, latest_checkpoint, resolve
@@ -84,7 +86,10 @@ def _train(
     metadata = experiment.metadata()
     # The evaluation of the first step is due if a signal ended it before it was complete.
     measured = first == 0 or checkpoints.is_measured(first)
-    log = Log(workdir, start.schedule, first, evaluated=measured)
+    also = None
+    if config.log_to == "mlflow":
+        also = functools.partial(MlflowWriter, workdir, config.to_dict())
+    log = Log(workdir, start.schedule, first, evaluated=measured, also=also)
     stop = preemption.StopSignal()
     validate = Validation(experiment, log, stop)
     warn_of_small_batches(experiment)

@@ -64,7 +64,7 @@ def test_a_run_goes_on(saved):
     [
         *(("num_steps", 9), ("num_epochs", 1.5), ("log_every_steps", 3), ("profile_steps", 1)),
         *(("eval.flip_test", False), ("checkpoint.keep", 7), ("init_from", "runs/other")),
-        ("data.data_dir", "/elsewhere"),
+        *(("data.data_dir", "/elsewhere"), ("log_to", "mlflow")),
     ],
 )
 def test_what_does_not_make_another_run_may_change(saved, name, value):

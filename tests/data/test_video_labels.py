@@ -1,6 +1,7 @@
 """Labels on frames of videos: the right frames in any order, and SLEAP's files."""
 
 import concurrent.futures
+import json
 import pathlib
 import shutil
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from keypoint_data import images_of
+from PIL import Image
 
 from hourglass_jax import import_labels
 from hourglass_jax.data import video_frames
@@ -132,6 +134,48 @@ def test_frames_are_imported_as_images(tmp_path):
     ]
     for image, number in zip(found, (3, 40), strict=True):
         np.testing.assert_array_equal(image.read(), expected[number])
+
+
+def tracks_in(folder):
+    """Returns the track numbers of an imported data set, image by image."""
+    content = json.loads((folder / "train.json").read_text())
+    found = {image["id"]: [] for image in content["images"]}
+    for a in content["annotations"]:
+        found[a["image_id"]].append(a.get("track_id"))
+    return list(found.values())
+
+
+def test_tracks_are_kept(tmp_path):
+    sleap_io = pytest.importorskip("sleap_io")
+    write_video(tmp_path / "a.avi")
+    labels = sleap_io.load_slp(str(write_slp(tmp_path, ["a.avi"], [3, 40, 50])))
+    tracks = [sleap_io.Track("old"), sleap_io.Track("young")]
+    labels.tracks.extend(tracks)
+    for frame, order in zip(
+        sorted(labels, key=lambda f: f.frame_idx), [(0, 1), (1, 0), (1, None)], strict=True
+    ):
+        for instance, i in zip(frame.user_instances, order, strict=True):
+            instance.track = None if i is None else tracks[i]
+    labels.save(str(tmp_path / "b.slp"), verbose=False)
+    assert import_labels.main([str(tmp_path / "b.slp"), f"--output={tmp_path / 'b'}"]) == 0
+    assert tracks_in(tmp_path / "b") == [[0, 1], [1, 0], [1, None]]
+    # From COCO's file, too.
+    again = [str(tmp_path / "b/train.json"), f"--output={tmp_path / 'c'}"]
+    assert import_labels.main(again) == 0
+    assert tracks_in(tmp_path / "c") == [[0, 1], [1, 0], [1, None]]
+
+
+def test_individuals_of_deeplabcut_are_tracks(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / name)
+    rows = [["scorer", *["s"] * 8], ["individuals", *["m"] * 4, *["n"] * 4]]
+    rows += [["bodyparts", *["nose", "nose", "tail", "tail"] * 2], ["coords", *["x", "y"] * 4]]
+    rows += [["a.png", *range(1, 9)], ["b.png", *[""] * 4, *range(11, 15)]]
+    text = "\n".join(",".join(map(str, row)) for row in rows)
+    (tmp_path / "CollectedData_s.csv").write_text(text)
+    labels = str(tmp_path / "CollectedData_s.csv")
+    assert import_labels.main([labels, f"--output={tmp_path / 'out'}"]) == 0
+    assert tracks_in(tmp_path / "out") == [[0, 1], [1]]
 
 
 def test_without_sleap_io_the_extra_is_named(tmp_path, monkeypatch):

@@ -195,7 +195,13 @@ def _annotation(
         box=_box(entry.get("bbox"), problems, where),
         crowd=values.flag(entry.get("iscrowd"), "iscrowd"),
         area=_area(entry.get("area")),
+        track=_track(entry.get("track_id")),
     )
+
+
+def _track(number: Any) -> int | None:
+    whole = isinstance(number, int) and not isinstance(number, bool)
+    return number if whole and number >= 0 else None
 
 
 def _keypoints(numbers: Any, num_joints: int) -> np.ndarray:

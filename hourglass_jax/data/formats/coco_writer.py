@@ -131,6 +131,8 @@ def _categories(file: KeypointFile) -> Iterable[Mapping[str, Any]]:
 
 def _annotation(a: Annotation, has_joints: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"category_id": a.category + 1, "iscrowd": int(a.crowd)}
+    if a.track is not None:
+        entry["track_id"] = a.track
     box = a.box
     if has_joints:
         assert a.joints is not None and a.labelled is not None and a.visible is not None

@@ -8,6 +8,7 @@ x, y of 0 are the middle of the first pixel, as here. Lightning Pose uses the sa
 """
 
 import csv
+import dataclasses
 import itertools
 import math
 import pathlib
@@ -82,7 +83,7 @@ def read(path: pathlib.Path, folder: pathlib.Path | None, *, outside: bool = Fal
             problems.add(f"left out: {text_of(error)}", where)
             continue
         annotations = []
-        for animal in columns.animals:
+        for track, animal in enumerate(columns.animals):
             xy = np.array([
                 [numbers[columns.places[key]] if key in columns.places else math.nan
                  for key in ((animal, joint, "x"), (animal, joint, "y"))]
@@ -93,7 +94,9 @@ def read(path: pathlib.Path, folder: pathlib.Path | None, *, outside: bool = Fal
                 problems.add("a joint whose coordinates are not px counts as not labelled", where)
             if labelled.any():
                 xy = np.where(labelled[:, None], xy, 0)
-                annotations.append(annotation(f"{line}/{next(number)}", xy, labelled, labelled))
+                found = annotation(f"{line}/{next(number)}", xy, labelled, labelled)
+                several = len(columns.animals) > 1
+                annotations.append(dataclasses.replace(found, track=track if several else None))
         images.append(image_file(there, annotations, id=str(line)))
     return KeypointFile(str(path), skeleton, images, problems, {1: _ANIMAL}, files=[path])
 

@@ -63,6 +63,7 @@ class Gathered:
         keypoints: Sequence[Sequence[float]] = (),
         box: Sequence[float] | None = None,
         where: str = "",
+        track: int | None = None,
     ) -> None:
         """Adds an annotation.
 
@@ -72,6 +73,7 @@ class Gathered:
           keypoints: x, y and visibility (0, 1 or 2) of each joint; nothing for a box alone.
           box: x, y, width and height, px.
           where: what messages call it.
+          track: number that it keeps through a video, if it has one.
         """
         name = where or str(self._places[image])
         self._content["annotations"].append(
@@ -82,6 +84,7 @@ class Gathered:
                 "keypoints": [number for joint in keypoints for number in joint],
                 "bbox": None if box is None else list(box),
                 WHERE: name,
+                **({} if track is None else {"track_id": track}),
             }
         )
 

@@ -75,6 +75,7 @@ def annotation(
     crowd: bool = False,
     area: float | None = None,
     category: int = 0,
+    track: int | None = None,
 ) -> Annotation:
     """Returns an annotation with a square around `box`, else around the labelled joints.
 
@@ -99,6 +100,7 @@ def annotation(
         crowd=crowd,
         area=area,
         reference=size / BOX_MARGIN,
+        track=track,
     )
 
 
@@ -117,7 +119,8 @@ def with_joints(file: KeypointFile, joints: Sequence[str]) -> KeypointFile:
         assert a.joints is not None and a.labelled is not None and a.visible is not None
         xy = np.concatenate([a.joints, np.zeros((1, 2))])[kept]
         labelled, visible = (np.append(flags, False)[kept] for flags in (a.labelled, a.visible))
-        return annotation(a.id, xy, labelled, visible, a.box, a.crowd, a.area, a.category)
+        kept_too = (a.box, a.crowd, a.area, a.category, a.track)
+        return annotation(a.id, xy, labelled, visible, *kept_too)
 
     return dataclasses.replace(
         file,

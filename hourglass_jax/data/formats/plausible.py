@@ -108,9 +108,8 @@ def _checked(
     if box is a.box and labelled is a.labelled:
         return a
     joints = np.where(labelled[:, None], a.joints, 0)
-    return annotation(
-        a.id, joints, labelled, a.visible & labelled, box, a.crowd, a.area, a.category
-    )
+    visible = a.visible & labelled
+    return annotation(a.id, joints, labelled, visible, box, a.crowd, a.area, a.category, a.track)
 
 
 def _warn_of_percent(

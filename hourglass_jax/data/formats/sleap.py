@@ -57,6 +57,7 @@ def read(
         limbs = [(int(a), int(b)) for a, b in skeleton.edge_inds]
         pairs = {"pairs": pairs} if pairs else {}
         categories[id(skeleton)] = gathered.category(name, skeleton.node_names, limbs, **pairs)
+    tracks = {id(track): i for i, track in enumerate(labels.tracks)}
     _check_videos(path, [frame.video for frame, _ in frames], root, outside)
     for video in labels.videos:
         own = [(f.frame_idx, instances) for f, instances in frames if f.video is video]
@@ -70,7 +71,8 @@ def read(
                 xy = instance.numpy()
                 labelled = np.isfinite(xy).all(axis=1)
                 keypoints = np.c_[np.where(labelled[:, None], xy, 0), 2 * labelled].tolist()
-                gathered.annotation(image, categories[id(instance.skeleton)], keypoints)
+                category, track = categories[id(instance.skeleton)], tracks.get(id(instance.track))
+                gathered.annotation(image, category, keypoints, track=track)
     return gathered.result(boxes=boxes)
 
 
