@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import gc
 import hashlib
-import json
 import logging
 import os
 import pathlib
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hourglass_jax.errors import RunError, UserError
-from hourglass_jax.runtime import command_line, preemption
+from hourglass_jax.runtime import command_line, digests, preemption
 
 if TYPE_CHECKING:
     from hourglass_jax.inference.found import Predictor
@@ -248,14 +247,19 @@ def _command(flags: argparse.Namespace, task) -> dict[str, list[str]]:
     """Returns what the results depend on: see `Results`."""
     from hourglass_jax.checkpoint import trained
 
-    checkpoint = _digest(trained.locate(pathlib.Path(flags.checkpoint), "--checkpoint"))
+    checkpoint = digests.of_small_files(
+        trained.locate(pathlib.Path(flags.checkpoint), "--checkpoint")
+    )
     command = {
         "checkpoint": [flags.checkpoint, checkpoint],
         "input": [flags.input, os.path.realpath(flags.input)],
     }
     finder = _finder(flags, task)
     if finder is not None:
-        command["finder"] = [finder, _digest(trained.locate(pathlib.Path(finder), "--finder"))]
+        command["finder"] = [
+            finder,
+            digests.of_small_files(trained.locate(pathlib.Path(finder), "--finder")),
+        ]
     if flags.boxes is not None:
         content = pathlib.Path(flags.boxes).read_bytes()
         command["boxes"] = [flags.boxes, hashlib.sha256(content).hexdigest()]
@@ -267,20 +271,6 @@ def _command(flags: argparse.Namespace, task) -> dict[str, list[str]]:
     for name, value in values.items():
         command[name] = [str(value)] * 2
     return command
-
-
-def _digest(folder: pathlib.Path) -> str:
-    """Returns a text that differs for checkpoints with other weights.
-
-    Files of weights have random names, by which the small ones refer to them: no large one is read.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            small = path.read_bytes() if path.stat().st_size < 2**16 else b""
-            entry = [str(path.relative_to(folder)), path.stat().st_size, small.hex()]
-            digest.update(json.dumps(entry).encode())
-    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -159,7 +159,7 @@ class PoseEstimator(Portable):
         return self.task.skeleton  # pyright: ignore[reportAttributeAccessIssue]
 
     @overload
-    def __call__(
+    def __call__(  # pyright: ignore[reportOverlappingOverload]
         self, image: list | tuple, boxes: Any = ..., *, box_format: str = ..., heatmaps: bool = ...
     ) -> list[Poses]: ...
     @overload

@@ -6,6 +6,7 @@ They are kept in the folder as `sha256sum` writes them, which checks them as wel
 
 import concurrent.futures
 import hashlib
+import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable
@@ -77,6 +78,20 @@ def damage(folder: pathlib.Path, concerns: Callable[[str], bool] | None = None) 
     if concerns is None and content != "".join(found.values()).encode():
         return f"the file {NAME} is not as it was written"
     return None
+
+
+def of_small_files(folder: pathlib.Path) -> str:
+    """Returns a digest of a checkpoint that differs with its weights.
+
+    Files of weights have random names, by which the small ones refer to them: no large one is read.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            small = path.read_bytes() if path.stat().st_size < 2**16 else b""
+            entry = [str(path.relative_to(folder)), path.stat().st_size, small.hex()]
+            digest.update(json.dumps(entry).encode())
+    return digest.hexdigest()
 
 
 def _lines(folder: pathlib.Path, files: Iterable[pathlib.Path]) -> dict[str, str]:

@@ -90,12 +90,11 @@ class MlflowWriter(metric_writers.MetricWriter):
             some = params[start : start + 100]
             self._try(lambda some=some: self._client.log_batch(self._run, params=some))
 
-    def write_summaries(self, step, values, metadata=None) -> None:
-        raise NotImplementedError
+    def _refuse(self, *args, **kwargs) -> None:
+        raise NotImplementedError("a run writes scalars, images and hyperparameters")
 
-    write_videos = write_audios = write_texts = write_histograms = write_pointcloud = (
-        write_summaries
-    )
+    write_summaries = write_videos = write_audios = _refuse
+    write_texts = write_histograms = write_pointcloud = _refuse
 
     def flush(self) -> None:
         """Nothing waits."""
