@@ -4,6 +4,7 @@ MLflow's own variables say where its server is, as MLFLOW_TRACKING_URI. A run th
 in the same run of MLflow, whose id is in the workdir.
 """
 
+import importlib
 import logging
 import os
 import pathlib
@@ -44,13 +45,11 @@ class MlflowWriter(metric_writers.MetricWriter):
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
         extra.library("mlflow", "config.log_to='mlflow'", "mlflow")
-        from mlflow import entities
-        from mlflow.tracking import MlflowClient
-
-        self._entities, self._failed = entities, False
+        self._entities = importlib.import_module("mlflow.entities")
+        self._failed = False
         path = workdir / _ID
         try:
-            self._client = MlflowClient()
+            self._client = importlib.import_module("mlflow.tracking").MlflowClient()
             if path.exists():
                 self._run = path.read_text("utf-8").strip()
                 self._client.update_run(self._run, "RUNNING")
@@ -90,11 +89,11 @@ class MlflowWriter(metric_writers.MetricWriter):
             some = params[start : start + 100]
             self._try(lambda some=some: self._client.log_batch(self._run, params=some))
 
-    def _refuse(self, *args, **kwargs) -> None:
-        raise NotImplementedError("a run writes scalars, images and hyperparameters")
+    def _unused(self, *args: Any, **kwargs: Any) -> None:
+        raise NotImplementedError  # runs log nothing else
 
-    write_summaries = write_videos = write_audios = _refuse
-    write_texts = write_histograms = write_pointcloud = _refuse
+    write_summaries = write_texts = write_histograms = write_pointcloud = _unused
+    write_videos = write_audios = _unused
 
     def flush(self) -> None:
         """Nothing waits."""
