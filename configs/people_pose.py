@@ -11,20 +11,14 @@ another recipe, give another --workdir and --config.init_from=WORKDIR.
 """
 
 _LSP = ("lsp", "lspet", "lspet_partial")
-
-
-def beside(name):
-    """Returns a folder's part of a split that is common to all of Leeds Sports Pose's."""
-    return {"folders": (name,), "beside": tuple(other for other in _LSP if other != name)}
-
-
-# Folders, and their shares of a batch.
+_TEACHER = "teacher.npz"
+# Folders, and their shares of a batch. Those of Leeds Sports Pose are split together.
 PARTS = (
-    ("lsp", 0.24, beside("lsp")),
-    ("lspet", 0.34, {**beside("lspet"), "teacher": "teacher.npz"}),
-    ("lspet_partial", 0.12, {**beside("lspet_partial"), "teacher": "teacher.npz"}),
+    ("lsp", 0.24, {"folders": _LSP[:1], "beside": _LSP[1:]}),
+    ("lspet", 0.34, {"beside": _LSP[::2], "teacher": _TEACHER}),
+    ("lspet_partial", 0.12, {"beside": _LSP[:2], "teacher": _TEACHER}),
     ("coco_people", 0.14),
-    ("people_boxes", 0.16, {"teacher": "teacher.npz"}),
+    ("people_boxes", 0.16, {"teacher": _TEACHER}),
 )
 
 
