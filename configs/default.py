@@ -47,6 +47,7 @@ def get_config() -> ConfigDict:
     config.heatmap = ConfigDict()
     config.heatmap.sigma = 1.0  # of the Gaussian at each joint, px of the heatmap
     config.heatmap.zero_target = False  # True: joints without a label are trained to empty maps
+    config.heatmap.zero_outside = False  # True: so are labelled joints beyond the crop
 
     config.augment = ConfigDict()
     config.augment.scale = 0.25  # uniform in 1 -+ scale
@@ -54,6 +55,9 @@ def get_config() -> ConfigDict:
     config.augment.rotation_probability = 1.0
     config.augment.translate = 0.0  # largest shift either way, as a share of the input's side
     config.augment.aspect = 0.0  # of whole images: width to height changes by up to 1 + aspect
+    config.augment.any_angle = 0.0  # share of the images that are rotated by any angle
+    config.augment.half_body = 0.0  # share of the people of whom one end of the body is shown
+    config.augment.occluder = 0.0  # share of the images that a rectangle partly covers
     config.augment.flip = 0.5  # probability of a mirrored image
     config.augment.colour = 0.2  # each channel's gain is uniform in 1 -+ colour
     config.augment.jitter = 0.0  # brightness, contrast and saturation: factors in 1 -+ jitter

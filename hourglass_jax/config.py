@@ -69,6 +69,9 @@ class Augment:
     jitter: float = field(Number(0, 1), default=0.0)
     lighting: float = field(Number(0), default=0.0)
     aspect: float = field(Number(0, 1), default=0.0)
+    any_angle: float = field(Number(0, 1), default=0.0)
+    half_body: float = field(Number(0, 1), default=0.0)
+    occluder: float = field(Number(0, 1), default=0.0)
 
 
 @dataclasses.dataclass(frozen=True)

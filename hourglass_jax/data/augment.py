@@ -16,10 +16,15 @@ from hourglass_jax.data import colour, jpeg
 from hourglass_jax.data.colour import Colours
 from hourglass_jax.tasks.base import Draws
 
-# Uniform random numbers per example: six for the view, then those for colours, and one for the
-# aspect. More can be added at the end alone: the first ones stay the same.
+# Uniform random numbers per example: six for the view, then those for colours, one for the aspect,
+# one for any angle, two for half of a body, and eight for an occluder. More can be added at the end
+# alone: the first ones stay the same.
 _VIEW = 6
-DRAWS = _VIEW + colour.DRAWS + 1
+_ASPECT = _VIEW + colour.DRAWS
+_ANGLE, _HALF, _OCCLUDER = _ASPECT + 1, _ASPECT + 2, _ASPECT + 4
+DRAWS = _OCCLUDER + 8
+# Sides of an occluder, as shares of the input's.
+_SMALLEST, _LARGEST = 0.1, 0.45
 # Bytes: TensorFlow copies arrays that do not begin at a multiple of this.
 _ALIGNMENT = 64
 
@@ -38,6 +43,9 @@ class Augmentation:
       colour: each channel's gain is uniform in 1 -+ colour.
       jitter: factors of brightness, contrast and saturation are uniform in 1 -+ jitter.
       lighting: standard deviation of the light's colour; see `colour.jittered`.
+      any_angle: share of the images that are rotated by any angle.
+      half_body: share of the people of whom one end of the body is shown.
+      occluder: share of the images that a rectangle of one colour partly covers.
     """
 
     scale: float
@@ -49,19 +57,39 @@ class Augmentation:
     jitter: float = 0.0
     lighting: float = 0.0
     aspect: float = 0.0
+    any_angle: float = 0.0
+    half_body: float = 0.0
+    occluder: float = 0.0
 
     def draw(self, uniform: Float[np.ndarray, " draws"]) -> Draws:
         """Returns the augmentation of an example, from numbers that are uniform in [0, 1)."""
         spread = (2 * uniform - 1).tolist()
         rotated = uniform[2] < self.rotation_probability
+        rotation = spread[1] * math.radians(self.rotation) if rotated else 0.0
+        if uniform[_ANGLE] < self.any_angle:
+            rotation = spread[1] * math.pi
         return Draws(
             scale=1 + spread[0] * self.scale,
-            rotation=spread[1] * math.radians(self.rotation) if rotated else 0.0,
+            rotation=rotation,
             translate=(spread[3] * self.translate, spread[4] * self.translate),
             flip=bool(uniform[5] < self.flip),
             uniform=uniform,
-            aspect=(1 + self.aspect) ** spread[-1],
+            aspect=(1 + self.aspect) ** spread[_ASPECT],
+            half=float(uniform[_HALF + 1]) if uniform[_HALF] < self.half_body else None,
         )
+
+    def occlude(
+        self, images: UInt8[np.ndarray, "batch h w 3"], uniform: Float[np.ndarray, "batch draws"]
+    ) -> None:
+        """Covers parts of some images, in place; joints behind them keep their labels."""
+        size = np.array(images.shape[1:3])
+        for image, (whether, *numbers) in zip(images, uniform[:, _OCCLUDER:], strict=True):
+            if whether < self.occluder:
+                middle, extent, colours = np.split(np.array(numbers), (2, 4))
+                half = (_SMALLEST + extent * (_LARGEST - _SMALLEST)) * size / 2
+                top, left = np.round(np.maximum(middle * size - half, 0)).astype(int)
+                bottom, right = np.round(middle * size + half).astype(int)
+                image[top:bottom, left:right] = np.round(255 * colours)
 
     def gains(self, uniform: Float[np.ndarray, "batch draws"]) -> Float[np.ndarray, "batch 3"]:
         """Returns the factor of each channel."""

@@ -190,6 +190,13 @@ class Source:
                 if isinstance(value, functools.cached_property):
                     vars(self).pop(name, None)
 
+    def parts(self, split: str) -> Mapping[str, "Source"]:
+        """Returns the data sets of a split that are measured one by one, if it has several.
+
+        The ids of their annotations begin with the name here and a slash.
+        """
+        return {}
+
     def metrics(self, split: str) -> Sequence["Metric"]:
         """Returns the data set's own evaluation of a split, if it has one, headline first."""
         return []

@@ -36,7 +36,10 @@ def training_function(
                 to_input[i] = records.task.view(record, augmentation.draw(draws[i]), size)
             write(rows, to_input, size, arrays)
             colours = augmentation.colours(draws)
-            return (augment.sample(jpegs, to_input, size, colours), *arrays.values())
+            images = augment.sample(jpegs, to_input, size, colours)
+            if augmentation.occluder:
+                augmentation.occlude(images, draws)
+            return (images, *arrays.values())
 
         dtypes = [tf.uint8, *(dtype for _, dtype in specs.values())]
         made = tf.numpy_function(batch, [draws, *fields], dtypes, stateful=False)

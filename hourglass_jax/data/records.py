@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 # Fields of every record beside a task's own; `image` is a JPEG.
 COMMON = {"record_to_source": Spec((2, 3), np.float32)}
 # Files of labels; further files of a source are images.
-_LABELS = (".json", ".csv", ".mat", ".txt", ".yaml", ".h5")
+_LABELS = (".json", ".csv", ".mat", ".txt", ".yaml", ".h5", ".npz")
 _HELD = "held.txt"  # beside the records: the digest of what they hold
 _STALE = 6 * 3600  # s without a write after which an unfinished folder is abandoned
 

@@ -64,6 +64,7 @@ class Draws(NamedTuple):
       flip: whether the input is mirrored.
       uniform: the underlying random numbers, uniform in [0, 1), for tasks that derive others.
       aspect: factor of the ratio of width to height.
+      half: uniform in [0, 1) where half of a body is to be shown, which it chooses; else None.
     """
 
     scale: float
@@ -72,6 +73,7 @@ class Draws(NamedTuple):
     flip: bool
     uniform: Float[np.ndarray, " draws"]
     aspect: float = 1.0
+    half: float | None = None
 
 
 class Metric(Protocol):

@@ -135,15 +135,61 @@ def test_draws_are_functions_of_their_numbers():
     assert (NONE.gains(numbers[None]) == 1).all()
     wide = dataclasses.replace(NONE, aspect=0.5)
     for number, aspect in ((0.0, 1 / 1.5), (0.5, 1.0), (1.0, 1.5)):
-        assert wide.draw(np.append(numbers[:-1], number)).aspect == pytest.approx(aspect)
+        numbers[augment._ASPECT] = number
+        assert wide.draw(numbers).aspect == pytest.approx(aspect)
+
+
+def test_further_augmentation_changes_nothing_while_it_is_off():
+    """Whatever its numbers, the view is that of before."""
+    numbers = uniform(4)
+    others = numbers.copy()
+    others[augment._ANGLE :] = 0.0
+    assert ALL.draw(numbers)[:4] == ALL.draw(others)[:4]
+    assert ALL.draw(others).half is None and augment._ANGLE == 18
+    on = dataclasses.replace(ALL, any_angle=0.3, half_body=0.3)
+    others[augment._ANGLE :] = 0.3
+    assert on.draw(others)[:4] == ALL.draw(numbers)[:4] and on.draw(others).half is None
+
+
+def test_some_images_are_rotated_by_any_angle():
+    turned = dataclasses.replace(ALL, any_angle=0.4)
+    drawn = [
+        (turned.draw(n).rotation, ALL.draw(n).rotation) for n in (uniform(5, i) for i in range(300))
+    ]
+    angles = np.degrees([one for one, other in drawn if one != other])
+    assert 90 < len(angles) < 150 and 170 < abs(angles).max() < 180
+
+
+def test_half_of_a_body_is_drawn_for_some():
+    halves = dataclasses.replace(ALL, half_body=0.4)
+    drawn = [halves.draw(uniform(6, i)).half for i in range(300)]
+    numbers = [half for half in drawn if half is not None]
+    assert 90 < len(numbers) < 150 and min(numbers) < 0.1 and max(numbers) > 0.9
+
+
+def test_occluders_cover_a_part_of_some_images_with_one_colour():
+    numbers = np.stack([uniform(7, i) for i in range(200)])
+    covering = dataclasses.replace(NONE, occluder=0.5)
+    images = np.zeros((200, 40, 60, 3), np.uint8)
+    covering.occlude(images, numbers)
+    covered = images.any(-1)
+    hit = covered.any((1, 2))
+    np.testing.assert_array_equal(hit, numbers[:, augment._OCCLUDER] < 0.5)
+    shares = covered.mean((1, 2))[hit]
+    assert shares.min() > 0.002 and 0.08 < shares.max() <= 0.45**2 + 0.02
+    for image, mask in zip(images[hit], covered[hit], strict=True):
+        assert len(np.unique(image[mask], axis=0)) == 1
+    none = np.ones((200, 8, 8, 3), np.uint8)
+    NONE.occlude(none, numbers)
+    assert (none == 1).all()
 
 
 def test_the_first_numbers_do_not_depend_on_how_many_are_drawn():
     few, more = (
         tf.random.stateless_uniform([count], (3, 7), dtype=tf.float64).numpy()
-        for count in (augment.DRAWS - 1, augment.DRAWS)
+        for count in (augment._ANGLE, augment.DRAWS)
     )
-    np.testing.assert_array_equal(few, more[:-1])
+    np.testing.assert_array_equal(few, more[: len(few)])
 
 
 def test_records_hold_what_the_largest_augmentation_shows():

@@ -72,6 +72,32 @@ def test_near_duplicates_are_held_out_together_and_those_of_test_images_are_left
     assert 20 < held_out < 60  # the draw falls into 41 of a hundred
 
 
+def test_folders_that_are_split_together_hold_out_the_same_people(published, people):
+    """Of people who are held out in one folder, no near-duplicate is trained on in another."""
+    folder, _, _ = published
+    images = folder / "lspet/images"
+    own = LspSource(manual_dir=str(folder), folders=("lsp",), beside=("lspet",))
+    more = LspSource(manual_dir=str(folder), folders=("lspet",), beside=("lsp",))
+    _, splits = people
+    for source, name in ((own, "lsp"), (more, "lspet")):
+        assert source.held_out == ("validation",) and len(list(source.source_files)) == 2022
+        for split in ("train", "validation"):
+            ids = [image.id for image in source.images(split)]
+            assert ids == [id for id in splits[split] if id.startswith(f"{name}/")]
+    # Someone who is held out occurs in the extended set as well.
+    held_out = next(own.images("validation")).id
+    kept = images / "im00020.jpg"
+    content = kept.read_bytes()
+    shutil.copy(folder / held_out.replace("/", "/images/"), kept)
+    try:
+        again = LspSource(**vars(more.options))
+        used = [image.id for split in ("train", "validation") for image in again.images(split)]
+    finally:
+        kept.write_bytes(content)
+    assert set(splits["train"] + splits["validation"]) - set(used) >= {"lspet/im00020.jpg"}
+    assert len(used) == 19
+
+
 def test_crops_of_one_image_are_near_duplicates_and_other_images_are_not():
     rng = np.random.default_rng(0)
     image = cv2.resize(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), (320, 240))

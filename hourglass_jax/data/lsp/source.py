@@ -2,9 +2,10 @@
 
 import dataclasses
 import functools
+import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -43,17 +44,28 @@ class LspSource(Source):
 
     @dataclasses.dataclass(frozen=True)
     class Options:
-        """Where the files are, and whether to train on the extended set, or on which folders."""
+        """Where the files are, and whether to train on the extended set, or on which folders.
+
+        Folders in `beside` are split together with these, and not trained on: nobody who is held
+        out has a near-duplicate among the people of a data set that has the other folders.
+        """
 
         manual_dir: str = field(Path(), default="")
         extended: bool = field(SWITCH, default=True)
         folders: tuple[str, ...] = field(Texts(), default=())
+        beside: tuple[str, ...] = field(Texts(), default=())
 
     def __init__(self, **options):
         self.options = self.Options(**options)
         self._root = pathlib.Path(self.options.manual_dir)
         published = ("lsp", "lspet") if self.options.extended else ("lsp",)
         self._trained = self.options.folders or published
+        self._split_together = self._trained
+        if self.options.beside:
+            # In one order for all data sets that share them; each holds out its own people. Of
+            # near-duplicates the first one alone is held out, so that if another data set trains
+            # on its own, no near-duplicate is among them.
+            self._split_together = tuple(sorted({*self._trained, *self.options.beside}))
 
     def images(self, split: str) -> Iterator[AnnotatedImage]:
         for key, image in enumerate(self._splits[split]):
@@ -66,6 +78,8 @@ class LspSource(Source):
 
     @property
     def settings(self) -> Mapping[str, Any]:
+        if self.options.beside:
+            return {"folders": self._trained, "beside": self.options.beside}
         if self.options.folders:
             return {"folders": self.options.folders}
         return {"extended": self.options.extended}
@@ -73,7 +87,7 @@ class LspSource(Source):
     @property
     def source_files(self) -> Sequence[pathlib.Path]:
         files: list[pathlib.Path] = []
-        for folder in dict.fromkeys(("lsp", *self._trained)):
+        for folder in dict.fromkeys(("lsp", *self._split_together)):
             mat = self._root / folder / "joints.mat"
             images = sorted((self._root / folder / "images").glob("*.jpg"))
             if not mat.is_file() or not images:
@@ -96,11 +110,15 @@ class LspSource(Source):
         test = official[OFFICIAL_TRAIN:]
         train = [
             image
-            for name in self._trained
+            for name in self._split_together
             for image in (official[:OFFICIAL_TRAIN] if name == "lsp" else _read(self._root / name))
         ]
         orientation.check_stored([image.name for image in test + train], str(self._root))
-        seen, held_out = _split([*test, *train], len(test))
+        own = {pathlib.PurePath(name).name for name in self._trained}
+        seen, held_out = (
+            [image for image in split if image.id.partition("/")[0] in own]
+            for split in _split([*test, *train], len(test))
+        )
         return {"train": seen, "validation": held_out, "test": test}
 
 
@@ -109,11 +127,7 @@ def _split(
 ) -> tuple[list[AnnotatedImage], list[AnnotatedImage]]:
     """Splits images after the first `tested`, which are for test, into training and validation."""
 
-    def thumbnails(image: AnnotatedImage) -> Float[np.ndarray, "2 pixels"]:
-        (person,) = image.annotations
-        return near_duplicates.thumbnails(image.read(), person.center, person.size)
-
-    first = near_duplicates.groups(map(thumbnails, images))
+    first = _groups(tuple(_Person.of(image) for image in images))
     drawn = np.random.default_rng(0).permutation(range(tested, len(images)))
     held_out = {first[i] for i in drawn[: round(len(drawn) * HELD_OUT)]}
     free = [i for i in range(tested, len(images)) if first[i] >= tested]
@@ -121,6 +135,32 @@ def _split(
         [images[i] for i in free if first[i] not in held_out],
         [images[i] for i in free if first[i] in held_out and first[i] == i],
     )
+
+
+class _Person(NamedTuple):
+    """What near-duplicates are found by: an image, as it was at a time in ns, and a box."""
+
+    path: str
+    time: int
+    center: tuple[float, float]
+    size: float
+
+    @classmethod
+    def of(cls, image: AnnotatedImage) -> "_Person":
+        (person,) = image.annotations
+        time = os.stat(image.name).st_mtime_ns if os.path.exists(image.name) else 0
+        return cls(image.name, time, tuple(person.center.tolist()), person.size)
+
+
+@functools.lru_cache(maxsize=1)  # parts of a mixture that are split together ask one by one
+def _groups(people: tuple[_Person, ...]) -> list[int]:
+    """Returns the index of the first near-duplicate of each person; opens every image."""
+
+    def thumbnails(person: _Person) -> Float[np.ndarray, "2 pixels"]:
+        image = _read_jpeg(pathlib.Path(person.path))
+        return near_duplicates.thumbnails(image, np.array(person.center), person.size)
+
+    return near_duplicates.groups(map(thumbnails, people))
 
 
 def _read(folder: pathlib.Path) -> list[AnnotatedImage]:

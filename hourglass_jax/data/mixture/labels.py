@@ -7,6 +7,7 @@ import numpy as np
 
 from hourglass_jax.data.base import NO_JOINTS, AnnotatedImage, Annotation, Source
 from hourglass_jax.data.skeleton import Skeleton
+from hourglass_jax.data.teacher import Teacher
 
 # Category of data sets of poses, which do not name theirs.
 PERSON = "person"
@@ -28,8 +29,10 @@ class Labels:
         skeletons = list(dict.fromkeys(s.labels for s in sources if s.labels.joints))
         return cls(_joined(skeletons), tuple(dict.fromkeys(names)))
 
-    def translated(self, image: AnnotatedImage, source: Source) -> AnnotatedImage:
-        """Returns a part's image with these labels.
+    def translated(
+        self, image: AnnotatedImage, source: Source, teacher: Teacher | None = None
+    ) -> AnnotatedImage:
+        """Returns a part's image with these labels, which a teacher has mended if there is one.
 
         Where the part has no boxes as annotated, a person's box lies around the joints, and there
         may be people without one. Annotations without a labelled joint have no joints.
@@ -38,11 +41,13 @@ class Labels:
         places = [self.categories.index(name) for name in _categories(source)]
         annotations = []
         for a in image.annotations:
-            joints = self._joints(a, order)
-            box = a.box if source.categories else a.box or _around(a)
-            annotations.append(
-                dataclasses.replace(a, category=places[a.category], box=box, key=None, **joints)
+            a = dataclasses.replace(
+                a, category=places[a.category], key=None, **self._joints(a, order)
             )
+            if teacher is not None:
+                a = teacher.corrected(a, self.skeleton, source.box_margin)
+            box = a.box if source.categories else a.box or _around(a)
+            annotations.append(dataclasses.replace(a, box=box))
         exhaustive = image.exhaustive and bool(source.categories)
         return dataclasses.replace(image, annotations=annotations, exhaustive=exhaustive)
 

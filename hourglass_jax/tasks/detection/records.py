@@ -116,6 +116,11 @@ def check(config: "Config") -> None:
             f"augment.scale={config.augment.scale} must be at most {_LARGEST_SCALE}, as images "
             f"are magnified up to 1 / (1 - scale) times"
         )
+    if config.augment.half_body:
+        raise UserError(
+            f"augment.half_body={config.augment.half_body} is for crops of one person, and records "
+            f"are whole images; set augment.half_body=0"
+        )
     side, resolution = config.model.input_size, config.data.resolution
     if side > resolution:
         raise UserError(

@@ -76,11 +76,9 @@ class Detection(Task):
             raise UserError(
                 f"data.dataset={source.name!r} has no joints; set another config.detection.kind"
             )
-        if config.augment.rotation:
-            raise UserError(
-                f"augment.rotation={config.augment.rotation} would rotate boxes; set "
-                f"augment.rotation=0"
-            )
+        for name in ("rotation", "any_angle"):
+            if value := getattr(config.augment, name):
+                raise UserError(f"augment.{name}={value} would rotate boxes; set augment.{name}=0")
         records.check(config)
         side = config.model.input_size
         return cls(

@@ -16,6 +16,7 @@ def encode(
     sigma: float,
     *,
     zero_target: bool = False,
+    zero_outside: bool = False,
     out: Float[np.ndarray, "*batch side side joints"] | None = None,
 ) -> tuple[Float[np.ndarray, "*batch side side joints"], Float[np.ndarray, "*batch joints"]]:
     """Renders one heatmap per joint: a Gaussian of amplitude 1 at the joint's exact position.
@@ -30,6 +31,7 @@ def encode(
       sigma: standard deviation, px of the heatmap.
       zero_target: train joints that are unlabelled or outside the heatmap to an empty map, as the
         original Lua code did, instead of leaving them out of the loss.
+      zero_outside: train labelled joints outside the heatmap to an empty map.
       out: array to write the heatmaps to, float32; None makes a new one.
 
     Returns:
@@ -41,7 +43,8 @@ def encode(
     pixels = np.arange(side, dtype=np.float32)[:, None]
     columns = np.exp(-((pixels - positions[..., 0]) ** 2) / (2 * sigma**2)) * inside[..., None, :]
     rows = np.exp(-((pixels - positions[..., 1]) ** 2) / (2 * sigma**2))
-    weights = np.ones_like(inside) if zero_target else inside
+    weights = labelled if zero_outside else inside
+    weights = np.ones_like(inside) if zero_target else weights
     *batch, joints = inside.shape
     heatmaps = np.empty((*batch, side, side, joints), np.float32) if out is None else out
     # rows * columns in a third of the time: NumPy is slow at axes as short as that of the joints,
@@ -50,7 +53,7 @@ def encode(
     several = columns.reshape(*batch, 1, side // together, together * joints)
     product = heatmaps.reshape(*batch, side, side // together, together * joints)
     np.multiply(np.tile(rows, together)[..., None, :], several, out=product)
-    return heatmaps, weights.astype(np.float32)
+    return heatmaps, np.asarray(weights, np.float32)
 
 
 def decode(

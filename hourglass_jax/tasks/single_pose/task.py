@@ -18,51 +18,16 @@ from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import crop, geometry
 from hourglass_jax.image.geometry import Affine
-from hourglass_jax.rules import SWITCH, Anything, Each, Number, Text, Texts, Whole, field
 from hourglass_jax.tasks.base import Draws, Head, Instance, Metric, Record, Spec, Task
-from hourglass_jax.tasks.single_pose import drawing, heatmap, losses
+from hourglass_jax.tasks.single_pose import drawing, half_body, heatmap, losses, parts
 from hourglass_jax.tasks.single_pose import views as heatmap_views
 from hourglass_jax.tasks.single_pose.limits import Limits
 from hourglass_jax.tasks.single_pose.measure import JointsFound
+from hourglass_jax.tasks.single_pose.options import Heatmap, Settings
 
 logger = logging.getLogger(__name__)
 
 _LARGEST_BOX = 1e6  # px; larger than any image, but damaged annotation files have such boxes
-
-
-@dataclasses.dataclass(frozen=True)
-class Heatmap:
-    """Config section `heatmap`.
-
-    Attributes:
-      sigma: standard deviation of the Gaussians, px of the heatmap.
-      zero_target: train unlabelled joints to empty maps instead of leaving them out of the loss.
-    """
-
-    sigma: float = field(Number(0, above=True), default=1.0)
-    zero_target: bool = field(SWITCH, default=False)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Skeleton:
-    """A skeleton as a checkpoint has it; `Skeleton` checks which joints are named."""
-
-    name: str = field(Text())
-    joints: Sequence[str] = field(Texts())
-    pairs: Sequence[Sequence[str]] = field(Each(Each(Text(), 2)))
-    limbs: Sequence[Sequence[str]] = field(Each(Each(Text(), 2)))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Settings:
-    """The settings in a checkpoint, of which former versions left some out."""
-
-    skeleton: _Skeleton
-    sigma: float = field(Number(0, above=True), default=1.0)
-    zero_target: bool = field(SWITCH, default=False)
-    decoder: str = field(Anything(), default="quarter")  # `SinglePose` checks it
-    stride: int = field(Whole(1), default=4)
-    limits: Limits = dataclasses.field(default_factory=Limits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +38,7 @@ class SinglePose(Task):
       skeleton: joints to predict.
       sigma: see `Heatmap`.
       zero_target: see `Heatmap`.
+      zero_outside: see `Heatmap`.
       decoder: decoding of heatmaps, "quarter" or "refined"; see `heatmap.decode`.
       stride: input px per heatmap px of the network.
       limits: limits of the augmentation, and resolution of the records.
@@ -84,6 +50,7 @@ class SinglePose(Task):
     decoder: str = "quarter"
     stride: int = 4
     limits: Limits = dataclasses.field(default_factory=Limits)
+    zero_outside: bool = False
 
     name: ClassVar[str] = "single_pose"
     sections: ClassVar[Mapping[str, type]] = {"heatmap": Heatmap}
@@ -123,7 +90,15 @@ class SinglePose(Task):
             raise UserError(f"config.eval.decode={decoder!r} must be one of {known}")
         if source.mirror_warning and (config.augment.flip or config.eval.flip_test):
             logger.warning(source.mirror_warning)
-        return cls(source.labels, options.sigma, options.zero_target, decoder, stride, limits)
+        return cls(
+            source.labels,
+            options.sigma,
+            options.zero_target,
+            decoder,
+            stride,
+            limits,
+            options.zero_outside,
+        )
 
     @property
     def joints(self) -> tuple[str, ...]:
@@ -135,7 +110,7 @@ class SinglePose(Task):
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> "SinglePose":
-        checked = rules.section(_Settings, settings, "task.settings.", root="metadata")
+        checked = rules.section(Settings, settings, "task.settings.", root="metadata")
         skeleton = Skeleton(**vars(checked.skeleton))
         if not skeleton.joints:
             raise UserError("metadata.task.settings.skeleton.joints names no joint")
@@ -207,6 +182,9 @@ class SinglePose(Task):
         center, side = record["center_record"].astype(np.float64), float(record["size_record"])
         if draws is None:
             return geometry.crop_map(center, side, size[1])
+        if draws.half is not None:
+            joints = record["joints_record"][record["labelled"]]
+            center, side = half_body.box(joints, center, side, draws.half)
         return geometry.crop_map(
             center,
             side,
@@ -249,6 +227,7 @@ class SinglePose(Task):
             size[1] // self.stride,
             self.sigma,
             zero_target=self.zero_target,
+            zero_outside=self.zero_outside,
             out=out["heatmaps"],
         )
 
@@ -299,6 +278,9 @@ class SinglePose(Task):
         }
 
     def metrics(self, source: Source, split: str) -> Sequence[Metric]:
+        several = source.parts(split)
+        if several:
+            return [parts.PartsFound(several, self.skeleton)]
         return [*source.metrics(split), JointsFound(self.skeleton, source.tolerance)]
 
     def draw(self, image, found: Sequence[Instance]) -> UInt8[np.ndarray, "height width 3"]:

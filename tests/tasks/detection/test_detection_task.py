@@ -264,6 +264,8 @@ def make_config(**fields):
     ("fields", "words"),
     [
         ({"augment__rotation": 30.0}, r"augment.rotation=30.0 would rotate boxes; set"),
+        ({"augment__any_angle": 0.1}, r"augment.any_angle=0.1 would rotate boxes; set"),
+        ({"augment__half_body": 0.1}, r"augment.half_body=0.1 is for crops of one person"),
         ({"augment__scale": 1.0}, r"augment.scale=1.0 must be at most 0.9"),
         ({"model__input_size": 128}, r"input_size=128 is more than the 64 px .*resolution=128"),
         ({"kind": "middles"}, r"config.detection.kind='middles' must be one of corners, centres"),
