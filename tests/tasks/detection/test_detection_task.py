@@ -11,7 +11,7 @@ from drawn_boxes import CATEGORIES, CORNERS, DrawnBoxes
 
 from hourglass_jax import config_files, tasks
 from hourglass_jax.config import Config
-from hourglass_jax.data.augment import Augmentation
+from hourglass_jax.data.augment import DRAWS, Augmentation
 from hourglass_jax.data.base import NO_JOINTS, AnnotatedImage, Annotation
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import geometry
@@ -111,7 +111,7 @@ def test_perfect_outputs_give_the_annotations(kind, flip_test):
 def test_augmented_targets_lie_where_the_image_shows_them(seed):
     task = make_task(JOINTS)
     record = make_record(task, seed)
-    draws = AUGMENTATION.draw(np.random.default_rng(seed).uniform(size=17))
+    draws = AUGMENTATION.draw(np.random.default_rng(seed).uniform(size=DRAWS))
     targets, from_source = inputs_of(task, record, draws)
     expected = boxes.moved(boxes.from_sizes(record["boxes_source"].astype(float)), from_source)
     expected = boxes.clipped(expected, 64, 64) / 4
@@ -129,7 +129,7 @@ def test_views_show_the_middle_of_the_image_to_within_the_translation():
     task, record = make_task(), make_record(make_task())
     size = records.size_of(record)
     for seed in range(50):
-        draws = AUGMENTATION.draw(np.random.default_rng(seed).uniform(size=17))
+        draws = AUGMENTATION.draw(np.random.default_rng(seed).uniform(size=DRAWS))
         from_input = geometry.invert(task.view(record, draws, SIZE))
         (middle,) = geometry.apply(from_input, np.array([[31.5, 31.5]]))
         assert (np.abs(middle - (size - 1) / 2) <= 0.3 * size + 1e-6).all()
