@@ -12,7 +12,7 @@ from drawn_boxes import CORNERS, DrawnBoxes
 
 from hourglass_jax import config_files, tasks
 from hourglass_jax.config import Config
-from hourglass_jax.data.augment import Augmentation
+from hourglass_jax.data.augment import DRAWS, Augmentation
 from hourglass_jax.data.base import AnnotatedImage, Source
 from hourglass_jax.data.skeleton import COCO, MPII, Skeleton
 from hourglass_jax.errors import UserError
@@ -154,7 +154,7 @@ def test_augmented_targets_lie_where_the_image_shows_them(seed):
     task = make_task()
     record = make_record(task, seed)
     augmentation = Augmentation(0.3, 30, 1, 0.2, 0.5, 0)
-    draws = augmentation.draw(np.random.default_rng(seed).uniform(size=17))
+    draws = augmentation.draw(np.random.default_rng(seed).uniform(size=DRAWS))
     to_input = task.view(record, draws, SIZE)
     targets = task.targets(record, to_input, SIZE)
     joints = geometry.apply(records.places(record, to_input), record["joints_source"].astype(float))
