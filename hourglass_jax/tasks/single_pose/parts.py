@@ -25,8 +25,6 @@ class PartsFound(Metric):
     and the reference of their own.
     """
 
-    headline = "mean of parts"
-
     def __init__(self, parts: Mapping[str, Source], skeleton: Skeleton):
         """Makes the metric of parts, by the beginnings of their ids."""
         self._metrics: dict[str, Metric] = {
@@ -35,6 +33,10 @@ class PartsFound(Metric):
             else JointsFound(skeleton, part.tolerance)
             for name, part in parts.items()
         }
+
+    @property
+    def headline(self) -> str:
+        return "mean of parts"
 
     def __call__(self, found: Found, truth: Sequence[Record]) -> dict[str, float]:
         figures, headlines = {}, []
