@@ -30,7 +30,8 @@ def test_the_typed_config_and_its_nested_form():
     assert (config.task, config.model.network) == ("single_pose", "stacked_hourglass")
     assert config.data.options == {"manual_dir": "", "extended": True}
     assert config.model.options["num_stacks"] == 2 and config.model.input_size == 96
-    assert config.sections == {"heatmap": {"sigma": 1.25, "zero_target": False}}
+    zeros = {"zero_target": False, "zero_outside": False}
+    assert config.sections == {"heatmap": {"sigma": 1.25, **zeros}}
     assert config.to_dict() == loaded.to_dict()
     assert Config.from_dict(config) is config
     assert Config.from_dict(config.to_dict()) == config
@@ -98,12 +99,13 @@ def test_input_sizes_near_one_that_the_network_does_not_take():
 class Heatmap:
     sigma: float = rules.field(rules.Number(0, above=True))
     zero_target: bool = rules.field(rules.SWITCH)
+    zero_outside: bool = rules.field(rules.SWITCH)
 
 
 def test_sections_of_the_task():
     kinds = {"heatmap": Heatmap}
     config = Config.from_dict(synthetic())
-    assert config.task_sections(kinds) == {"heatmap": Heatmap(1.25, False)}
+    assert config.task_sections(kinds) == {"heatmap": Heatmap(1.25, False, False)}
     for fields, message in (
         ({"heatmap__sigma": 0}, "config.heatmap.sigma=0.0 must be a number above 0"),
         ({"heatmap__sigms": 1}, "unknown config field heatmap.sigms; did you mean heatmap.sigma?"),

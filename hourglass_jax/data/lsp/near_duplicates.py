@@ -18,6 +18,7 @@ from hourglass_jax.image import geometry
 # lie below.
 SIMILARITY = 0.9
 _SIDE = 24
+_AT_ONCE = 256
 
 
 def thumbnails(
@@ -54,9 +55,11 @@ def groups(copies: Iterable[Float[np.ndarray, "2 pixels"]]) -> list[int]:
             i = first[i]
         return i
 
-    for i in range(1, len(whole)):
-        close = np.maximum(whole[:i] @ whole[i], box[:i] @ box[i]) > SIMILARITY
-        for j in np.flatnonzero(close):
-            one, other = sorted((root(i), root(int(j))))
+    # Several images at once: a product of matrices takes a tenth of the time of as many of vectors.
+    for begin in range(0, len(whole), _AT_ONCE):
+        end = begin + _AT_ONCE
+        alike = np.maximum(whole[begin:end] @ whole[:end].T, box[begin:end] @ box[:end].T)
+        for i, j in np.argwhere(np.tril(alike > SIMILARITY, begin - 1)).tolist():
+            one, other = sorted((root(begin + i), root(j)))
             first[other] = one
     return [root(i) for i in range(len(first))]
