@@ -21,7 +21,7 @@ from ml_collections import ConfigDict, config_flags
 
 from hourglass_jax import rules
 from hourglass_jax.errors import UserError
-from hourglass_jax.runtime import disk
+from hourglass_jax.runtime import disk, paths
 
 if TYPE_CHECKING:  # it imports JAX, which --help does not need
     from hourglass_jax.config import Config
@@ -48,8 +48,8 @@ def find(name: str | pathlib.Path) -> pathlib.Path:
     Raises:
       UserError: there is no such file.
     """
-    path = pathlib.Path(rules.expand(str(name), "--config"))
-    if os.path.isfile(path):  # False for names that are too long, too
+    path = paths.path(rules.expand(str(name), "--config"))
+    if paths.is_file(path):  # False for names that are too long, too
         return path
     if path.suffix in ("", ".py") and str(path.parent) in (".", "configs"):
         for folder in (pathlib.Path("configs"), FOLDER):
@@ -78,7 +78,8 @@ def load(name: str | pathlib.Path) -> ConfigDict:
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"{path} cannot be read as a config ({error})") from None
     else:
-        config = _get_config(path, values.copy_and_resolve_references())
+        with paths.local(path) as file:
+            config = _get_config(file, values.copy_and_resolve_references())
     return ConfigDict(_merged(values.to_dict(), config.to_dict()))
 
 

@@ -22,6 +22,7 @@ from hourglass_jax.config import Augment, Config, Data, Model
 from hourglass_jax.data import pipeline
 from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.data.base import Source
+from hourglass_jax.data.local_options import local_options
 from hourglass_jax.data.records import Records
 from hourglass_jax.errors import UserError
 from hourglass_jax.nn import presets
@@ -207,7 +208,7 @@ def make_source(config: Config) -> Source:
     """Makes the data set that a config names, and checks the fields that only it has."""
     kind = data.source_class(config.data.dataset)
     options = rules.section(kind.Options, config.data.options, "data.", beside=Data)
-    return kind(**dataclasses.asdict(options))
+    return kind(**local_options(options))
 
 
 def defaults(config: Config) -> dict[str, Any]:

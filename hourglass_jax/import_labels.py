@@ -15,7 +15,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = command_line.Arguments(
         prog="python -m hourglass_jax.import_labels", description=__doc__
     )
-    add, path = parser.add_argument, command_line.path
+    add, path = parser.add_argument, command_line.path_on_disk
     add("labels", type=path,
         help="file or folder of labels, as for config.data.train_json: of SLEAP, DeepLabCut, "
         "Lightning Pose, YOLO, Label Studio, LabelMe or CVAT")  # fmt: skip

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from hourglass_jax import config_files, rules
 from hourglass_jax.errors import UserError
 from hourglass_jax.runtime import command_line as command
-from hourglass_jax.runtime import disk, preemption
+from hourglass_jax.runtime import disk, paths, preemption
 
 MODES = ("train", "evaluate", "predict_test", "calibrate_batch_norm")
 _CONFIG = flags.DEFINE_string(
@@ -26,7 +26,10 @@ _CONFIG = flags.DEFINE_string(
     "--config.seed=1 changes a field. Default: the config in the workdir.",
 )
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder for checkpoints, logs and results. Default: runs/<name of the config>."
+    "workdir",
+    None,
+    "Folder for checkpoints, logs and results, also gs://bucket/folder. Default: runs/<name of the "
+    "config>.",
 )
 _MODE = flags.DEFINE_enum(
     "mode",
@@ -66,20 +69,16 @@ def _parse(argv: list[str]) -> list[str]:
 
 def _config_and_workdir(changes: list[str]) -> tuple[ConfigDict, pathlib.Path]:
     """Returns the config, changed by arguments such as --config.seed=1, and the workdir."""
-    if "://" in (_WORKDIR.value or ""):
-        raise UserError(
-            f"--workdir={_WORKDIR.value} is not a folder; mount the bucket and give its path"
-        )
     given = rules.expand(_WORKDIR.value or "", "--workdir")
     if _CONFIG.value is not None:
         path = config_files.find(_CONFIG.value)
-        workdir = pathlib.Path(given or f"runs/{path.stem}")
+        workdir = paths.path(given or f"runs/{path.stem}", "--workdir")
     else:
-        workdir = pathlib.Path(given)
+        workdir = paths.path(given, "--workdir")
         path = workdir / "config.json"
-        if not given or (_MODE.value == "train" and not os.path.isfile(path)):
+        if not given or (_MODE.value == "train" and not paths.is_file(path)):
             raise UserError("no --config given; try --config=synthetic, or the --workdir of a run")
-        if not os.path.isfile(path):
+        if not paths.is_file(path):
             raise UserError(f"{path} does not exist; give the --config that the run began with")
     config = config_files.load(path)
     rest = config_files.change(config, changes)

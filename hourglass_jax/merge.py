@@ -2,11 +2,10 @@
 
 import argparse
 import logging
-import pathlib
 import sys
 
 from hourglass_jax.errors import UserError
-from hourglass_jax.runtime import command_line, lock, preemption
+from hourglass_jax.runtime import command_line, lock, paths, preemption
 
 logger = logging.getLogger("hourglass_jax.merge")  # also if run as __main__
 
@@ -21,7 +20,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> int:
     """Runs the command, and returns the exit status, 0."""
-    output = pathlib.Path(_arguments(argv).output)
+    output = paths.path(_arguments(argv).output, "DIR")
     from hourglass_jax.inference import merging, table
 
     table.arrow("merging")

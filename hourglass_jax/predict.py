@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hourglass_jax.errors import RunError, UserError
-from hourglass_jax.runtime import command_line, digests, preemption
+from hourglass_jax.runtime import command_line, digests, paths, preemption
 
 if TYPE_CHECKING:
     from hourglass_jax.inference.found import Predictor
@@ -25,7 +25,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     add, path = parser.add_argument, command_line.path
     where = "a run's workdir, one step's folder in it, or a network that comes with the package"
     add("--checkpoint", type=path, default="lsp-small", help=f"{where}; default: lsp-small")
-    add("--input", type=path, required=True,
+    add("--input", type=command_line.path_or_address, required=True,
         help='an image, a video, a folder, a pattern such as "*.jpg", a stream such as '
         "rtsp://..., or a camera: 0 is the first")  # fmt: skip
     add("--output", type=path, required=True,
@@ -103,7 +103,7 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
     if not gc.isenabled():  # see `run`
         startup.collect_garbage_rarely()
     sharing = Sharing(flags.shards, flags.shard)
-    output = pathlib.Path(flags.output)
+    output = paths.path(flags.output, "--output")
     files: list[tuple[Any, str]]  # paths, or a stream
     stream = streams.stream_of(flags.input, ended=lambda: stop.received is not None)
     if stream is not None:
@@ -159,9 +159,9 @@ def _predict(flags: argparse.Namespace, stop: preemption.StopSignal) -> int:
         else:
             with results.recording(form):
                 pass  # a stopped command may have left older ones
-        paths = {name: path for path, name in files}
-        writer.write(formats, results, paths, skeleton)
-        uncertain.write(flags.uncertain, results, paths, skeleton)
+        by_name = {name: path for path, name in files}
+        writer.write(formats, results, by_name, skeleton)
+        uncertain.write(flags.uncertain, results, by_name, skeleton)
         sharing.end(results, command)
         count = results.count()
     logger.info(
@@ -187,6 +187,8 @@ def _check(flags: argparse.Namespace, task) -> None:
         raise UserError(f"--whole and --finder={flags.finder} exclude each other; give one of them")
     if flags.uncertain is not None and flags.uncertain < 1:
         raise UserError(f"--uncertain={flags.uncertain} must be at least 1")
+    if flags.uncertain and (paths.is_remote(flags.input) or paths.is_remote(flags.output)):
+        raise UserError(f"--uncertain={flags.uncertain} is for files on a disk, not in a bucket")
     if _finds_boxes(task):
         reason = "a network that finds boxes itself"
         others = ["box", "boxes", "whole", "finder", "max_people"]
@@ -247,21 +249,19 @@ def _command(flags: argparse.Namespace, task) -> dict[str, list[str]]:
     """Returns what the results depend on: see `Results`."""
     from hourglass_jax.checkpoint import trained
 
-    checkpoint = digests.of_small_files(
-        trained.locate(pathlib.Path(flags.checkpoint), "--checkpoint")
-    )
+    def identity(path: str, flag: str) -> str:
+        return digests.of_small_files(trained.locate(paths.path(path), flag))
+
+    real = flags.input if paths.is_remote(flags.input) else os.path.realpath(flags.input)
     command = {
-        "checkpoint": [flags.checkpoint, checkpoint],
-        "input": [flags.input, os.path.realpath(flags.input)],
+        "checkpoint": [flags.checkpoint, identity(flags.checkpoint, "--checkpoint")],
+        "input": [flags.input, real],
     }
     finder = _finder(flags, task)
     if finder is not None:
-        command["finder"] = [
-            finder,
-            digests.of_small_files(trained.locate(pathlib.Path(finder), "--finder")),
-        ]
+        command["finder"] = [finder, identity(finder, "--finder")]
     if flags.boxes is not None:
-        content = pathlib.Path(flags.boxes).read_bytes()
+        content = paths.path(flags.boxes).read_bytes()
         command["boxes"] = [flags.boxes, hashlib.sha256(content).hexdigest()]
     names = ("box", "num_stacks", "scales", "decode", "min_score", "max_people")
     values = {name: getattr(flags, name) for name in names}

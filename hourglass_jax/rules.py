@@ -15,6 +15,7 @@ import dataclasses
 import difflib
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -260,16 +261,23 @@ def to_dict(section: Any) -> dict[str, Any]:
 def expand(path: str, flag: str = "") -> str:
     """Returns a path with `~` replaced by the home folder, which shells do not do behind `=`.
 
+    Paths in buckets of Google Cloud Storage, gs://, stay as they are.
+
     Args:
       path: path, as the user gave it.
       flag: flag or field that gave it, for messages that do not name it otherwise.
 
     Raises:
-      UserError: there is no such home folder.
+      UserError: there is no such home folder, or the path is of another kind of bucket.
     """
+    where = f"{flag}={path}" if flag else path
+    other = re.search(r"(?<![\w+.-])(?!gs:)[A-Za-z][\w+.-]*://", path)
+    if other:
+        raise UserError(
+            f"{where}: {other[0]} is not supported; give a folder, or gs:// for a bucket of Google"
+        )
     full = os.path.expanduser(path)
     if full.startswith("~") and not os.path.lexists(full.partition(os.sep)[0]):
-        where = f"{flag}={path}" if flag else path
         raise UserError(f"{where}: there is no such home folder; ./{path} is a path in this folder")
     return full
 

@@ -54,7 +54,7 @@ MISTAKES = [
     ((SYNTHETIC, "--config.model.dtype=float64"), ["float64", "JAX_ENABLE_X64"]),
     ((SYNTHETIC, "--config.data.dataset=imagenet"), ["imagenet", "synthetic_people"]),
     ((SYNTHETIC, "--config.augment.scale=0.9"), ["augment.scale=0.9"]),
-    ((SYNTHETIC, "--workdir=gs://bucket/run"), ["gs://bucket/run", "mount"]),
+    ((SYNTHETIC, "--workdir=s3://bucket/run"), ["--workdir=s3://bucket/run: s3://", "gs://"]),
     ((SYNTHETIC, "--workdir=README.md/run"), ["README.md/run", "choose another folder"]),
     ((SYNTHETIC, "--mode=fly"), ["fly"]),
     ((SYNTHETIC, "surplus"), ["surplus"]),

@@ -104,3 +104,13 @@ def test_an_unknown_field_may_be_one_of_those_beside():
     with pytest.raises(UserError) as error:
         rules.section(Extras, {"sunroof": True, "xyz": 3}, "car.")
     assert str(error.value) == "unknown config field car.xyz"
+
+
+def test_buckets_of_google_alone_are_paths():
+    for path in ("gs://bucket/a:/b", "a:b", "gs://a/x,gs://b/y"):
+        assert rules.expand(path, "--input") == path
+    for path in ("s3://a/b", "https://a", "gsx://a", "gs://a/x,az://b/y"):
+        scheme = path.split(",")[-1].partition("//")[0] + "//"
+        with pytest.raises(UserError) as error:
+            rules.expand(path, "--input")
+        assert str(error.value).startswith(f"--input={path}: {scheme} is not supported; ")

@@ -1,16 +1,20 @@
 """Checks that a checkpoint is what was written, before it is used."""
 
+import errno
 import json
 import pathlib
+import re
 from typing import Any
 
 import jax
 import numpy as np
 
-from hourglass_jax.errors import UserError
-from hourglass_jax.runtime import digests
+from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.runtime import digests, paths
 
 _LARGEST_METADATA = 2**24  # bytes; a config and a thousand names take 100 kB
+# What TensorStore raises if a bucket answers with an error, or not at all.
+_UNREACHED = re.compile("UNAVAILABLE|DEADLINE_EXCEEDED|PERMISSION_DENIED|UNAUTHENTICATED|ABORTED")
 # Arrays are compressed, but trained weights hardly get smaller.
 _LARGEST_RATIO, _SMALL = 100, 2**26
 
@@ -30,6 +34,17 @@ def damaged(folder: pathlib.Path, error: Exception | None) -> DamagedError:
         f"the checkpoint {folder} cannot be read ({reason}); copy it again, or move the folder "
         f"away to use the one before it, if there is any"
     )
+
+
+def check_reached(folder: pathlib.Path, error: Exception) -> None:
+    """Raises RunError if a checkpoint in a bucket was not reached, which does not damage it."""
+    known = isinstance(error, OSError) and error.errno in (errno.EIO, errno.EACCES)
+    if paths.is_remote(folder) and (known or _UNREACHED.search(str(error))):
+        reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split())
+        raise RunError(
+            f"the checkpoint {folder} cannot be read now ({reason[:300]}); run the same command "
+            f"when the bucket can be reached"
+        ) from error
 
 
 def metadata(folder: pathlib.Path) -> dict[str, Any]:
@@ -109,3 +124,11 @@ def check_arrays(state: Any) -> None:
         values = array.addressable_data(0) if isinstance(array, jax.Array) else array
         if not name.startswith("opt_state/") and not np.isfinite(np.asarray(values)).all():
             raise UserError(f"the values of {name} are not finite")
+
+
+def steps_in(folder: pathlib.Path) -> list[int]:
+    """Returns the steps of the checkpoints in a folder, in order."""
+    found = [path for path in folder.glob("*") if path.name.isdigit()]
+    if paths.is_remote(folder):
+        found = [path for path in found if (path / digests.NAME).is_file()]
+    return sorted(int(path.name) for path in found)

@@ -6,11 +6,9 @@ The folder of a step holds the state, as JSON its metadata (see `metadata.py`), 
 
 import asyncio
 import contextlib
-import json
 import logging
 import math
 import pathlib
-import shutil
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -21,10 +19,10 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 from orbax.checkpoint.path import atomicity
 
-from hourglass_jax.checkpoint import compatibility, integrity
-from hourglass_jax.checkpoint.integrity import DamagedError
+from hourglass_jax.checkpoint import compatibility, figures, integrity
+from hourglass_jax.checkpoint.integrity import DamagedError, steps_in
 from hourglass_jax.errors import RunError, UserError
-from hourglass_jax.runtime import digests, distributed
+from hourglass_jax.runtime import digests, distributed, paths
 
 logger = logging.getLogger(__name__)
 Content = TypeVar("Content")
@@ -39,18 +37,41 @@ class _WithDigests(atomicity.AtomicRenameTemporaryPath):
 
     async def finalize(self) -> None:
         store = self._checkpoint_metadata_store
-        if store is None:  # a part of a checkpoint
-            self.get().rename(self.get_final())
-        else:
-            await asyncio.to_thread(self._commit, store)
-
-    def _commit(self, store: Any) -> None:
-        store.wait_until_finished()
-        path = self.get() / "_CHECKPOINT_METADATA"
-        store.update(file_path=path, commit_timestamp_nsecs=time.time_ns())
-        store.wait_until_finished()
-        digests.write(pathlib.Path(self.get()))
+        if store is not None:  # the whole, and not a part of it
+            await asyncio.to_thread(_commit, self.get(), store)
         self.get().rename(self.get_final())
+
+
+class _InBucket(atomicity.CommitFileTemporaryPath):
+    """A folder in a bucket, where none gets another name at once: it is whole if it has digests."""
+
+    @classmethod
+    async def validate(cls, temporary_path) -> None:
+        await atomicity._shared_validate(cls.__name__, temporary_path)
+        if await asyncio.to_thread((temporary_path / digests.NAME).is_file):
+            raise atomicity.ValidationError(f"{temporary_path} is whole")
+
+    @classmethod
+    async def validate_final(cls, final_path) -> None:
+        if not await asyncio.to_thread((final_path / digests.NAME).is_file):
+            raise atomicity.ValidationError(f"{final_path} has no {digests.NAME}")
+
+    async def finalize(self) -> None:
+        store = self._checkpoint_metadata_store
+        if store is not None:
+            await asyncio.to_thread(_commit, self.get(), store)
+
+
+def _commit(folder: Any, store: Any) -> None:
+    """Adds to a folder what Orbax notes at the end, and digests of its files."""
+    store.wait_until_finished()
+    store.update(file_path=folder / "_CHECKPOINT_METADATA", commit_timestamp_nsecs=time.time_ns())
+    store.wait_until_finished()
+    digests.write(paths.path(folder))
+
+
+def _kind_of(folder: pathlib.Path) -> Any:
+    return _InBucket if paths.is_remote(folder) else _WithDigests
 
 
 class Checkpoints:
@@ -102,7 +123,7 @@ class Checkpoints:
                 create=not read_only,
                 read_only=read_only,
                 enable_async_checkpointing=True,
-                temporary_path_class=_WithDigests,
+                temporary_path_class=_kind_of(self.folder),
             ),
             item_names=("state", "metadata"),
         )
@@ -112,15 +133,10 @@ class Checkpoints:
         steps = steps_in(self.folder)
         for step in steps:
             folder = self.folder / str(step)
-            path = folder / "metrics" / "metrics"
             try:
-                for part in ("metrics", "_CHECKPOINT_METADATA"):
-                    integrity.check_digests(folder, part)
-                if path.exists():
-                    figures = json.loads(path.read_text("utf-8"))
-                    if not all(isinstance(value, (int, float)) for value in figures.values()):
-                        raise ValueError("a figure is not a number")
+                figures.check(folder, repair=not read_only and distributed.is_first())
             except (OSError, ValueError, AttributeError, RecursionError) as error:
+                integrity.check_reached(folder, error)
                 if read_only and _vanishes(folder):
                     continue
                 damaged = integrity.damaged(folder, error)
@@ -167,7 +183,7 @@ class Checkpoints:
 
     def is_measured(self, step: int) -> bool:
         """Returns whether a figure was saved with a step."""
-        return (self.folder / str(step) / "metrics").is_dir()
+        return figures.are_there(self.folder / str(step))
 
     def add_figure(self, step: int, figure: float) -> None:
         """Adds the figure to a step that was saved without it.
@@ -177,11 +193,7 @@ class Checkpoints:
         """
         with self._writing():
             if distributed.is_first():
-                unfinished = self.folder.parent / "figure.unfinished"
-                unfinished.mkdir(exist_ok=True)
-                (unfinished / "metrics").write_text(json.dumps({self.metric: figure}), "utf-8")
-                digests.write(unfinished)
-                unfinished.rename(self.folder / str(step) / "metrics")
+                figures.add(self.folder / str(step), {self.metric: figure})
             distributed.wait_for_all("figure")
             self._manager.reload()
 
@@ -221,7 +233,7 @@ class Checkpoints:
         aside = self.folder.parent / f"damaged-{step}"
         logger.warning("%s; moved to %s", error, aside)
         if distributed.is_first():
-            shutil.rmtree(aside, ignore_errors=True)
+            paths.rmtree(aside)
             (self.folder / str(step)).rename(aside)
         distributed.wait_for_all(f"set aside {step}")
 
@@ -266,7 +278,8 @@ def read_state(folder: pathlib.Path, like: Any) -> Any:
                 folder,
             )
         integrity.check_size(folder, like)
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
+        handler = ocp.CompositeCheckpointHandler()
+        with ocp.Checkpointer(handler, temporary_path_class=_kind_of(folder)) as reader:
             state = reader.restore(folder, args=ocp.args.Composite(state=args))["state"]
         integrity.check_arrays(state)
         return state
@@ -283,6 +296,7 @@ def _read(folder: pathlib.Path, read: Callable[[pathlib.Path], Content]) -> Cont
     except Exception as error:  # Orbax, TensorStore and JSON raise various errors
         if "RESOURCE_EXHAUSTED" in str(error):
             raise
+        integrity.check_reached(folder, error)
         failure = error
     # If one process cannot read it, all of them must treat it as damaged.
     if not distributed.gather(np.array(failure is None)).all():
@@ -294,8 +308,3 @@ def _vanishes(folder: pathlib.Path) -> bool:
     """Returns whether the run that a reader looks at is just deleting a checkpoint."""
     time.sleep(0.2)
     return not folder.exists()
-
-
-def steps_in(folder: pathlib.Path) -> list[int]:
-    """Returns the steps of the checkpoints in a folder, in order."""
-    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())

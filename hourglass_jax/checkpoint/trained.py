@@ -7,10 +7,11 @@ from typing import Any
 import jax
 
 from hourglass_jax import nn, rules, tasks
+from hourglass_jax.checkpoint.integrity import steps_in
 from hourglass_jax.checkpoint.metadata import Inference, model_and_task
-from hourglass_jax.checkpoint.store import Checkpoints, read_metadata, read_state, steps_in
+from hourglass_jax.checkpoint.store import Checkpoints, read_metadata, read_state
 from hourglass_jax.errors import UserError
-from hourglass_jax.runtime import disk
+from hourglass_jax.runtime import disk, paths
 from hourglass_jax.tasks.base import Task
 
 # Networks that come with the package, each in the form of one step's folder.
@@ -49,7 +50,7 @@ def load(path: str | pathlib.Path, flag: str = "--checkpoint") -> Trained:
     Raises:
       UserError: there is no checkpoint, or it cannot be read.
     """
-    folder = locate(pathlib.Path(path), flag)
+    folder = locate(paths.path(path, flag), flag)
     metadata = read_metadata(folder)
     model, task = model_and_task(metadata)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -68,7 +69,7 @@ def load(path: str | pathlib.Path, flag: str = "--checkpoint") -> Trained:
 
 def task_of(path: str | pathlib.Path, flag: str = "--checkpoint") -> Task:
     """Returns the task of a trained network, without its variables; see `load`."""
-    saved = read_metadata(locate(pathlib.Path(path), flag))["task"]
+    saved = read_metadata(locate(paths.path(path, flag), flag))["task"]
     return tasks.from_settings(saved["name"], saved["settings"])
 
 

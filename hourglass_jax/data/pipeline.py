@@ -10,7 +10,6 @@ function of the row's number alone; see `shares`.
 import contextlib
 import dataclasses
 import functools
-import pathlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from hourglass_jax.data import augment, examples, images, record_files, shares
 from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.data.records import Records
 from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.runtime import paths
 from hourglass_jax.tasks.base import Record
 
 _PART = 16  # largest number of records that one call makes into examples
@@ -231,13 +231,13 @@ def _read(
 def _check_files(records: Records, split: str) -> None:
     """Raises UserError if a file of records is missing or has another size than when written."""
     info = records.info.splits[split]
-    missing = [path for path in info.filepaths if not pathlib.Path(path).is_file()]
+    missing = [path for path in info.filepaths if not paths.path(path).is_file()]
     if missing:
         raise UserError(f"the records {missing[0]} are missing; {_advice(records)}")
     # A file that ends between two records reads without an error. TFDS notes the records' bytes,
     # to which the format adds 16 each.
     expected = info.num_bytes + 16 * info.num_examples
-    size = sum(pathlib.Path(path).stat().st_size for path in info.filepaths)
+    size = sum(paths.path(path).stat().st_size for path in info.filepaths)
     if size != expected:
         raise UserError(
             f"the records of {split!r} have {size} bytes, not {expected}; {_advice(records)}"
@@ -270,7 +270,7 @@ def _naming_damage(records: Records, split: str) -> Iterator[None]:
 
 
 def _advice(records: Records) -> str:
-    return record_files.advice(pathlib.Path(records.data_path))
+    return record_files.advice(paths.path(records.data_path))
 
 
 def _options() -> tf.data.Options:

@@ -9,8 +9,8 @@ import pathlib
 
 from tensorflow_datasets.core.dataset_info import read_from_json
 
-from hourglass_jax.errors import UserError
-from hourglass_jax.runtime import digests
+from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.runtime import digests, lock, paths
 
 _DESCRIPTION = "dataset_info.json"
 
@@ -34,17 +34,33 @@ def check(folder: pathlib.Path, version: str) -> None:
       folder: folder of the records, if there are any.
       version: version of the records.
     """
-    if not folder.exists():
-        return
     try:
+        _remove_cut_short(folder)
+        if not folder.exists():
+            return
         if (folder / digests.NAME).exists():
             wrong = digests.damage(folder, lambda name: name.endswith(".json"))
         else:
             wrong = _wrong_description(folder, version)
     except OSError as error:
+        if paths.is_remote(folder):
+            raise RunError(f"{error.filename}: {error.strerror}") from error
         wrong = f"{error.filename}: {error.strerror}"
     if wrong:
         raise UserError(f"the records in {folder} are damaged ({wrong}); {advice(folder)}")
+
+
+def _remove_cut_short(folder: pathlib.Path) -> None:
+    """Removes records that a process was stopped in giving their name; in a bucket that takes time.
+
+    Their description gets its name last.
+    """
+    if not paths.is_remote(folder) or not folder.exists():
+        return
+    if not (folder / _DESCRIPTION).is_file():
+        with lock.claim(folder.parent, "config.data.data_dir", wait=True):
+            if not (folder / _DESCRIPTION).is_file():
+                paths.rmtree(folder)
 
 
 def _wrong_description(folder: pathlib.Path, version: str) -> str | None:

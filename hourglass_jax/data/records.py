@@ -24,7 +24,7 @@ from tensorflow_datasets.core.utils import file_utils
 from hourglass_jax.data import fingerprint, images, jpeg, record_files
 from hourglass_jax.data.base import AnnotatedImage, Source
 from hourglass_jax.errors import RunError, UserError
-from hourglass_jax.runtime import disk, lock
+from hourglass_jax.runtime import disk, lock, paths
 from hourglass_jax.tasks.base import Record, Spec, Task
 
 # JAX owns the accelerators; TensorFlow only feeds it.
@@ -74,6 +74,7 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           ValueError: records cannot hold a field of the task's schema.
         """
         if data_dir:
+            paths.path(data_dir, "config.data.data_dir")
             disk.check_utf8(data_dir, f"config.data.data_dir={data_dir}")
         for name, spec in task.schema.items():
             _check(name, spec)
@@ -100,7 +101,7 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         _, folder = file_utils.get_data_dir_and_dataset_dir(
             data_dir or None, self.name, name, self.VERSION
         )
-        record_files.check(pathlib.Path(folder), str(self.VERSION))  # TFDS would trust it
+        record_files.check(paths.path(folder), str(self.VERSION))  # TFDS would trust it
         super().__init__(config=tfds.core.BuilderConfig(name=name), data_dir=data_dir or None)
 
     @property
@@ -109,7 +110,7 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
         What records hold is known once they are made, and not where they are for evaluation alone.
         """
-        path = pathlib.Path(self.data_path) / _HELD
+        path = paths.path(self.data_path) / _HELD
         held = not self.source.evaluation_files and path.is_file()
         return f"{self._files}/{path.read_text(encoding='utf-8') if held else ''}"
 
@@ -132,15 +133,15 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           UserError: the source's files cannot be used, or the folder cannot be written to.
           RunError: the disk is full or has failed.
         """
-        folder = pathlib.Path(self.data_path).parent
+        folder = paths.path(self.data_path).parent
         _remove_unfinished(folder.parent)
         try:
-            if pathlib.Path(self.data_path).exists():
+            if paths.path(self.data_path).exists():
                 self._prepare()
                 return
             with lock.claim(folder, "config.data.data_dir", wait=True):
                 for left in folder.glob("incomplete.*"):  # of a process that was killed
-                    shutil.rmtree(left, ignore_errors=True)
+                    paths.rmtree(left)
                 self._prepare()
         except (OSError, RuntimeError, tf.errors.OpError) as error:
             # TensorFlow writes the files, and TFDS wraps its errors.
@@ -166,15 +167,15 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             )
         self._keep_digest()
         if not self.info.splits:  # another process made them since the builder looked
-            record_files.check(pathlib.Path(self.data_path), str(self.VERSION))
+            record_files.check(paths.path(self.data_path), str(self.VERSION))
             self.info.read_from_directory(self.data_path)
-        record_files.keep_digests(pathlib.Path(self.data_path))
+        record_files.keep_digests(paths.path(self.data_path))
 
     def _keep_digest(self) -> None:
         """Writes the digest of what was made, if anything was, and frees the source's memory."""
         if self._held:
             held = "".join(self._held[split].hexdigest() for split in sorted(self._held))
-            path = pathlib.Path(self.data_path) / _HELD
+            path = paths.path(self.data_path) / _HELD
             path.write_text(fingerprint.digest(self._images + held), encoding="utf-8")
             self._held = {}
         self.source.release()
@@ -218,8 +219,10 @@ class Records(tfds.core.GeneratorBasedBuilder, skip_registration=True):
           UserError: the disk has too little.
         """
         size = count * self.task.record_bytes / 1e9
-        folder = pathlib.Path(self.data_path).parent
+        folder = paths.path(self.data_path).parent
         logger.info("making records of %d annotations, about %.1f GB, in %s", count, size, folder)
+        if paths.is_remote(folder):
+            return
         existing = next(p for p in (folder, *folder.parents) if p.exists())
         free = shutil.disk_usage(existing).free / 1e9
         if free < 2 * size:  # shuffling takes the same again
@@ -243,8 +246,8 @@ def _remove_unfinished(folder: pathlib.Path) -> None:
     """Removes unfinished records that killed runs left behind."""
     for left in folder.glob("*/incomplete.*"):
         try:
-            newest = max(path.stat().st_mtime for path in (left, *left.rglob("*")))
+            newest = max(each.st_mtime for each in paths.statuses(left))
         except OSError:  # its owner has just finished it
             continue
         if time.time() - newest > _STALE:
-            shutil.rmtree(left, ignore_errors=True)
+            paths.rmtree(left)

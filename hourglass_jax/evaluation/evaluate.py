@@ -3,7 +3,6 @@
 import json
 import logging
 import pathlib
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -110,8 +109,7 @@ def evaluate(
     """
     source, split = experiment.source, experiment.source.report
     if distributed.is_first():
-        with tempfile.TemporaryFile(dir=workdir):  # fails where nothing can be written later
-            pass
+        disk.check_writable(workdir)  # fails where nothing can be written later
     with open_checkpoints(experiment, workdir) as checkpoints:
         step, metadata = best(experiment, checkpoints)
         if known is not None and known[0] == step and split == source.select:

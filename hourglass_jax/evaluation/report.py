@@ -153,7 +153,8 @@ def _svg(figure: Figure) -> str:
 
 def _image(path: pathlib.Path, kind: str) -> str:
     stream = io.BytesIO()
-    Image.open(path).convert("RGB").save(stream, "jpeg", quality=85)
+    with path.open("rb") as file:
+        Image.open(file).convert("RGB").save(stream, "jpeg", quality=85)
     content = base64.b64encode(stream.getvalue()).decode()
     text = f"the {kind} predictions, each beside the truth"
     return f'<img alt="{text}" src="data:image/jpeg;base64,{content}">'

@@ -68,4 +68,5 @@ def grid(images: Sequence[UInt8[np.ndarray, "height width 3"]], columns: int) ->
 def save_png(path: pathlib.Path, image: UInt8[np.ndarray, "height width 3"]) -> None:
     """Writes RGB as a PNG, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
+    with path.open("wb") as file:
+        Image.fromarray(image).save(file, "png")

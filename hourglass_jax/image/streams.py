@@ -11,10 +11,9 @@ import numpy as np
 
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import formats, frames, io
+from hourglass_jax.runtime.command_line import STREAMS
 
-# Names that addresses of streams begin with, and FFmpeg's formats behind them. Playlists would
-# lead to other addresses.
-_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "tcp", "udp", "srt")
+# FFmpeg's formats behind addresses. Playlists would lead to other addresses.
 _FORMATS = (
     *formats.CONTAINERS,
     "rtsp",
@@ -69,7 +68,7 @@ class Stream:
 def stream_of(text: str, ended: Callable[[], bool]) -> Stream | None:
     """Returns the stream that a text stands for; None for a file's path, even if it is named 0."""
     scheme = text.partition("://")[0].lower() if "://" in text else ""
-    if (text.isdecimal() and not os.path.exists(text)) or scheme in _SCHEMES:
+    if (text.isdecimal() and not os.path.exists(text)) or scheme in STREAMS:
         return Stream(text, ended)
     return None
 

@@ -15,6 +15,7 @@ from hourglass_jax.errors import UserError
 from hourglass_jax.image import io
 from hourglass_jax.inference import boxes_file
 from hourglass_jax.inference.boxes_file import RULE
+from hourglass_jax.runtime import paths
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class Boxes:
             return cls(everywhere=[numbers])
         if file is None:
             return cls()
-        by_name, problems = boxes_file.read(pathlib.Path(file))
+        by_name, problems = boxes_file.read(paths.path(file, "--boxes"))
         return cls(by_name=by_name, problems=problems)
 
     def of(self, name: str) -> list | None:
@@ -145,7 +146,8 @@ class Boxes:
         looked_at = itertools.islice((entry for entry in listed if entry[2]), _LOOKED_AT)
         beyond, example = [], ""
         for path, name, boxes in looked_at:
-            size = io.size_of(path)
+            with paths.local(path) as file:
+                size = io.size_of(file)
             if size is None:
                 continue
             for x, y, width, height in boxes or []:

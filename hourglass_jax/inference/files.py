@@ -17,6 +17,7 @@ from hourglass_jax.inference.boxes import Boxes
 from hourglass_jax.inference.drawings import Drawings, Film
 from hourglass_jax.inference.found import Detections, Poses, Predictor
 from hourglass_jax.inference.results import Results
+from hourglass_jax.runtime import paths
 from hourglass_jax.runtime.waiting import Waiting
 
 Image = UInt8[np.ndarray, "height width 3"]
@@ -63,16 +64,17 @@ class Files:
           files: image and video files, with their names in the results.
           left: names of the files that are not in the results yet.
         """
-        images = [self._read(path) if len(files) > 1 else None for path, _ in files]
-        found = self._together(images, [name for _, name in files])
-        rows = zip(files, images, found, strict=True)
-        # The journal goes on with the file that a stopped command left in the middle.
-        for (path, name), image, one in sorted(
-            rows, key=lambda row: not self.results.is_begun(row[0][1])
-        ):
-            if name in left:
-                with self.results.file(path, name):
-                    self._file(path, name, image, one)
+        with paths.all_local([path for path, _ in files]) as copies:
+            images = [self._read(copy) if len(files) > 1 else None for copy in copies]
+            found = self._together(images, [name for _, name in files])
+            rows = zip(files, copies, images, found, strict=True)
+            # The journal goes on with the file that a stopped command left in the middle.
+            for (path, name), copy, image, one in sorted(
+                rows, key=lambda row: not self.results.is_begun(row[0][1])
+            ):
+                if name in left:
+                    with self.results.file(path, name, copy):
+                        self._file(copy, name, image, one)
 
     def _read(self, path: pathlib.Path) -> Image | None:
         """Returns an image; None for what is looked at alone: large ones, videos, broken files."""

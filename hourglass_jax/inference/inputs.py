@@ -5,12 +5,13 @@ import logging
 import os
 import pathlib
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import formats
-from hourglass_jax.inference import shards
+from hourglass_jax.inference import bucket_inputs, shards
 from hourglass_jax.inference.places import FOLDERS
+from hourglass_jax.runtime import paths as runtime_paths
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,10 @@ def inputs(pattern: str, output: pathlib.Path) -> Iterator[tuple[pathlib.Path, s
     Raises:
       UserError: there is no image or video.
     """
-    path = pathlib.Path(pattern)
-    if os.path.isdir(path):
+    path = runtime_paths.path(pattern, "--input")
+    if runtime_paths.is_remote(path):
+        root, paths = bucket_inputs.found(path, _selected)
+    elif os.path.isdir(path):
         root, paths = path, _images_of(path)
         if path in paths:
             raise UserError(f"--input={pattern}: the folder cannot be opened")
@@ -48,11 +51,9 @@ def inputs(pattern: str, output: pathlib.Path) -> Iterator[tuple[pathlib.Path, s
     # Drawings and copies of a former run are not inputs, if the output is inside the input.
     places = [output, *(path for path, _ in shards.found(output, tables=False))]
     folders = (*FOLDERS, "uncertain")
-    drawn = {os.path.realpath(p / folder) for p in places for folder in folders}
+    drawn = {str(_real(p / folder)) for p in places for folder in folders}
     pairs = [
-        (p, str(p.relative_to(root)))
-        for p in paths
-        if drawn.isdisjoint(map(str, pathlib.Path(os.path.realpath(p)).parents))
+        (p, str(p.relative_to(root))) for p in paths if drawn.isdisjoint(map(str, _real(p).parents))
     ]
     if not pairs:
         raise UserError(f"--input={pattern}: there is no image or video of that name")
@@ -88,14 +89,23 @@ def check_stream(
 def _images_of(folder: pathlib.Path) -> list[pathlib.Path]:
     """Returns the files of a folder that are images or videos by their names, sorted."""
     files = sorted(_walk(folder))
-    suffixes = (*formats.IMAGES, *formats.VIDEOS)
-    # macOS leaves notes about files in archives, named as the files are.
-    images = [p for p in files if p.suffix.lower() in suffixes and not p.name.startswith("._")]
+    images = _selected(files)
     images += [p for p in files if os.path.isdir(p)]
     others = len(files) - len(images)
     if others:
         logger.info("skipped %d files of %s without an image's or video's name", others, folder)
     return sorted(images)
+
+
+def _real(path: pathlib.Path) -> pathlib.Path:
+    return path if runtime_paths.is_remote(path) else pathlib.Path(os.path.realpath(path))
+
+
+def _selected(files: Sequence[pathlib.Path]) -> list[pathlib.Path]:
+    """Returns the files that are images or videos by their names."""
+    suffixes = (*formats.IMAGES, *formats.VIDEOS)
+    # macOS leaves notes about files in archives, named as the files are.
+    return [p for p in files if p.suffix.lower() in suffixes and not p.name.startswith("._")]
 
 
 def _walk(folder: pathlib.Path) -> Iterator[pathlib.Path]:

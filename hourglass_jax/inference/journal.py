@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from hourglass_jax.errors import RunError
-from hourglass_jax.runtime import disk
+from hourglass_jax.runtime import disk, mirror
 
 FORMAT = 1
 _SUM = b', "crc32": '
@@ -57,7 +57,8 @@ class Journal:
     """
 
     def __init__(self, path: pathlib.Path):
-        self.path = path
+        self._mirror = mirror.Mirror(path.parent, path.name)
+        self._folder, self.path = path.parent, self._mirror.local / path.name
         self.header: dict[str, Any] | None = None
         self.entries: dict[str, Entry] = {}
         self.unfinished: Entry | None = None
@@ -65,7 +66,7 @@ class Journal:
         self._end = 0  # after the last whole line
         self._due = 0.0
         try:
-            with os.fdopen(_open(path, os.O_RDONLY), "rb") as file:
+            with os.fdopen(_open(self.path, os.O_RDONLY), "rb") as file:
                 self._read(file)
         except FileNotFoundError:
             pass
@@ -129,7 +130,7 @@ class Journal:
         self._append()
 
     def _append(self) -> None:
-        with disk.errors(self.path.parent):
+        with disk.errors(self._folder):
             self._descriptor = _open(self.path, os.O_WRONLY | os.O_CREAT)
             os.ftruncate(self._descriptor, self._end)
             os.lseek(self._descriptor, self._end, os.SEEK_SET)
@@ -151,7 +152,7 @@ class Journal:
     def _write(self, content: dict[str, Any]) -> None:
         line = json.dumps(content).encode()[:-1]
         line += _SUM + f"{zlib.crc32(line)}}}\n".encode()
-        with disk.errors(self.path.parent):
+        with disk.errors(self._folder):
             rest = line
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
@@ -160,6 +161,7 @@ class Journal:
                 os.fsync(self._descriptor)
                 took = time.monotonic() - now
                 self._due = now + max(_EVERY, 20 * took)  # a slow disk costs little
+                self._mirror.publish()
         if self._end > 0:
             self._note(content, self._end)
         self._end += len(line)
@@ -167,12 +169,13 @@ class Journal:
     def close(self) -> None:
         """Forces the last lines to the disk."""
         if self._descriptor >= 0:
-            with disk.errors(self.path.parent):
+            with disk.errors(self._folder):
                 descriptor, self._descriptor = self._descriptor, -1
                 try:
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
+                self._mirror.publish(now=True)
 
 
 def differences(there: Mapping[str, Sequence[str]], here: Mapping[str, Sequence[str]]) -> str:

@@ -5,9 +5,13 @@ import errno
 import itertools
 import os
 import pathlib
+import tempfile
 import unicodedata
 import zlib
 from collections.abc import Iterable
+from typing import Any
+
+from hourglass_jax.runtime import paths
 
 FOLDERS = ("overlays", "heatmaps")
 # Prefix of files that are not whole yet.
@@ -32,6 +36,7 @@ class Places:
         self._stems = {name: stem for stem, name in taken}
         self._taken = {_folded(stem) for stem in self._stems.values()}
         self._numbers = itertools.count()
+        self._parts: tempfile.TemporaryDirectory | None = None
 
     def stem(self, name: str) -> str:
         """Returns the path of an input file's drawings, without folder and suffix.
@@ -53,7 +58,13 @@ class Places:
         return self._stems[name]
 
     def part(self, folder: str, suffix: str) -> pathlib.Path:
-        """Returns a new file for what is not whole yet, on the same disk as the places."""
+        """Returns a new file for what is not whole yet, on the same disk as the places.
+
+        For places in a bucket, it is on a disk as well.
+        """
+        if paths.is_remote(self._output):
+            self._parts = self._parts or tempfile.TemporaryDirectory(prefix="hourglass-")
+            return pathlib.Path(self._parts.name, f"{next(self._numbers)}{suffix}")
         parent = self._output / folder
         _make(parent)
         path = parent / f"{_PART}{next(self._numbers)}{suffix}"
@@ -62,7 +73,10 @@ class Places:
 
     def put(self, part: pathlib.Path, folder: str, stem: str, suffix: str) -> None:
         """Moves a file that is whole to its place."""
-        target = self._output / folder / as_path(f"{stem}{suffix}")
+        target: Any = self._output / folder / as_path(f"{stem}{suffix}")
+        if paths.is_remote(target):
+            target.upload(part)
+            return
         for parent in reversed(target.relative_to(self._output).parents[:-1]):
             _make(self._output / parent)
         part.replace(target)  # and not what a link of that name leads to
@@ -78,6 +92,8 @@ class Places:
 
     def remove_parts(self) -> None:
         """Deletes what a process that was killed has left."""
+        if paths.is_remote(self._output):
+            return
         for folder in (self._output / name for name in FOLDERS):
             if not folder.is_symlink():
                 for part in folder.glob(f"{_PART}*"):

@@ -198,7 +198,7 @@ def start(workers: int, gpus: float) -> None:
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = command_line.Arguments(prog="python -m hourglass_jax.inference.ray_data")
     parser.description = "Finds people's poses, or objects, in many images, with Ray Data."
-    add, path = parser.add_argument, command_line.path
+    add, path = parser.add_argument, command_line.path_on_disk
     add("--checkpoint", type=path, default="lsp-small", help="as for hourglass_jax.predict")
     add("--input", type=path, required=True, help="a folder of images, or a pattern; workers read "
         "it by the same path")  # fmt: skip

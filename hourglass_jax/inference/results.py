@@ -18,7 +18,7 @@ from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.inference.entries import Entries, Format
 from hourglass_jax.inference.journal import Entry, Journal, differences
 from hourglass_jax.inference.places import Places, as_path
-from hourglass_jax.runtime import command_line, disk, lock
+from hourglass_jax.runtime import command_line, disk, lock, paths
 from hourglass_jax.tasks.base import Instance
 
 JSON, CSV, JOURNAL = "predictions.json", "predictions.csv", "progress.jsonl"
@@ -88,9 +88,9 @@ class Results:
                 Places(self.output).remove_parts()
                 self._journal = Journal(self.output / JOURNAL)
             except OSError as error:
-                raise UserError(
-                    f"{error.filename}: {error.strerror}; choose another --output"
-                ) from None
+                kind = RunError if paths.is_remote(self.output) else UserError
+                reason = f"{error.filename}: {error.strerror}"
+                raise kind(f"{reason}; choose another --output") from None
             self._check()
             self._replaced = [entry.stem for entry in self._entries()] if self._overwrite else []
             if self._overwrite:
@@ -155,8 +155,16 @@ class Results:
                 self.write()
 
     @contextlib.contextmanager
-    def file(self, path: pathlib.Path, name: str) -> Iterator[None]:
-        """Returns a context for the results of one input file; its errors are named and noted."""
+    def file(
+        self, path: pathlib.Path, name: str, copy: pathlib.Path | None = None
+    ) -> Iterator[None]:
+        """Returns a context for the results of one input file; its errors are named and noted.
+
+        Args:
+          path: the input file.
+          name: its name in the results.
+          copy: the file that is read for it, if that is another one.
+        """
         stamp, begun = _stamp(path), self._journal.unfinished
         self._known, self._error = 0, None
         if begun is not None and (begun.name, begun.stamp) == (name, stamp):
@@ -167,13 +175,16 @@ class Results:
         try:
             yield
         except (UserError, OSError, cv2.error, MemoryError) as error:
-            self._fail(error, path)
+            self._fail(error, path, copy or path)
         self._journal.end(self._error)
         self.failed += self._error is not None
 
-    def _fail(self, error: Exception, where: pathlib.Path) -> None:
+    def _fail(
+        self, error: Exception, where: pathlib.Path, copy: pathlib.Path | None = None
+    ) -> None:
         text = (isinstance(error, OSError) and error.strerror) or str(error)
         text = " ".join(text.split()) or type(error).__name__
+        text = text.replace(str(copy or where), str(where))
         text = text if isinstance(error, UserError) else f"{where}: {text}"
         self._error = self._error or text
         command_line.say(f"error: {text}")

@@ -193,10 +193,17 @@ def main(argv: list[str]) -> None:
         required=True,
         help="a run's workdir, or one step's folder in it",
     )
-    add("--output", type=command.path, required=True, help="FILE.onnx, FILE.stablehlo or FOLDER/")
+    add(
+        "--output",
+        type=command.path_on_disk,
+        required=True,
+        help="FILE.onnx, FILE.stablehlo or FOLDER/",
+    )
     add("--outputs", help="of a file: maps (the default), joints, boxes or people")
     add("--finder", help="of a page: the detector that finds people; see predict")
-    add("--runtime", type=command.path, help="of a page: the folder in which npm ci was run")
+    add(
+        "--runtime", type=command.path_on_disk, help="of a page: the folder in which npm ci was run"
+    )
     flags = parser.parse_args(argv)
     path = pathlib.Path(flags.output)
     if flags.output.endswith("/") or path.is_dir():

@@ -83,11 +83,14 @@ def main(argv: list[str]) -> int:
         description=(__doc__ or "").partition("\n")[0],
     )
     parser.add_argument(
-        "--checkpoint", type=command.path, required=True, help="a run's workdir, or a step's folder"
+        "--checkpoint",
+        type=command.path_on_disk,
+        required=True,
+        help="a run's workdir, or a step's folder",
     )
     parser.add_argument(
         "--output",
-        type=command.path,
+        type=command.path_on_disk,
         required=True,
         help="the folder to write, which must be new",
     )

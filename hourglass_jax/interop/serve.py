@@ -63,7 +63,7 @@ def main(argv: list[str]) -> None:
         prog="python -m hourglass_jax.interop.serve",
         description="Serves the folder of a web page on this machine alone.",
     )
-    parser.add_argument("folder", type=command.path, help="folder of the page")
+    parser.add_argument("folder", type=command.path_on_disk, help="folder of the page")
     parser.add_argument("--port", type=int, default=8000, help="port (default 8000)")
     flags = parser.parse_args(argv)
     with server(pathlib.Path(flags.folder), flags.port) as serving:

@@ -189,8 +189,12 @@ def main(argv: list[str]) -> None:
         "and fine-tuning.",
     )
     add = parser.add_argument
-    add("file", type=command.path, help="as published: .pth, .pth.tar, .pt, .pkl or .safetensors")
-    add("--output", type=command.path, required=True, help="folder for the checkpoint")
+    add(
+        "file",
+        type=command.path_on_disk,
+        help="as published: .pth, .pth.tar, .pt, .pkl or .safetensors",
+    )
+    add("--output", type=command.path_on_disk, required=True, help="folder for the checkpoint")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--joints", help="names in the order of the heatmaps, if not MPII's")
     group.add_argument("--categories", help="a detector's, in this order, if not COCO's 80")

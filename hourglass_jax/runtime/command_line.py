@@ -12,9 +12,12 @@ import absl.logging
 
 from hourglass_jax import rules
 from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.runtime import paths
 
 # Prefix of the names of threads whose work is not needed when a command ends.
 EXPENDABLE = "expendable"
+# What the addresses of streams begin with.
+STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "tcp", "udp", "srt")
 
 
 class Arguments(argparse.ArgumentParser):
@@ -42,6 +45,23 @@ def path(text: str) -> str:
         return rules.expand(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def path_or_address(text: str) -> str:
+    """Returns the value of a flag that is a path, as `path` does, or the address of a stream."""
+    return text if text.partition("://")[0] in STREAMS and "://" in text else path(text)
+
+
+def path_on_disk(text: str) -> str:
+    """Returns the value of a flag as `path` does, for commands that do not know buckets.
+
+    Raises:
+      argparse.ArgumentTypeError: as `path`, or the path is in a bucket.
+    """
+    value = path(text)
+    if paths.is_remote(value):
+        raise argparse.ArgumentTypeError(f"{value}: this command only knows files on a disk")
+    return value
 
 
 class _Lines(logging.StreamHandler):

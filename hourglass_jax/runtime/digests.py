@@ -11,6 +11,8 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable
 
+from hourglass_jax.runtime import paths
+
 NAME = "SHA256SUMS"
 _LARGEST = 2**24  # bytes of SHA256SUMS; a checkpoint of some hundred files takes 20 kB
 
@@ -21,18 +23,21 @@ def files_in(folder: pathlib.Path) -> list[pathlib.Path]:
     Files of inner folders that have their own digests are left out as well.
     """
     found = []
-    for place, folders, names in os.walk(folder):
-        if NAME in names and pathlib.Path(place) != folder:
+    for place, folders, names in paths.walk(folder):
+        if NAME in names and place != folder:
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [pathlib.Path(place, name) for name in names if not name.startswith(".")]
+        found += [place / name for name in names if not name.startswith(".")]
     return sorted(path for path in found if path != folder / NAME)
 
 
 def write(folder: pathlib.Path, files: Iterable[pathlib.Path] | None = None) -> None:
     """Writes the digests of a folder's files, all of them or those given, atomically."""
     lines = _lines(folder, files_in(folder) if files is None else files)
+    if paths.is_remote(folder):  # an object is there as a whole or not at all
+        (folder / NAME).write_text("".join(lines.values()), encoding="utf-8")
+        return
     new = folder / f".{NAME}.{os.getpid()}"
     new.write_text("".join(lines.values()), encoding="utf-8", newline="\n")
     new.replace(folder / NAME)
@@ -85,6 +90,8 @@ def of_small_files(folder: pathlib.Path) -> str:
 
     Files of weights have random names, by which the small ones refer to them: no large one is read.
     """
+    if paths.is_remote(folder):
+        return hashlib.sha256((folder / NAME).read_bytes()).hexdigest()
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file():

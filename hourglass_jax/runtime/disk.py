@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 
 from hourglass_jax.errors import RunError, UserError
+from hourglass_jax.runtime import paths
 
 # What a disk that has failed answers; other errors come from a wrong path or from lacking rights.
 FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)
@@ -71,14 +72,29 @@ def make_folder(folder: pathlib.Path, where: str) -> None:
     check_utf8(folder, where)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        check_writable(folder)
     except OSError as error:
         raise refusal(error, where) from None
 
 
+def check_writable(folder: pathlib.Path) -> None:
+    """Raises OSError if nothing can be written to a folder."""
+    if paths.is_remote(folder):
+        folder.mkdir(exist_ok=True)
+    else:
+        tempfile.TemporaryFile(dir=folder).close()
+
+
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields a file to write, which takes the place of `path` when it is complete."""
+    """Yields a file to write, which takes the place of `path` when it is complete.
+
+    The file is on a disk, also for a path in a bucket.
+    """
+    if paths.is_remote(path):
+        with paths.written(path) as copy:
+            yield copy
+        return
     unfinished = path.with_name(f"{path.name}.unfinished")
     unfinished.unlink(missing_ok=True)  # it may be a link
     try:

@@ -1,7 +1,8 @@
 """A folder is written by one process at a time.
 
 The claim is a lock on the file `.lock` in the folder. The system releases it when the owner ends,
-however it ends, so that the claim of a dead process never blocks; NFS releases it across hosts.
+however it ends, so that the claim of a dead process never blocks; NFS releases it across hosts. In
+a bucket it is a lease; see `lease.py`.
 """
 
 import contextlib
@@ -14,12 +15,13 @@ import sys
 from collections.abc import Iterator
 
 from hourglass_jax.errors import UserError
-from hourglass_jax.runtime import disk
+from hourglass_jax.runtime import disk, lease, paths
 
 if sys.platform != "win32":
     import fcntl
 
 logger = logging.getLogger(__name__)
+_WAITING = "%s: waiting for %s, which is at work there"
 _held: set[int] = set()  # descriptors of the files that this process has locked
 
 
@@ -39,6 +41,10 @@ def claim(folder: pathlib.Path, flag: str, *, wait: bool = False) -> Iterator[No
       RunError: the disk has failed or is full.
     """
     path = folder / ".lock"
+    if paths.is_remote(folder):
+        with _leased(path, f"{flag}={folder}", wait):
+            yield
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(path, f"{flag}={folder}", wait)
@@ -55,6 +61,32 @@ def claim(folder: pathlib.Path, flag: str, *, wait: bool = False) -> Iterator[No
                 path.unlink()  # while it is still locked
             _held.discard(descriptor)
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _leased(path: pathlib.Path, where: str, wait: bool) -> Iterator[None]:
+    said = False
+
+    def refuse(owner: str) -> None:
+        nonlocal said
+        if not wait:
+            raise _taken(where, owner)
+        if not said:
+            logger.info(_WAITING, where, owner)
+        said = True
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lease.held(path, refuse))
+        except OSError as error:
+            raise disk.refusal(error, where) from None
+        yield
+
+
+def _taken(where: str, owner: str) -> UserError:
+    return UserError(
+        f"{where}: {owner} is at work there; wait until it ends, or choose another folder"
+    )
 
 
 def _locked(path: pathlib.Path, where: str, wait: bool) -> int:
@@ -74,15 +106,12 @@ def _locked(path: pathlib.Path, where: str, wait: bool) -> int:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 owner = os.read(descriptor, 300).decode(errors="replace") or "another process"
                 if wait:
-                    logger.info("%s: waiting for %s, which is at work there", where, owner)
+                    logger.info(_WAITING, where, owner)
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
                 os.close(descriptor)
                 if wait:
                     continue
-                raise UserError(
-                    f"{where}: {owner} is at work there; wait until it ends, or choose another "
-                    f"folder"
-                ) from None
+                raise _taken(where, owner) from None
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
                 os.close(descriptor)
                 raise

@@ -15,7 +15,9 @@ import optax
 from clu import metric_writers
 
 from hourglass_jax.errors import RunError
-from hourglass_jax.runtime import distributed, json_lines
+from hourglass_jax.runtime import distributed, json_lines, mirror
+
+_NAME = "metrics.jsonl"
 
 
 class Log:
@@ -43,13 +45,14 @@ class Log:
           also: makes a further writer, which gets what the event files get.
         """
         self._schedule = schedule
-        self._path = workdir / "metrics.jsonl"
         self._writes = distributed.is_first()
         if not self._writes:
             return
+        self._mirror = mirror.Mirror(workdir, _NAME, every=10)
+        self._path = self._mirror.local / _NAME
         further = [] if also is None else [also()]
         self._writer = metric_writers.MultiWriter(
-            [metric_writers.SummaryWriter(str(workdir)), *further]
+            [metric_writers.SummaryWriter(str(self._mirror.local)), *further]
         )
         kept = []
         if self._path.exists():
@@ -113,11 +116,18 @@ class Log:
             scalars |= dict(zip(names, values, strict=True))
         step = scalars.pop("step")
         self._writer.write_scalars(step, scalars)
+        self._mirror.publish()
+
+    def publish(self) -> None:
+        """Makes sure that all lines are in the workdir, from which a restart goes on."""
+        if self._writes:
+            self._mirror.publish(now=True)
 
     def close(self) -> None:
         if self._writes:
             self._lines.close()
             self._writer.close()
+            self._mirror.close()
 
 
 def _memory() -> dict[str, float]:

@@ -5,6 +5,8 @@ import pathlib
 
 import jax
 
+from hourglass_jax.runtime import mirror
+
 logger = logging.getLogger(__name__)
 
 
@@ -36,7 +38,8 @@ class Profiler:
     def before(self, step: int) -> None:
         """Starts or stops profiling; to be called before each step."""
         if self._count and step == self._start:
-            jax.profiler.start_trace(str(self._folder))
+            self._mirror = mirror.Mirror(self._folder)
+            jax.profiler.start_trace(str(self._mirror.local))
             self._running = True
         elif step == self._start + self._count:
             self._stop()
@@ -45,4 +48,5 @@ class Profiler:
         if self._running:
             jax.profiler.stop_trace()
             self._running = False
+            self._mirror.close()
             logger.info("profile of %d steps: %s", self._count, self._folder)

@@ -114,6 +114,7 @@ def _train(
             if figure is not None and step == first:  # it is saved
                 checkpoints.add_figure(step, figure)
             elif (evaluates or saves or stops) and step > first:
+                log.publish()
                 checkpoints.save(state, metadata, figure)
             if stops:
                 checkpoints.close()

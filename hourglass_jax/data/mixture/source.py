@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hourglass_jax import data, rules
 from hourglass_jax.data.base import AnnotatedImage, Source
+from hourglass_jax.data.local_options import local_options
 from hourglass_jax.data.mixture.labels import Labels
 from hourglass_jax.data.teacher import RULE, Teacher
 from hourglass_jax.errors import UserError
@@ -146,7 +147,7 @@ class MixtureSource(Source):
         known = {f.name for f in dataclasses.fields(kind.Options)}
         fields = {n: value for n, value in given.items() if n in known} | fields
         options = rules.section(kind.Options, fields, f"data.parts.{name}.")
-        return kind(**dataclasses.asdict(options))
+        return kind(**local_options(options))
 
     @property
     def _parts(self) -> Sequence[Source]:

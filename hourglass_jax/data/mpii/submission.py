@@ -38,7 +38,8 @@ def write(path: pathlib.Path, entries: Sequence[Entry], found: Mapping[str, Inst
                 np.zeros((0, 0)) if joints is None else {"point": _points(joints)}
             )
         pred[i]["image"], pred[i]["annorect"] = {"name": entry.name}, rects
-    scipy.io.savemat(path, {"pred": pred}, do_compression=True)
+    with path.open("wb") as file:
+        scipy.io.savemat(file, {"pred": pred}, do_compression=True)
 
 
 def _points(joints: Float[np.ndarray, "16 2"]) -> np.ndarray:

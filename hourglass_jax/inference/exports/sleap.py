@@ -11,6 +11,7 @@ from typing import Any
 
 from hourglass_jax.inference.exports.predicted import Predictions, table
 from hourglass_jax.runtime import disk, extra
+from hourglass_jax.runtime import paths as runtime_paths
 
 NAME = "predictions.slp"
 
@@ -34,7 +35,7 @@ def write(predictions: Predictions, output: pathlib.Path) -> None:
             own: dict[int, Any] = {}
             width, height = file.size
             video = sleap_io.Video(
-                os.path.abspath(file.path),
+                _absolute(file.path),
                 backend_metadata={
                     "type": "MediaVideo",
                     "shape": (len(file.frames), height, width, 3),
@@ -56,7 +57,7 @@ def write(predictions: Predictions, output: pathlib.Path) -> None:
         else:
             folders[str(file.path.parent)].append(file)
     for files in folders.values():
-        paths = [os.path.abspath(file.path) for file in files]
+        paths = [_absolute(file.path) for file in files]
         video = sleap_io.Video.from_filename(paths)
         videos.append(video)
         for number, file in enumerate(files):
@@ -66,6 +67,10 @@ def write(predictions: Predictions, output: pathlib.Path) -> None:
     labels = sleap_io.Labels(frames, videos=videos, skeletons=[skeleton], tracks=tracks)
     with disk.replacing(output / NAME) as part:
         labels.save(str(part), format="slp", verbose=False)
+
+
+def _absolute(path: pathlib.Path) -> str:
+    return str(path) if runtime_paths.is_remote(path) else os.path.abspath(path)
 
 
 def _instance(sleap_io: Any, entry: dict[str, Any], skeleton: Any, track: Any) -> Any:

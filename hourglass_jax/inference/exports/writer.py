@@ -11,6 +11,7 @@ from hourglass_jax.inference.exports import coco, deeplabcut, sleap
 from hourglass_jax.inference.exports.predicted import Predicted, Predictions
 from hourglass_jax.inference.results import Results
 from hourglass_jax.runtime import disk
+from hourglass_jax.runtime import paths as runtime_paths
 from hourglass_jax.tasks.base import Task
 
 FORMATS = {"coco": coco, "deeplabcut": deeplabcut, "sleap": sleap}
@@ -71,7 +72,8 @@ def write(
         if frames:
             is_video = frames[0][0] is not None
             entries = [found for _, found in frames]
-            size = _size(paths[name], is_video)
+            with runtime_paths.local(paths[name]) as file:
+                size = _size(file, is_video)
             files.append(Predicted(name, paths[name], is_video, entries, size))
     predictions = Predictions(files, results.written, skeleton)
     with disk.errors(results.output):
