@@ -116,7 +116,11 @@ def test_three_drawn_people_are_found():
 
 
 @pytest.mark.parametrize(
-    ("folder", "leave_out", "people"), [("coco_people", "", 139), ("people_boxes", "img_", 287)]
+    ("folder", "leave_out", "people"),
+    [
+        ("coco_people", "", 139),
+        pytest.param("people_boxes", "img_", 287, marks=pytest.mark.slow),
+    ],
 )
 def test_people_in_photographs_are_found(shared_data, folder, leave_out, people):
     """AP50 and the recall at a precision of 0.80, as the card says."""

@@ -82,6 +82,8 @@ class Augmentation:
         self, images: UInt8[np.ndarray, "batch h w 3"], uniform: Float[np.ndarray, "batch draws"]
     ) -> None:
         """Covers parts of some images, in place; joints behind them keep their labels."""
+        if not self.occluder:
+            return
         size = np.array(images.shape[1:3])
         for image, (whether, *numbers) in zip(images, uniform[:, _OCCLUDER:], strict=True):
             if whether < self.occluder:

@@ -37,8 +37,7 @@ def training_function(
             write(rows, to_input, size, arrays)
             colours = augmentation.colours(draws)
             images = augment.sample(jpegs, to_input, size, colours)
-            if augmentation.occluder:
-                augmentation.occlude(images, draws)
+            augmentation.occlude(images, draws)
             return (images, *arrays.values())
 
         dtypes = [tf.uint8, *(dtype for _, dtype in specs.values())]

@@ -27,7 +27,14 @@ def batch_of(task, count=8):
     return {"image": images, **{name: array.astype(np.float64) for name, array in stacked.items()}}
 
 
-@pytest.mark.parametrize(("devices", "accumulate"), [(2, 1), (1, 2), (2, 2)])
+@pytest.mark.parametrize(
+    ("devices", "accumulate"),
+    [
+        pytest.param(2, 1, marks=pytest.mark.slow),
+        pytest.param(1, 2, marks=pytest.mark.slow),
+        (2, 2),  # both at once
+    ],
+)
 def test_losses_divided_by_counts_of_the_whole_batch(devices, accumulate):
     """Two devices and two parts equal one, although their shares hold unequally many blobs."""
     with jax.enable_x64(True):
