@@ -117,7 +117,7 @@ class Worker:
         self._process.wait()
 
 
-def _serve(run: Callable[[], object], batch: int, seconds: float) -> None:
+def serve(run: Callable[[], object], batch: int, seconds: float) -> None:
     """The worker's side: images a second, for each line."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer
@@ -199,7 +199,7 @@ def main(doc: str, script: str, variants: Sequence[Variant], *, ours: str, batch
         (flags.stacks,), (flags.batch,) = flags.stacks, flags.batch
         (variant,) = (v for v in variants if v.name == flags.worker)
         flags.kept = variant.kept
-        _serve(variant.make(flags), flags.batch, flags.seconds)
+        serve(variant.make(flags), flags.batch, flags.seconds)
         return
 
     if subprocess.run([flags.torch_python, "-c", "import torch"], capture_output=True).returncode:

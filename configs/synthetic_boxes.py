@@ -12,8 +12,8 @@ AP 0.41).
 
 def get_config(config):
     config.task = "detection"
-    config.detection = {"kind": "centres", "max_objects": 16, "tag_weight": 1.0}
-    config.num_steps = 3100
+    config.detection = {"kind": "centres", "max_objects": 16, "tag_weight": 1.0, "reach": 1}
+    config.num_steps = 2600
 
     config.data.dataset = "synthetic_scenes"
     config.data.resolution = 320
@@ -33,6 +33,6 @@ def get_config(config):
     config.optimizer.warmup_steps = 100
     config.optimizer.patience = 2000
 
-    config.eval.update(every_steps=3100, batch_size=50, scales=(0.6, 0.8, 1.1))
-    config.checkpoint.every_steps = 775
+    config.eval.update(every_steps=2600, batch_size=50, scales=(0.6, 0.8, 1.1))
+    config.checkpoint.every_steps = 650
     return config

@@ -25,11 +25,13 @@ class Centres:
       categories: names of the categories.
       joints: names of the joints; empty for boxes alone.
       published: compute losses as the published program does; see `task.Options`.
+      reach: how far around an object's cell other cells learn its size and its joints, too.
     """
 
     categories: tuple[str, ...]
     joints: tuple[str, ...] = ()
     published: bool = False
+    reach: int = 0
 
     @property
     def heads(self) -> dict[str, Head]:
@@ -97,17 +99,28 @@ class Centres:
             # The denominator counts x and y.
             return losses.mean_over(total, 2 * count, published=self.published)
 
-        cells, offsets = heatmaps.split(_centres(targets), height, width)
+        centres = _centres(targets)
+        cells, inside = heatmaps.around(
+            heatmaps.split(centres, height, width)[0], self.reach, height, width
+        )
+        # Each cell around a centre learns the size, and where from here the centre and joints are.
+        each = cells.shape[1] // mask.shape[1]
+        centres, sizes, seen = (
+            jnp.repeat(x, each, axis=1) for x in (centres, _sizes(targets), mask)
+        )
+        seen &= inside
+        objects = each * totals["objects"]
         terms = {
             "hm": focal("hm", totals["peaks"]),
-            "wh": l1("wh", cells, _sizes(targets), mask, totals["objects"]),
-            "reg": l1("reg", cells, offsets, mask, totals["objects"]),
+            "wh": l1("wh", cells, sizes, seen, objects),
+            "reg": l1("reg", cells, centres - cells, seen, objects),
         }
         if self.joints:
             labelled = targets["joint_mask"]
-            ends = targets["joints"] - cells[:, :, None]
-            ends, both = ends.reshape(*mask.shape, -1), jnp.repeat(labelled, 2, axis=-1)
-            terms["hps"] = l1("hps", cells, ends, both, totals["joints"])
+            ends = jnp.repeat(targets["joints"], each, axis=1) - cells[:, :, None]
+            ends, both = ends.reshape(*seen.shape, -1), jnp.repeat(labelled, 2, axis=-1)
+            both = jnp.repeat(both, each, axis=1) & inside[..., None]
+            terms["hps"] = l1("hps", cells, ends, both, each * totals["joints"])
             terms["hm_hp"] = focal("hm_hp", totals["joint_peaks"])
             cells, offsets = heatmaps.split(targets["joints"], height, width)
             cells, offsets, flat = (_objects_joined(x) for x in (cells, offsets, labelled))
@@ -152,7 +165,7 @@ def decode(
       top_k: number of boxes, and of peaks of each joint.
       published: place joints by `joints.snapped` and not by `joints.blended`, and score people by
         their centres alone. Otherwise, if all objects are people (there is one category), a
-        person's score is the geometric mean of the centre's score and the joints' mean score.
+        person's score is the product of the centre's score and the joints' mean score.
 
     Returns:
       boxes: [B, top_k, 4], x1, y1, x2, y2 in cells.
@@ -174,7 +187,7 @@ def decode(
             place = joints.snapped if published else joints.blended
             found["joints"], found["joint_scores"] = place(maps, ends, boxes, top_k)
             if not published and maps["hm"].shape[-1] == 1:
-                scores = jnp.sqrt(scores * found["joint_scores"].mean(-1))
+                scores = scores * found["joint_scores"].mean(-1)
                 found = _by_score(found | {"scores": scores})
     return found
 

@@ -117,7 +117,7 @@ class Detection(Task):
         published = self.options.published
         if self.options.kind == CORNERS:
             return Corners(self.categories, published, self.options.tag_weight)
-        return Centres(self.categories, self.skeleton.joints, published)
+        return Centres(self.categories, self.skeleton.joints, published, self.options.reach)
 
     @property
     def heads(self) -> dict[str, Head]:

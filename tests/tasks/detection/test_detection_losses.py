@@ -123,6 +123,41 @@ def test_published_pull_and_push_are_sums_over_images():
     np.testing.assert_allclose(sums["offset"], terms["offset"], rtol=1e-3)
 
 
+@pytest.mark.parametrize("kind", [CENTRES, JOINTS])
+def test_cells_within_reach_learn_where_the_object_is_from_there(kind):
+    """Of one object, at (3.3, 3.9), 3 cells wide and 4 high."""
+    near, alone = make_task(kind, reach=1), make_task(kind)
+    targets = make_targets(near, batch=1)
+    targets |= {"mask": targets["mask"].at[0].set(np.arange(COUNT) == 1)}
+    targets |= {"boxes": targets["boxes"].at[0, 1].set(jnp.array([1.8, 1.9, 4.8, 5.9]))}
+    if kind == JOINTS:
+        labelled = np.zeros((1, COUNT, 17), bool)
+        labelled[0, 1, :9] = True
+        targets |= {"joint_mask": jnp.asarray(labelled)}
+    right = np.zeros((1, 1, SIDE, SIDE, sum(len(head.channels) for head in near.heads.values())))
+    wh = sum(len(head.channels) for name, head in near.heads.items() if name == "hm")
+    y, x = np.mgrid[:SIDE, :SIDE]
+    right[..., wh : wh + 4] = np.stack([3.0 + 0 * x, 4.0 + 0 * x, 3.3 - x, 3.9 - y], axis=-1)
+    if kind == JOINTS:
+        joints = np.asarray(targets["joints"])[0, 1]  # [17, 2]
+        ends = joints - np.stack([x, y], axis=-1)[:, :, None]
+        right[0, 0, :, :, wh + 4 : wh + 38] = ends.reshape(SIDE, SIDE, 34)
+    names = ["wh", "reg", "hps"][: 3 if kind == JOINTS else 2]
+
+    def terms(task, outputs):
+        found = task.losses(jnp.asarray(outputs, jnp.float32), targets, task.totals(targets))
+        return np.array([found[name][0] for name in names])
+
+    np.testing.assert_allclose(terms(near, right), 0, atol=1e-6)
+    # One cell of nine that is wrong by 0.9, beside the object's and two cells away.
+    beside, away = right.copy(), right.copy()
+    beside[0, 0, 4, 2] += 0.9
+    away[0, 0, 3, 5] += 0.9
+    np.testing.assert_allclose(terms(near, beside), np.array([0.01, 0.1, 0.1])[: len(names)], 1e-4)
+    np.testing.assert_allclose(terms(near, away), 0, atol=1e-6)
+    np.testing.assert_allclose(terms(alone, beside), 0, atol=1e-6)
+
+
 def test_the_plateau_is_the_loss_of_the_first_outputs():
     task = make_task(CENTRES)
     starts = [head.start or 0.0 for head in task.heads.values() for _ in head.channels]

@@ -63,6 +63,19 @@ def test_values_are_gathered_at_cells():
                 np.testing.assert_array_equal(found[b, s, k], maps[b, s, y, x])
 
 
+@pytest.mark.parametrize("reach", [0, 1, 2])
+def test_cells_around_a_cell(reach):
+    cells = np.array([[[0, 0], [5, 3], [WIDTH - 1, HEIGHT - 1]], [[1, 2], [11, 0], [5, 8]]])
+    near, inside = heatmaps.around(jnp.asarray(cells), reach, HEIGHT, WIDTH)
+    steps = range(-reach, reach + 1)
+    for b, points in enumerate(cells):
+        expected = [(x + dx, y + dy) for x, y in points for dy in steps for dx in steps]
+        shown = [0 <= x < WIDTH and 0 <= y < HEIGHT for x, y in expected]
+        np.testing.assert_array_equal(inside[b], shown)
+        np.testing.assert_array_equal(near[b][inside[b]], np.array(expected)[shown])
+    assert (np.asarray(near) >= 0).all() and (np.asarray(near) < [WIDTH, HEIGHT]).all()
+
+
 def test_peaks_are_maxima_of_their_neighbours():
     logits = np.random.default_rng(0).normal(size=(1, HEIGHT, WIDTH, CHANNELS)).astype(np.float32)
     scores, cells, channels = heatmaps.peaks(jnp.asarray(logits), 12)
