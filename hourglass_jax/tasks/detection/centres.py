@@ -56,7 +56,7 @@ class Centres:
         if self.joints:
             mask, channels = targets["joint_mask"], _channels(targets)
             cells, _ = heatmaps.split(targets["joints"], height, width)
-            cells, channels, flat = (_objects_joined(x) for x in (cells, channels, mask))
+            cells, channels, flat = (heatmaps.joined(x) for x in (cells, channels, mask))
             totals["joint_peaks"] = heatmaps.count(cells, channels, flat, height, width)
             totals["joints"] = jnp.sum(mask, dtype=jnp.float32)
         return totals
@@ -95,36 +95,31 @@ class Centres:
             return losses.mean_over(total, count)
 
         def l1(name, cells, values, mask, count):
+            cells, values, mask = (heatmaps.joined(x) for x in (cells, values, mask))
             total = losses.l1(heatmaps.gather(maps[name], cells[:, None]), values, mask)
             # The denominator counts x and y.
             return losses.mean_over(total, 2 * count, published=self.published)
 
         centres = _centres(targets)
-        cells, inside = heatmaps.around(
-            heatmaps.split(centres, height, width)[0], self.reach, height, width
-        )
-        # Each cell around a centre learns the size, and where from here the centre and joints are.
-        each = cells.shape[1] // mask.shape[1]
-        centres, sizes, seen = (
-            jnp.repeat(x, each, axis=1) for x in (centres, _sizes(targets), mask)
-        )
-        seen &= inside
-        objects = each * totals["objects"]
+        cells, _ = heatmaps.split(centres, height, width)
+        cells, inside = heatmaps.around(cells, self.reach, height, width)
+        seen, near = mask[..., None] & inside, inside.shape[-1]
+        objects = near * totals["objects"]
+        sizes = jnp.broadcast_to(_sizes(targets)[:, :, None], cells.shape)
         terms = {
             "hm": focal("hm", totals["peaks"]),
             "wh": l1("wh", cells, sizes, seen, objects),
-            "reg": l1("reg", cells, centres - cells, seen, objects),
+            "reg": l1("reg", cells, centres[:, :, None] - cells, seen, objects),
         }
         if self.joints:
             labelled = targets["joint_mask"]
-            ends = jnp.repeat(targets["joints"], each, axis=1) - cells[:, :, None]
-            ends, both = ends.reshape(*seen.shape, -1), jnp.repeat(labelled, 2, axis=-1)
-            both = jnp.repeat(both, each, axis=1) & inside[..., None]
-            terms["hps"] = l1("hps", cells, ends, both, each * totals["joints"])
-            terms["hm_hp"] = focal("hm_hp", totals["joint_peaks"])
+            ends = targets["joints"][:, :, None] - cells[:, :, :, None]
+            both = jnp.repeat(labelled, 2, axis=-1)[:, :, None] & inside[..., None]
+            hps = l1("hps", cells, ends.reshape(both.shape), both, near * totals["joints"])
             cells, offsets = heatmaps.split(targets["joints"], height, width)
-            cells, offsets, flat = (_objects_joined(x) for x in (cells, offsets, labelled))
-            terms["hp_offset"] = l1("hp_offset", cells, offsets, flat, totals["joints"])
+            terms["hps"] = hps
+            terms["hm_hp"] = focal("hm_hp", totals["joint_peaks"])
+            terms["hp_offset"] = l1("hp_offset", cells, offsets, labelled, totals["joints"])
         return {name: WEIGHTS.get(name, 1.0) * term for name, term in terms.items()}
 
     def decode(
@@ -144,11 +139,6 @@ def _sizes(targets: Mapping[str, Array]) -> Float[Array, "batch objects 2"]:
 def _channels(targets: Mapping[str, Array]) -> Int[Array, "batch objects joints"]:
     mask = targets["joint_mask"]
     return jnp.broadcast_to(jnp.arange(mask.shape[-1]).reshape(1, 1, -1), mask.shape)
-
-
-def _objects_joined(x: Array) -> Array:
-    """Returns [batch, objects, joints, ...] as [batch, objects * joints, ...]."""
-    return x.reshape(len(x), -1, *x.shape[3:])
 
 
 def decode(

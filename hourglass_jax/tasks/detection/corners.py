@@ -31,13 +31,11 @@ class Corners:
       categories: names of the categories.
       published: compute losses and scores as the published program does; see `task.Options`.
       tag_weight: weight of the losses of embeddings, pull and push.
-      reach: how far around a corner's cell other cells learn its embedding and place, too.
     """
 
     categories: tuple[str, ...]
     published: bool = False
     tag_weight: float = TAG_WEIGHT
-    reach: int = 0
 
     @property
     def heads(self) -> dict[str, Head]:
@@ -89,38 +87,20 @@ class Corners:
     ) -> dict[str, Float[Array, " stacks"]]:
         terms, tags, offset_errors = {}, {}, []
         mask, drawn = targets["mask"], self.heatmaps(targets, maps["tl_heat"].dtype)
-        each = (2 * self.reach + 1) ** 2
-        seen = jnp.repeat(mask, each, axis=1)
         for corner, positions in _positions(targets).items():
-            height, width = drawn[f"{corner}_heat"].shape[1:3]
+            heat = maps[f"{corner}_heat"]
+            cells, offsets = heatmaps.split(positions, *drawn[f"{corner}_heat"].shape[1:3])
             focal = losses.focal(
-                maps[f"{corner}_heat"],
-                drawn[f"{corner}_heat"],
-                targets["background"],
-                clipped=self.published,
+                heat, drawn[f"{corner}_heat"], targets["background"], clipped=self.published
             )
             terms[f"{corner}_heat"] = losses.mean_over(focal, totals[f"{corner}_peaks"])
-            cells, _ = heatmaps.split(positions, height, width)
-            cells, inside = heatmaps.around(cells, self.reach, height, width)
             tags[corner] = heatmaps.gather(maps[f"{corner}_tag"], cells[:, None])[..., 0]
-            offsets = jnp.repeat(positions, each, axis=1) - cells
             predicted = heatmaps.gather(maps[f"{corner}_offset"], cells[:, None])
-            offset_errors.append(losses.l1(predicted, offsets, seen & inside, smooth=True))
-            seen &= inside
+            offset_errors.append(losses.l1(predicted, offsets, mask, smooth=True))
         offset = losses.mean_over(
-            (offset_errors[0] + offset_errors[1]) / each,
-            totals["objects"],
-            published=self.published,
+            offset_errors[0] + offset_errors[1], totals["objects"], published=self.published
         )
-        # The cells of one place around their corners are compared with one another.
-        tl, br, there = (
-            jnp.moveaxis(x.reshape(*x.shape[:-1], -1, each), -1, 1).reshape(
-                -1, *x.shape[1:-1], mask.shape[1]
-            )
-            for x in (tags["tl"], tags["br"], seen)
-        )
-        pull, push = losses.pull_push(tl, br, there, published=self.published)
-        pull, push = pull / each, push / each
+        pull, push = losses.pull_push(tags["tl"], tags["br"], mask, published=self.published)
         if not self.published:  # sums over a device's images, which grow with their number
             pull, push = pull / totals["images"], push / totals["images"]
         tags_terms = {"pull": self.tag_weight * pull, "push": self.tag_weight * push}

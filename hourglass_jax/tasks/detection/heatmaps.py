@@ -83,21 +83,23 @@ def count(
     return jnp.sum(new & (keys >= 0), dtype=jnp.float32)
 
 
+def joined(x: Array) -> Array:
+    """Returns [batch, objects, points, ...] as [batch, objects * points, ...]."""
+    return x.reshape(len(x), -1, *x.shape[3:])
+
+
 def around(
-    cells: Int[Array, "*batch points 2"], reach: int, height: int, width: int
-) -> tuple[Int[Array, "*batch points_near 2"], Bool[Array, "*batch points_near"]]:
+    cells: Int[Array, "batch points 2"], reach: int, height: int, width: int
+) -> tuple[Int[Array, "batch points near 2"], Bool[Array, "batch points near"]]:
     """Returns the cells at most `reach` away from each cell in x and in y, itself included.
 
-    Each point is followed by the rest of its square: points_near is points (2 reach + 1)^2.
-
     Returns:
-      Cells x, y, those outside the map moved to its border, and which lie inside.
+      Cells x, y, of which there are (2 reach + 1)^2 each, in the same order; those outside the map
+      are moved to its border. And which of them lie inside.
     """
-    leading = [1] * (cells.ndim - 1)
     steps = jnp.stack(jnp.meshgrid(*[jnp.arange(-reach, reach + 1)] * 2), axis=-1)
-    near = cells[..., None, :] + steps.reshape(*leading, -1, 2)
-    near = near.reshape(*cells.shape[:-2], -1, 2)
-    inside = jnp.clip(near, 0, jnp.array([width - 1, height - 1]).reshape(*leading, 2))
+    near = cells[:, :, None] + steps.reshape(1, 1, -1, 2)
+    inside = jnp.clip(near, 0, jnp.array([width - 1, height - 1]).reshape(1, 1, 1, 2))
     return inside, (near == inside).all(-1)
 
 

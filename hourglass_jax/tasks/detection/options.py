@@ -35,7 +35,7 @@ class Options:
       top_k: number of corners of each kind, or of centres, to read from the heatmaps.
       tag_weight: weight of the losses of corners' embeddings; CornerNet has 0.1. A short training
         needs more to tell objects apart.
-      reach: how many cells around an object's own, horizontally and vertically, learn its size,
+      reach: how many cells around a centre's own, horizontally and vertically, learn the size,
         centre and joints, too. CenterNet has 0. A short training learns faster with 1, and a peak
         beside the right cell costs nothing.
       suppression: how boxes lower the scores of others; see `suppression.suppress`.

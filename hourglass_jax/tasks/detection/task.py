@@ -114,10 +114,10 @@ class Detection(Task):
 
     @property
     def _keypoints(self) -> Corners | Centres:
-        published, reach = self.options.published, self.options.reach
+        published = self.options.published
         if self.options.kind == CORNERS:
-            return Corners(self.categories, published, self.options.tag_weight, reach)
-        return Centres(self.categories, self.skeleton.joints, published, reach)
+            return Corners(self.categories, published, self.options.tag_weight)
+        return Centres(self.categories, self.skeleton.joints, published, self.options.reach)
 
     @property
     def heads(self) -> dict[str, Head]:

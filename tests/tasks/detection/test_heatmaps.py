@@ -68,11 +68,12 @@ def test_cells_around_a_cell(reach):
     cells = np.array([[[0, 0], [5, 3], [WIDTH - 1, HEIGHT - 1]], [[1, 2], [11, 0], [5, 8]]])
     near, inside = heatmaps.around(jnp.asarray(cells), reach, HEIGHT, WIDTH)
     steps = range(-reach, reach + 1)
-    for b, points in enumerate(cells):
-        expected = [(x + dx, y + dy) for x, y in points for dy in steps for dx in steps]
-        shown = [0 <= x < WIDTH and 0 <= y < HEIGHT for x, y in expected]
-        np.testing.assert_array_equal(inside[b], shown)
-        np.testing.assert_array_equal(near[b][inside[b]], np.array(expected)[shown])
+    for b, k in np.ndindex(cells.shape[:2]):
+        x, y = cells[b, k]
+        expected = np.array([(x + dx, y + dy) for dy in steps for dx in steps])
+        shown = ((expected >= 0) & (expected < [WIDTH, HEIGHT])).all(-1)
+        np.testing.assert_array_equal(inside[b, k], shown)
+        np.testing.assert_array_equal(near[b, k][shown], expected[shown])
     assert (np.asarray(near) >= 0).all() and (np.asarray(near) < [WIDTH, HEIGHT]).all()
 
 
