@@ -12,6 +12,7 @@ larger network and more steps: --config.model.features=256 --config.model.stem_f
 
 def get_config(config):
     config.num_steps = 1200
+    config.init_network = True
 
     config.data.dataset = "custom"
     config.data.train_json = ""  # a file or project, several with commas, or a pattern

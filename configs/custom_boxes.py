@@ -17,6 +17,7 @@ def get_config(config):
     config.task = "detection"
     config.detection = {"kind": "centres"}
     config.num_steps = 3000
+    config.init_network = True
 
     config.data.dataset = "custom_boxes"
     config.data.train_json = ""  # a file, several with commas, or a pattern

@@ -165,14 +165,7 @@ def with_rates(
     Raises:
       UserError: a pattern matches nothing, or a factor is invalid.
     """
-    rules = [(pattern, 0.0) for pattern in freeze] + [_rule(text) for text in multipliers]
-    paths = ["/".join(path) for path in flatten_dict(params)]
-    for pattern, _ in rules:
-        if not any(fnmatch.fnmatchcase(path, pattern) for path in paths):
-            raise UserError(
-                f"the pattern {pattern!r} matches no parameter; paths look like {paths[0]!r} or "
-                f"{paths[-1]!r}"
-            )
+    rules = rates_of(freeze, multipliers, params)
     if not rules:
         return optimizer
 
@@ -183,6 +176,21 @@ def with_rates(
 
     scale = optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(factor, updates))
     return optax.chain(optimizer, scale)
+
+
+def rates_of(
+    freeze: Sequence[str], multipliers: Sequence[str], params: dict
+) -> list[tuple[str, float]]:
+    """Returns patterns of parameter paths with factors of the learning rate; see `with_rates`."""
+    rules = [(pattern, 0.0) for pattern in freeze] + [_rule(text) for text in multipliers]
+    paths = ["/".join(path) for path in flatten_dict(params)]
+    for pattern, _ in rules:
+        if not any(fnmatch.fnmatchcase(path, pattern) for path in paths):
+            raise UserError(
+                f"the pattern {pattern!r} matches no parameter; paths look like {paths[0]!r} or "
+                f"{paths[-1]!r}"
+            )
+    return rules
 
 
 def _rule(text: str) -> tuple[str, float]:
