@@ -124,8 +124,8 @@ def main(argv: list[str]) -> None:
     }
     with distributed.ending_with_others():
         # Fields on the command line win over those of a checkpoint.
-        changed = inherited.with_network(config, workdir, config_files.given(argv[1:]))
-        modes[_MODE.value](changed, workdir)
+        given = config_files.given(argv[1:])
+        modes[_MODE.value](inherited.with_network(config.to_dict(), workdir, given), workdir)
 
 
 def run() -> None:

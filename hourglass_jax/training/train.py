@@ -88,6 +88,7 @@ def _train(
     """Trains to the end; returns the last step and its predictions for the split that selects."""
     config, mesh, num_steps = experiment.config, experiment.mesh, experiment.num_steps
     state, first, predicted = start.state, start.step, None
+    step = first
     metadata = experiment.metadata()
     # The evaluation of the first step is due if a signal ended it before it was complete.
     measured = first == 0 or checkpoints.is_measured(first)
