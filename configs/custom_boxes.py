@@ -7,8 +7,8 @@ The categories are those of the file. The network is small, for a few hundred im
 take 11 to 14 minutes, after which drawn people are found with an AP50 of 0.84. What to expect of
 photographs depends on them, and has not been measured: from scratch, the network learns a few
 categories of one look, but no everyday scenes. For those, start from a trained detector,
---config.init_from=CHECKPOINT, of the same network. On an accelerator, use a larger network and more
-steps (not run yet): --config.model.preset=centernet_52 --config.model.input_size=512
+--config.init_from=CHECKPOINT, whose network is then used. On an accelerator, use a larger network
+and more steps (not run yet): --config.model.preset=centernet_52 --config.model.input_size=512
 --config.data.resolution=640 --config.num_steps=20000.
 """
 
@@ -17,6 +17,7 @@ def get_config(config):
     config.task = "detection"
     config.detection = {"kind": "centres"}
     config.num_steps = 3000
+    config.init_network = True
 
     config.data.dataset = "custom_boxes"
     config.data.train_json = ""  # a file, several with commas, or a pattern

@@ -15,6 +15,7 @@ def get_config() -> ConfigDict:
     config.num_steps = 250_000
     config.num_epochs = 0.0  # instead of num_steps, if above 0
     config.init_from = ""  # a workdir or checkpoint to fine-tune; empty: from scratch
+    config.init_network = False  # True: with init_from, config.model is that of the checkpoint
     config.freeze = ()  # patterns of parameters that are not trained, such as ("stem/*",)
     config.sync_batch_norm = False  # False: statistics of each device, as in the reference
     config.freeze_batch_norm = False  # True: train with the running statistics, unchanged
@@ -76,6 +77,7 @@ def get_config() -> ConfigDict:
 
     config.eval = ConfigDict()
     config.eval.every_steps = 5000
+    config.eval.patience = 0  # ends training so many steps after the best figure; 0: never
     config.eval.batch_size = 64
     config.eval.flip_test = True  # average with the mirrored image's outputs
     config.eval.scales = (1.0,)  # of whole images: sizes, as multiples of model.input_size

@@ -97,6 +97,7 @@ class Eval:
     batch_size: int = field(Whole(1))
     flip_test: bool = field(SWITCH)
     decode: str = field(Text())
+    patience: int = field(Whole(0), default=0)
     scales: tuple[float, ...] = field(Scales(), default=(1.0,))
 
 
@@ -134,6 +135,7 @@ class Config:
     eval: Eval
     checkpoint: Checkpoint
     task: str = field(Text(), default="single_pose")
+    init_network: bool = field(SWITCH, default=False)
     log_to: str = field(OneOf(("", "mlflow")), default="")
     sections: Mapping[str, Mapping[str, Any]] = rules.others(rules.Fields())
 

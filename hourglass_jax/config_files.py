@@ -141,6 +141,12 @@ def change(config: ConfigDict, arguments: Sequence[str]) -> list[str]:
         raise UserError(f"config.{match[1]}={match[2]} must be {kind}, such as {value!r}") from None
 
 
+def given(arguments: Sequence[str]) -> set[str]:
+    """Returns the names of the fields that arguments such as --config.seed=1 set: {"seed"}."""
+    matches = (re.match(r"--?(?:no)?config\.([^=]*)", argument) for argument in arguments)
+    return {match[1] for match in matches if match}
+
+
 def _get(config: Any, name: str) -> Any:
     for part in name.split("."):
         config = config.get(part) if isinstance(config, ConfigDict) else None

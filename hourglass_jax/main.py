@@ -107,7 +107,7 @@ def main(argv: list[str]) -> None:
     # an import is garbage, and looking for it takes a fifth of the time.
     gc.disable()
     from hourglass_jax.runtime import distributed, startup
-    from hourglass_jax.training import train
+    from hourglass_jax.training import inherited, train
 
     startup.collect_garbage_rarely()
     distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
@@ -123,7 +123,9 @@ def main(argv: list[str]) -> None:
         "calibrate_batch_norm": train.calibrate_batch_norm,
     }
     with distributed.ending_with_others():
-        modes[_MODE.value](config, workdir)
+        # Fields on the command line win over those of a checkpoint.
+        given = config_files.given(argv[1:])
+        modes[_MODE.value](inherited.with_network(config.to_dict(), workdir, given), workdir)
 
 
 def run() -> None:

@@ -69,7 +69,8 @@ def test_the_pose_network_was_trained_by_its_config():
         ("model", "training_size"),
     )
     assert not any(config[section].pop(name) for section, name in later)
-    assert config["eval"].pop("scales") == [1] and config.pop("log_to") == ""
+    assert config["eval"].pop("scales") == [1] and config["eval"].pop("patience") == 0
+    assert config.pop("log_to") == "" and not config.pop("init_network")
     assert metadata["config"] == config and metadata["step"] <= config["num_steps"]
 
 
@@ -99,8 +100,9 @@ def test_the_finder_was_trained_by_its_config():
     config = json.loads(json.dumps(load_config("people_small").to_dict()))
     for name in ("any_angle", "half_body", "occluder"):  # came later
         assert not config["augment"].pop(name)
+    assert not config["eval"].pop("patience")
     whole = set(config) - {"model", "heatmap", "detection"}  # also hold what others read
-    whole -= {"log_to"}  # is newer
+    whole -= {"log_to", "init_network"}  # are newer
     assert {name: saved[name] for name in whole} == {name: config[name] for name in whole}
     for name in ("preset", "widths", "blocks", "input_size", "training_size"):
         assert saved["model"][name] == config["model"][name]

@@ -3,6 +3,7 @@
 import dataclasses
 import fnmatch
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,8 +44,9 @@ def warm_start(
 ) -> tuple[dict, str]:
     """Initialises a network with the arrays of a trained one that have the same name and shape.
 
-    Output channels are matched one by one: those with the same head and name are loaded, too. So
-    are BatchNorm's statistics. Everything else keeps its initial value.
+    Output channels are matched one by one: those with the same head and name are loaded, too,
+    where case, spaces and punctuation make no difference ("Left wrist" is "left_wrist"). So are
+    BatchNorm's statistics. Everything else keeps its initial value.
 
     Args:
       variables: initial variables of the new network, {"params", "batch_stats"}.
@@ -107,7 +109,9 @@ def warm_start(
         )
     lines = [f"{part:24}{row}" for part, row in rows.items()]
     if outputs_loaded:
-        new = [name for head, name in channels if (head, name) not in source_channels]
+        kept = {i for i, _ in pairs}
+        names = [channel for head in heads.values() for channel in head.channels]
+        new = [name for i, name in enumerate(names) if i not in kept]
         lines.append(
             f"{'outputs':24}{len(pairs)} of {len(channels)} loaded by name"
             + (f"; new: {', '.join(new)}" if new else "")
@@ -116,8 +120,12 @@ def warm_start(
 
 
 def _channels(heads: Mapping[str, Head]) -> list[tuple[str, str]]:
-    """Returns (head, channel) for each output channel, in order."""
-    return [(name, channel) for name, head in heads.items() for channel in head.channels]
+    """Returns (head, channel) for each output channel, in order, with only letters and digits."""
+    return [
+        (name, re.sub(r"[\W_]", "", channel).lower() or channel)
+        for name, head in heads.items()
+        for channel in head.channels
+    ]
 
 
 def _part(path: tuple[str, ...], channel_axes: Mapping[tuple[str, str], int]) -> str:
@@ -165,14 +173,7 @@ def with_rates(
     Raises:
       UserError: a pattern matches nothing, or a factor is invalid.
     """
-    rules = [(pattern, 0.0) for pattern in freeze] + [_rule(text) for text in multipliers]
-    paths = ["/".join(path) for path in flatten_dict(params)]
-    for pattern, _ in rules:
-        if not any(fnmatch.fnmatchcase(path, pattern) for path in paths):
-            raise UserError(
-                f"the pattern {pattern!r} matches no parameter; paths look like {paths[0]!r} or "
-                f"{paths[-1]!r}"
-            )
+    rules = rates_of(freeze, multipliers, params)
     if not rules:
         return optimizer
 
@@ -183,6 +184,21 @@ def with_rates(
 
     scale = optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(factor, updates))
     return optax.chain(optimizer, scale)
+
+
+def rates_of(
+    freeze: Sequence[str], multipliers: Sequence[str], params: dict
+) -> list[tuple[str, float]]:
+    """Returns patterns of parameter paths with factors of the learning rate; see `with_rates`."""
+    rules = [(pattern, 0.0) for pattern in freeze] + [_rule(text) for text in multipliers]
+    paths = ["/".join(path) for path in flatten_dict(params)]
+    for pattern, _ in rules:
+        if not any(fnmatch.fnmatchcase(path, pattern) for path in paths):
+            raise UserError(
+                f"the pattern {pattern!r} matches no parameter; paths look like {paths[0]!r} or "
+                f"{paths[-1]!r}"
+            )
+    return rules
 
 
 def _rule(text: str) -> tuple[str, float]:

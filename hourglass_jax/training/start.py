@@ -17,7 +17,6 @@ from hourglass_jax import nn
 from hourglass_jax.checkpoint import trained
 from hourglass_jax.checkpoint.state import TrainState, create_train_state, state_shapes
 from hourglass_jax.checkpoint.store import Checkpoints, DamagedError
-from hourglass_jax.checkpoint.trained import Trained
 from hourglass_jax.errors import UserError
 from hourglass_jax.experiment import Experiment
 from hourglass_jax.runtime import command_line, distributed, sharding
@@ -51,19 +50,21 @@ def latest_checkpoint(checkpoints: Checkpoints, experiment: Experiment) -> int |
 
 def resolve(
     experiment: Experiment, checkpoints: Checkpoints, latest: int | None
-) -> tuple[Experiment, Trained | None]:
-    """Returns the experiment with its checkpoint's normalisation, and the network to start from.
+) -> tuple[Experiment, dict | None]:
+    """Returns the experiment with its checkpoint's normalisation, and the variables to start from.
 
     Args:
-      experiment: experiment that the config describes.
+      experiment: experiment that the config describes; needs no records, so that mistakes are
+        found before they are made.
       checkpoints: checkpoints of the workdir.
       latest: step from which the run continues; None for a new run.
 
     Returns:
-      The experiment, and the trained network of `init_from` for a new run that names one.
+      The experiment, and for a new run with `init_from` the first variables.
 
     Raises:
-      UserError: `init_from` cannot be read.
+      UserError: `init_from` cannot be read, or has nothing in common with the network, or a field
+        that freezes or slows down parameters is wrong.
     """
     if latest is not None:
         return experiment.as_trained(checkpoints.metadata(latest)), None
@@ -71,7 +72,19 @@ def resolve(
         return experiment, None
     source = trained.load(experiment.config.init_from, "config.init_from")
     model = experiment.model.clone(normalisation=source.model.normalisation)
-    return dataclasses.replace(experiment, model=model), source
+    variables, table = finetune.warm_start(
+        nn.init_variables(model, experiment.config.seed),
+        experiment.task.heads,
+        source.variables,
+        source.task.heads,
+        model,
+        source.model,
+        experiment.config.init_from,
+    )
+    logger.info("starting from %s\n%s", source.where, table)
+    rates = experiment.config.freeze, experiment.config.optimizer.multipliers
+    finetune.rates_of(*rates, variables["params"])
+    return dataclasses.replace(experiment, model=model), variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +107,7 @@ class Start:
 
     @classmethod
     def of(
-        cls, experiment: Experiment, checkpoints: Checkpoints, source: Trained | None
+        cls, experiment: Experiment, checkpoints: Checkpoints, variables: dict | None
     ) -> "Start":
         """Continues or starts a run.
 
@@ -103,7 +116,7 @@ class Start:
         Args:
           experiment: experiment with prepared records.
           checkpoints: checkpoints of the workdir.
-          source: trained network to start from; see `resolve`.
+          variables: variables to start from, instead of random ones; see `resolve`.
         """
         config, mesh = experiment.config, experiment.mesh
         shapes = nn.variable_shapes(experiment.model)
@@ -127,7 +140,7 @@ class Start:
         compiled = None
         if (checkpoints.latest or 0) < experiment.num_steps:
             compiled = compile_in_thread(train_step, like, experiment.batch_shapes())
-        state = _first_state(experiment, optax_optimizer, like, source, checkpoints)
+        state = _first_state(experiment, optax_optimizer, like, variables, checkpoints)
         step, batches = int(state.step), iter(())
         if step < experiment.num_steps:
             batches = experiment.training_batches(step)
@@ -151,7 +164,7 @@ def _first_state(
     experiment: Experiment,
     optax_optimizer: optax.GradientTransformation,
     like: TrainState,
-    source: Trained | None,
+    variables: dict | None,
     checkpoints: Checkpoints,
 ) -> TrainState:
     """Returns the first state, with the shapes of `like`."""
@@ -162,24 +175,7 @@ def _first_state(
             return state
         except DamagedError as error:
             checkpoints.set_aside(step, error)
-    variables = nn.init_variables(experiment.model, experiment.config.seed)
-    if source is not None:
-        variables = _warm_start(experiment, variables, source)
+    if variables is None:
+        variables = nn.init_variables(experiment.model, experiment.config.seed)
     state = create_train_state(variables, optax_optimizer, ema=like.ema is not None)
     return sharding.replicate(state, experiment.mesh)
-
-
-def _warm_start(experiment: Experiment, variables: dict, source: Trained) -> dict:
-    """Initialises the variables from a trained network as far as they match."""
-    where = experiment.config.init_from
-    variables, table = finetune.warm_start(
-        variables,
-        experiment.task.heads,
-        source.variables,
-        source.task.heads,
-        experiment.model,
-        source.model,
-        where,
-    )
-    logger.info("starting from %s\n%s", source.where, table)
-    return variables

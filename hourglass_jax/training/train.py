@@ -23,7 +23,7 @@ from hourglass_jax.evaluation import evaluate, figures
 from hourglass_jax.evaluation.predictions import Predictions
 from hourglass_jax.experiment import Experiment
 from hourglass_jax.runtime import disk, distributed, preemption, sharding
-from hourglass_jax.training import calibrate
+from hourglass_jax.training import calibrate, inherited
 from hourglass_jax.training.finite import FiniteCheck
 from hourglass_jax.training.log import Log
 from hourglass_jax.training.mlflow_writer import MlflowWriter
@@ -49,7 +49,7 @@ def train_and_evaluate(config: Config | Mapping[str, Any], workdir: pathlib.Path
       NonFiniteLossError: the loss or the parameters are not finite.
       RunError: a file could not be written or read.
     """
-    experiment = Experiment.from_config(config)
+    experiment = Experiment.from_config(inherited.with_network(config, workdir))
     keep = experiment.config.checkpoint.keep
     with (
         disk.errors(workdir),
@@ -57,19 +57,24 @@ def train_and_evaluate(config: Config | Mapping[str, Any], workdir: pathlib.Path
         Checkpoints(workdir, experiment.headline, keep) as checkpoints,
     ):
         latest = latest_checkpoint(checkpoints, experiment)
+        experiment, variables = resolve(experiment, checkpoints, latest)
         if experiment.config.num_epochs:
             experiment.prepare()  # the number of records determines the number of steps
-        result = evaluate.result_of(workdir) if latest == experiment.num_steps else None
+        ended = latest == experiment.num_steps or (
+            latest is not None
+            and checkpoints.is_measured(latest)
+            and _is_stale(experiment, checkpoints, latest)
+        )
+        result = evaluate.result_of(workdir) if ended else None
         if result is not None and result["step"] == checkpoints.best:
             logger.info("%s is finished: %d steps, see evaluation.json", workdir, latest)
             return dict(result)
-        experiment, source = resolve(experiment, checkpoints, latest)
         experiment.prepare()
         if distributed.is_first():
             # It is the last file that a run writes: an old one must not be mistaken for this run's.
             (workdir / "evaluation.json").unlink(missing_ok=True)
             config_files.save(experiment.config, workdir)
-        start = Start.of(experiment, checkpoints, source)
+        start = Start.of(experiment, checkpoints, variables)
         last = _train(experiment, start, checkpoints, workdir)
         return evaluate.evaluate(experiment, workdir, last)
 
@@ -83,6 +88,7 @@ def _train(
     """Trains to the end; returns the last step and its predictions for the split that selects."""
     config, mesh, num_steps = experiment.config, experiment.mesh, experiment.num_steps
     state, first, predicted = start.state, start.step, None
+    step = first
     metadata = experiment.metadata()
     # The evaluation of the first step is due if a signal ended it before it was complete.
     measured = first == 0 or checkpoints.is_measured(first)
@@ -121,6 +127,10 @@ def _train(
                 cause, latest = stop.cause, checkpoints.latest or 0
                 logger.info("stopped by %s; start again to continue from step %d", cause, latest)
                 stop.exit()
+            is_measured = figure is not None or (step == first and measured)
+            if not done and is_measured and _is_stale(experiment, checkpoints, step):
+                logger.info("step %d: no better figure since step %s", step, checkpoints.best)
+                done = True
             if done:
                 checkpoints.close()
                 break
@@ -143,7 +153,13 @@ def _train(
                 finite.check()
                 progress.show(log.training(step + 1, jax.device_get(metrics), progress.rates()))
     log.close()
-    return None if predicted is None else (num_steps, predicted)
+    return None if predicted is None else (step, predicted)
+
+
+def _is_stale(experiment: Experiment, checkpoints: Checkpoints, step: int) -> bool:
+    """Returns whether training ends at a measured step, since the best one is long ago."""
+    patience = experiment.config.eval.patience
+    return patience > 0 and step - (checkpoints.best or 0) >= patience
 
 
 def evaluate_only(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> dict:
@@ -166,7 +182,7 @@ def calibrate_batch_norm(config: Config | Mapping[str, Any], workdir: pathlib.Pa
 
 def _trained(config: Config | Mapping[str, Any], workdir: pathlib.Path) -> Experiment:
     """Returns the experiment of a workdir with checkpoints."""
-    experiment = Experiment.from_config(config)
+    experiment = Experiment.from_config(inherited.with_network(config, workdir))
     if not (workdir / "checkpoints").is_dir():
         raise UserError(f"--workdir={workdir} holds no checkpoint; run --mode=train first")
     with evaluate.open_checkpoints(experiment, workdir) as checkpoints:

@@ -71,6 +71,17 @@ def test_joints_of_the_same_name_keep_their_weights():
     assert any(line.startswith("stack1 ") and "new" in line for line in table.splitlines())
 
 
+def test_names_of_joints_may_be_written_in_another_way():
+    names = ("Left wrist", "rightWrist", "l-wrist", "HEAD_TOP")
+    new, old = make(0, num_stacks=1, num_joints=4), make(1, num_stacks=1)
+    heads, source_heads = {"heatmaps": Head(names)}, SinglePose(MPII).heads
+    found, table = finetune.warm_start(new, heads, old, source_heads, small(), small(), "runs/a")
+    biases = [tree["params"]["stack0"]["heatmaps"]["bias"] for tree in (found, old, new)]
+    indices = [MPII.index(joint) for joint in ("left_wrist", "right_wrist", "head_top")]
+    np.testing.assert_array_equal(biases[0][[0, 1, 3]], biases[1][indices])
+    assert biases[0][2] == biases[2][2] and "3 of 4 loaded by name; new: l-wrist" in table
+
+
 def test_of_other_widths_no_joint_is_said_to_keep_its_weights():
     new, old = make(0, features=10, num_stacks=2), make(1, num_stacks=2)
     found, table = warm_start(new, LSP, old, MPII)

@@ -80,3 +80,26 @@ def test_statistics_are_computed_anew_into_a_workdir_of_their_own(
     assert train.evaluate_only(ours, workdir / "calibrated")["metrics"] == result["metrics"]
     with pytest.raises(UserError, match="a calibrated checkpoint already"):
         train.calibrate_batch_norm(config, workdir)
+
+
+def test_training_ends_some_steps_after_the_best_figure(records, tmp_path):
+    config = small_synthetic(records)
+    config.update({"num_steps": 40})
+    config.eval.update({"every_steps": 2, "patience": 6})
+    result = train.train_and_evaluate(config, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    figures = {x["step"]: x["validation/PCKh@0.5"] for x in lines if "validation/PCKh@0.5" in x}
+    best = max(figures, key=lambda step: (figures[step], step))
+    assert list(figures) == list(range(2, best + 7, 2)) and best + 6 < 40
+    assert result["step"] == best and (tmp_path / f"checkpoints/{best}").is_dir()
+    # Such a run is finished; one that was stopped before its last evaluation trains no more.
+    assert train.train_and_evaluate(config, tmp_path) == result
+    (tmp_path / "evaluation.json").unlink()
+    assert train.train_and_evaluate(config, tmp_path)["metrics"] == result["metrics"]
+    assert max(line["step"] for line in lines) == best + 6
+    again = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in again] == [line["step"] for line in lines]
+    # With more patience it goes on.
+    config.eval.patience, config.num_steps = 8, best + 8
+    assert train.train_and_evaluate(config, tmp_path)["step"] >= best
+    assert (tmp_path / f"checkpoints/{best + 8}").is_dir()
