@@ -70,3 +70,8 @@ def train(config: dict, workdir: str) -> None:
 def predict(*arguments: str) -> None:
     """Runs the command."""
     sys.exit(importlib.import_module("hourglass_jax.predict").main(list(arguments)))
+
+
+def merge(*arguments: str) -> None:
+    """Runs the command."""
+    sys.exit(importlib.import_module("hourglass_jax.merge").main(list(arguments)))

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("gcp_storage_emulator")
 pytest.importorskip("google.cloud.storage")
 
-from bucket_server import Bucket
+import bucket_server
 
 from hourglass_jax.checkpoint import integrity, store
 from hourglass_jax.checkpoint.integrity import DamagedError
@@ -17,12 +17,8 @@ from hourglass_jax.runtime import bucket_requests, paths
 
 @pytest.fixture(scope="module")
 def bucket():
-    with Bucket() as bucket, pytest.MonkeyPatch.context() as patch:
-        for name, value in bucket.environment.items():
-            patch.setenv(name, value)
-        bucket_requests.client.cache_clear()
+    with bucket_server.reached() as bucket:
         yield bucket
-    bucket_requests.client.cache_clear()
 
 
 def state(step):
