@@ -65,5 +65,5 @@ def test_the_job_predicts_a_shard_in_each_pod():
     by_exit, by_condition = spec["podFailurePolicy"]["rules"]
     assert by_exit["onExitCodes"]["containerName"] == container["name"]
     assert by_condition["action"] == "Ignore"
-    mounts = {mount["name"] for mount in container["volumeMounts"]}
-    assert mounts == {volume["name"] for volume in spec["template"]["spec"]["volumes"]}
+    places = [text for text in container["args"] if "gs://BUCKET/" in text]
+    assert [text.partition("=")[0] for text in places] == ["--input", "--output"]
