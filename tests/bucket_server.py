@@ -88,6 +88,7 @@ class Bucket:
             "TENSORSTORE_GCS_HTTP_URL": address,
             "STORAGE_EMULATOR_HOST": address,
             "https_proxy": address,
+            "no_proxy": "localhost,127.0.0.1",  # as processes of JAX reach each other
             "CURL_CA_BUNDLE": str(certificate),
             "GOOGLE_AUTH_TOKEN_FOR_TESTING": "token",
             "NO_GCE_CHECK": "true",
