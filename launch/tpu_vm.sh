@@ -39,8 +39,10 @@ do_it() {
 }
 
 resource=(gcloud compute tpus queued-resources)
-if [ -n "${DRY_RUN:-}" ] ||
-  ! "${resource[@]}" describe "$NAME" --zone="$ZONE" >/dev/null 2>&1; then
+there() {
+  [ -z "${DRY_RUN:-}" ] && "${resource[@]}" describe "$NAME" --zone="$ZONE" >/dev/null 2>&1
+}
+if [ -z "${STOP:-}" ] && ! there; then
   node=(--node-id="$NAME")
   [ "$SLICES" = 1 ] || node=(--node-count="$SLICES" --node-prefix="$NAME")
   do_it "${resource[@]}" create "$NAME" --zone="$ZONE" --accelerator-type="$TYPE" \

@@ -11,8 +11,9 @@
 # nodes' account needs the roles of docs/buckets.md. Make the cluster by `xpk cluster create`.
 #
 # SLICES=2 takes two slices. The run goes on without this terminal; `xpk workload list` shows it. A pod
-# that is preempted has two minutes to save, exits with 75, and the job set restarts and continues from
-# the workdir, RESTARTS times at most, 100 unless it is set. ZONE and PROJECT default to gcloud's.
+# that is preempted has two minutes to save, and exits with 75; one that has lost another exits with 1.
+# In both cases the job set restarts and continues from the workdir, RESTARTS times at most, 30 unless
+# it is set. ZONE and PROJECT default to gcloud's.
 # DRY_RUN=1 prints the command. To delete: xpk workload delete --cluster=CLUSTER --workload=NAME.
 set -euo pipefail
 : "${CLUSTER:?set CLUSTER, the name of the cluster}" "${NAME:?set NAME, the name of the workload}"
@@ -21,8 +22,8 @@ set -euo pipefail
 command="exec python -m hourglass_jax.main$(printf ' %q' "$@")"
 create=(
   xpk workload create --cluster="$CLUSTER" --workload="$NAME" --tpu-type="$TYPE"
-  --num-slices="${SLICES:-1}" --docker-image="$IMAGE" --max-restarts="${RESTARTS:-100}"
-  --restart-on-exit-codes=75 --termination-grace-period-seconds=120
+  --num-slices="${SLICES:-1}" --docker-image="$IMAGE" --max-restarts="${RESTARTS:-30}"
+  --restart-on-exit-codes="1,75" --termination-grace-period-seconds=120
   ${ZONE:+--zone="$ZONE"} ${PROJECT:+--project="$PROJECT"} --command="$command"
 )
 if [ -n "${DRY_RUN:-}" ]; then
