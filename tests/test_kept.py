@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 
+import pytest
 from conftest import ROOT
 
 LAUNCH = ROOT / "launch"
@@ -68,6 +69,7 @@ def keep(folder, *command, **environment):
     )
 
 
+@pytest.mark.skipif(shutil.which("flock") is None, reason="util-linux is missing, as on macOS")
 def test_what_is_kept_outlives_its_terminal_and_is_stopped_by_name(tmp_path):
     """The terminal's end is SIGHUP to its session."""
     child = tmp_path / "child.sh"
