@@ -81,6 +81,7 @@ def test_workers_read_from_a_bucket_and_the_table_is_written_there(source):
         environment = {**os.environ, "https_proxy": ""}  # which is for TensorFlow's client alone
         ended = subprocess.run([*command, "--num_stacks=1"], cwd=ROOT, env=environment)
         assert ended.returncode == 1  # one is no image
+        assert "out/predictions.parquet" in bucket.names()
         again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         assert again.returncode == 2 and "holds predictions.parquet" in again.stderr
         (source / "a.parquet").write_bytes(bucket.read("out/predictions.parquet"))
