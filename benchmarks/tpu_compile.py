@@ -6,8 +6,8 @@
 
 Compiles the step of configs/mpii.py, or of a detector's preset, for the topology, and prints a line
 and a JSON object: FLOPs and bytes an image beside the least that the network needs, memory a chip,
-collectives, and the time that the chip's peak and bandwidth allow. A compilation takes some
-minutes.
+collectives, and the time that the chip's peak and bandwidth allow, also for all images of the
+config. A compilation takes some minutes.
 """
 
 import argparse
@@ -126,6 +126,8 @@ def main():
     peak, bandwidth = CHIPS[flags.topology.partition(":")[0]]
     flops, moved = (cost[key] / flags.batch_per_chip for key in ("flops", "bytes accessed"))
     calls, call_bytes = collectives(text)
+    seconds_an_image = max(flops / peak, moved / bandwidth)
+    images = 0 if flags.preset else recipe.config.num_steps * recipe.config.batch_size
     cycles = sum(int(n) for n in re.findall(r'"estimated_cycles":"(\d+)"', text))
     result = {
         **vars(flags),
@@ -140,7 +142,8 @@ def main():
         "collectives": calls,
         "collective_mb": call_bytes / 1e6,
         "compilers_megacycles_an_image": cycles / flags.batch_per_chip / 1e6,
-        "roofline_ms_an_image": 1e3 * max(flops / peak, moved / bandwidth),
+        "roofline_ms_an_image": 1e3 * seconds_an_image,
+        "roofline_hours": images * seconds_an_image / chips / 3600,
         "bound_by": "bandwidth" if moved / bandwidth > flops / peak else "arithmetic",
     }
     print(

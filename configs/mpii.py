@@ -4,8 +4,9 @@
 
 DIR holds mpii_human_pose_v1_u12_1.mat and images/ or mpii_human_pose_v1.tar.gz, as the site
 distributes them; making records takes a few minutes. Training takes 6.6e17 operations, 6 to 9 hours
-on an A100 at 20 to 30 TFLOP/s (not run yet; the authors needed 3 days on a Titan X). Published:
-88.1 % PCKh@0.5 on the validation split (the authors' repository), 90.9 % on test.
+on an A100 at 20 to 30 TFLOP/s (not run yet; the authors needed 3 days on a Titan X). On several
+devices, 16 images are few for each: docs/scaling.md says what to set there. Published: 88.1 %
+PCKh@0.5 on the validation split (the authors' repository), 90.9 % on test.
 """
 
 

@@ -1,6 +1,7 @@
 # The program for NVIDIA GPUs: docker build -f launch/cuda.Dockerfile -t IMAGE .
 # docker run --gpus=all --user="$(id -u)" -v DIR:/data -v RUNS:/runs IMAGE --workdir=/runs/mpii \
 #   --config=mpii --config.data.manual_dir=/data --config.data.data_dir=/runs/records
+# Nothing has to be mounted if they are in a bucket, gs://BUCKET/...: see docs/buckets.md.
 # CUDA's libraries come with JAX; the host needs only the driver and the NVIDIA container toolkit.
 FROM python:3.11-slim
 WORKDIR /hourglass_jax

@@ -15,7 +15,9 @@
 #   sbatch launch/slurm.sh --config=configs/mpii.py --workdir=SHARED/mpii --config.data.manual_dir=DIR
 #
 # The repository, the workdir and the records (--config.data.data_dir) must lie on a file system that
-# all nodes share; make the environment once beforehand, on a node with a GPU:
+# all nodes share; workdir, records and the data set may also be in a bucket, gs://BUCKET/mpii, if
+# GOOGLE_APPLICATION_CREDENTIALS names a key that all nodes can read. Make the environment once
+# beforehand, on a node with a GPU:
 #
 #   EXTRAS=cuda bash -c 'source launch/environment.sh'
 #

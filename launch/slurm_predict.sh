@@ -17,8 +17,9 @@
 # To start one of them again, say how many there are: sbatch --array=7 ... --shards=16. When all are
 # finished, `.venv/bin/hourglass merge SHARED/poses` checks and merges what they have found.
 #
-# The repository, the images and the output must lie on a file system that all nodes share; make the
-# environment once beforehand, on a node with a GPU:
+# The repository, the images and the output must lie on a file system that all nodes share; images and
+# output may also be in a bucket, gs://BUCKET/images, if GOOGLE_APPLICATION_CREDENTIALS names a key
+# that all nodes can read. Make the environment once beforehand, on a node with a GPU:
 #
 #   EXTRAS=cuda bash -c 'source launch/environment.sh'
 #

@@ -67,6 +67,28 @@ def train(config: dict, workdir: str) -> None:
     training.train_and_evaluate(config, paths.path(workdir, "--workdir"))
 
 
+def restore(checkpoint: str, address: str, process: int) -> None:
+    """Reads a state as one of two processes."""
+    import jax
+    import numpy as np
+
+    from hourglass_jax.checkpoint import store
+    from hourglass_jax.runtime import distributed, paths
+
+    distributed.initialize(address, 2, process)
+    like = {
+        "step": jax.ShapeDtypeStruct((), np.int32),
+        "weights": jax.ShapeDtypeStruct((3, 2), np.float32),
+    }
+    state = store.read_state(paths.path(checkpoint), like)
+    print("restored", int(state["step"]))
+
+
 def predict(*arguments: str) -> None:
     """Runs the command."""
     sys.exit(importlib.import_module("hourglass_jax.predict").main(list(arguments)))
+
+
+def merge(*arguments: str) -> None:
+    """Runs the command."""
+    sys.exit(importlib.import_module("hourglass_jax.merge").main(list(arguments)))

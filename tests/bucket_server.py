@@ -23,10 +23,13 @@ import urllib.parse
 from http import HTTPStatus
 
 import bucket_repairs as repairs
+import pytest
 import trustme
 from gcp_storage_emulator import server as emulator
 from gcp_storage_emulator.handlers import objects
 from gcp_storage_emulator.storage import Storage
+
+from hourglass_jax.runtime import bucket_requests
 
 _HOSTS = ("storage.googleapis.com", "www.googleapis.com", "oauth2.googleapis.com")
 
@@ -85,6 +88,7 @@ class Bucket:
             "TENSORSTORE_GCS_HTTP_URL": address,
             "STORAGE_EMULATOR_HOST": address,
             "https_proxy": address,
+            "no_proxy": "localhost,127.0.0.1",  # as processes of JAX reach each other
             "CURL_CA_BUNDLE": str(certificate),
             "GOOGLE_AUTH_TOKEN_FOR_TESTING": "token",
             "NO_GCE_CHECK": "true",
@@ -162,6 +166,17 @@ class Bucket:
         if int(query.get("ifGenerationNotMatch", [-1])[0]) == version:
             return HTTPStatus.NOT_MODIFIED
         return None
+
+
+@contextlib.contextmanager
+def reached():
+    """Yields a bucket that the clients of this process find."""
+    with Bucket() as bucket, pytest.MonkeyPatch.context() as patch:
+        for variable, value in bucket.environment.items():
+            patch.setenv(variable, value)
+        bucket_requests.client.cache_clear()
+        yield bucket
+    bucket_requests.client.cache_clear()
 
 
 _NO_SOFT_DELETE = {"retentionDurationSeconds": 0}

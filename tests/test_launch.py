@@ -1,12 +1,12 @@
-"""The launchers: what they would do, starting again after 75, and their files' form."""
+"""The launchers: what they would do, and their files' form."""
 
 import os
 import pathlib
+import re
+import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import yaml
@@ -112,6 +112,7 @@ def test_tpu_vms_are_made_filled_and_run(slices):
     assert sum("mount it && " in line for line in steps) == slices
     names = {"hg"} if slices == 1 else {"hg-0", "hg-1"}
     assert {line.split(" ssh ")[1].split()[0] for line in runs} == names
+    assert all("cd hourglass_jax && launch/keep.sh .venv" in line for line in runs)
 
 
 @pytest.mark.parametrize(
@@ -140,49 +141,48 @@ def test_tpu_vms_get_the_flags_as_they_are(tmp_path, flag):
         dry("tpu_vm.sh", NAME="hg", ZONE="z", TYPE="t", SLICES="0")
 
 
-AGAIN = "source {launch}/again.sh; again bash {child}"
+def test_a_run_on_tpu_vms_is_stopped_and_nothing_else():
+    (stopped,) = dry("tpu_vm.sh", NAME="hg", ZONE="z", TYPE="v5p-8", STOP="1").splitlines()
+    assert f"hourglass_jax && STOP=1 launch/keep.sh .venv/bin/{MAIN} --zone" in stopped
+    created = dry("tpu_vm.sh", NAME="hg", ZONE="z", TYPE="v5p-8").splitlines()[0]
+    assert "create hg" in created and "--runtime-version=v2-alpha-tpuv5 " in created
 
 
-def test_it_starts_again_after_75_and_ends_with_any_other_status(tmp_path):
-    child = tmp_path / "child.sh"
-    child.write_text(
-        f"echo run >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) = 3 ] && exit 4; exit 75"
+@pytest.mark.parametrize("state", ["SUSPENDED", "FAILED"])
+def test_a_preempted_resource_is_named_and_not_waited_for(tmp_path, state):
+    (tmp_path / "gcloud").write_text(f"#!/bin/sh\necho {state}\n")
+    (tmp_path / "gcloud").chmod(0o755)
+    names = {"NAME": "hg", "ZONE": "z", "TYPE": "v5litepod-16"}
+    result = subprocess.run(
+        ["bash", LAUNCH / "tpu_vm.sh"],
+        env={**os.environ, **names, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=20,
     )
-    command = AGAIN.format(launch=LAUNCH, child=child)
-    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
-    assert result.returncode == 4
-    assert (tmp_path / "runs").read_text().count("run") == 3
+    assert result.returncode == 1
+    assert f"hg is {state}; delete it" in result.stderr
+    assert "queued-resources delete hg --zone=z --force" in result.stderr
 
 
-def test_a_signal_to_the_launcher_is_passed_on_and_ends_it(tmp_path):
-    child = tmp_path / "child.sh"
-    child.write_text(
-        f"trap 'sleep 0.3; echo saved > {tmp_path}/saved; exit 75' TERM\n"
-        f"touch {tmp_path}/started\nwhile true; do sleep 0.05; done\n"
-    )
-    process = subprocess.Popen(["bash", "-c", AGAIN.format(launch=LAUNCH, child=child)])
-    while not (tmp_path / "started").exists():
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=20) == 75
-    assert (tmp_path / "saved").exists()
+def xpk(*flags, **names):
+    """Returns the arguments of the command that XPK would get."""
+    names = {"CLUSTER": "c", "NAME": "hg", "TYPE": "v5litepod-16", "IMAGE": "i/h:1", **names}
+    return shlex.split(dry("xpk.sh", *flags, **names))
 
 
-def test_a_second_ctrl_c_ends_the_launcher_at_once(tmp_path):
-    child = tmp_path / "child.sh"
-    child.write_text(f"trap '' TERM\ntouch {tmp_path}/started\nwhile true; do sleep 0.05; done\n")
-    process = subprocess.Popen(
-        ["bash", "-c", AGAIN.format(launch=LAUNCH, child=child)],
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        stderr=subprocess.DEVNULL,
-    )
-    while not (tmp_path / "started").exists():
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.2)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 128 + signal.SIGKILL
+def test_xpk_gets_the_command_and_restarts_what_has_saved():
+    """It puts the command between brackets into a shell, whose SIGTERM it passes on."""
+    flags = ["--config=configs/mpii.py", "--workdir=gs://b/a run", "--config.x=('a',)"]
+    create = xpk(*flags, SLICES="2", ZONE="z")
+    assert create[:3] == ["xpk", "workload", "create"]
+    assert {"--num-slices=2", "--restart-on-exit-codes=1,75", "--zone=z"} <= set(create)
+    assert not any(argument.startswith("--project") for argument in create)
+    command = create[-1].removeprefix("--command=")
+    assert command.startswith("exec python -m hourglass_jax.main ")
+    shown = command.replace("exec python -m hourglass_jax.main", "printf '%s\n'")
+    result = subprocess.run(["bash", "-c", f"({shown})"], capture_output=True, text=True)
+    assert result.stdout.splitlines() == flags
 
 
 def test_the_job_set_runs_the_image_on_every_host_and_restarts_after_75():
@@ -198,10 +198,11 @@ def test_the_job_set_runs_the_image_on_every_host_and_restarts_after_75():
     (rule,) = spec["podFailurePolicy"]["rules"]
     assert rule["onExitCodes"]["values"] == [75]
     assert rule["onExitCodes"]["containerName"] == container["name"]
-    volumes = {volume["name"] for volume in pod["volumes"]}
-    assert {mount["name"] for mount in container["volumeMounts"]} == volumes
-    config = container["args"][0].removeprefix("--config=")
-    assert (ROOT / config).is_file()
+    assert "volumes" not in pod and "volumeMounts" not in container
+    config, *places = container["args"]
+    assert (ROOT / config.removeprefix("--config=")).is_file()
+    assert len(places) == 3 and all(re.fullmatch(r"--\S+=gs://BUCKET/\w+", p) for p in places)
+    assert pod["serviceAccountName"] and container["image"] == "IMAGE"
 
 
 @pytest.mark.parametrize("name", ["tpu", "cuda"])

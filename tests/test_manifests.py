@@ -2,6 +2,10 @@
 
 import copy
 import json
+import os
+import pathlib
+import shlex
+import subprocess
 
 import pytest
 import yaml
@@ -41,14 +45,14 @@ def test_jobs_are_those_of_kubernetes():
         assert "'arg' was unexpected" in problems(validate, wrong)[0]
 
 
-def test_the_job_set_is_one_of_jobset():
+def understood(job_set):
+    """Returns what is left of it in JobSet's models, which leave unknown fields out."""
     reason = "kubeflow-trainer-api, which has JobSet's models, is missing"
     models = pytest.importorskip("kubeflow_trainer_api.models", reason=reason)
+    return json.loads(models.JobsetV1alpha2JobSet.from_dict(copy.deepcopy(job_set)).to_json())
 
-    def understood(job_set):
-        """Returns what is left of it in JobSet's models, which leave unknown fields out."""
-        return json.loads(models.JobsetV1alpha2JobSet.from_dict(copy.deepcopy(job_set)).to_json())
 
+def test_the_job_set_is_one_of_jobset():
     job_set = manifest("jobset.yaml")
     assert understood(job_set) == job_set
     wrong = copy.deepcopy(job_set)
@@ -65,5 +69,36 @@ def test_the_job_predicts_a_shard_in_each_pod():
     by_exit, by_condition = spec["podFailurePolicy"]["rules"]
     assert by_exit["onExitCodes"]["containerName"] == container["name"]
     assert by_condition["action"] == "Ignore"
-    mounts = {mount["name"] for mount in container["volumeMounts"]}
-    assert mounts == {volume["name"] for volume in spec["template"]["spec"]["volumes"]}
+    places = [text for text in container["args"] if "gs://BUCKET/" in text]
+    assert [text.partition("=")[0] for text in places] == ["--input", "--output"]
+
+
+def test_xpk_makes_a_job_set_that_restarts_what_has_saved(tmp_path):
+    """By its own dry run: XPK=PYTHON names an interpreter that has it, with other versions."""
+    if "XPK" not in os.environ:
+        pytest.skip("XPK is not set")
+    names = {"CLUSTER": "c", "NAME": "hg", "TYPE": "v5litepod-16", "IMAGE": "i/h:1"}
+    names |= {"ZONE": "us-central1-a", "PROJECT": "p", "SLICES": "2", "DRY_RUN": "1"}
+    launcher = ["bash", LAUNCH / "xpk.sh", "--config=mpii", "--workdir=gs://b/a run"]
+    shown = subprocess.run(
+        launcher, env={**os.environ, **names}, check=True, capture_output=True, text=True
+    ).stdout
+    command = [os.environ["XPK"], "-m", "xpk.main", *shlex.split(shown)[1:], "--dry-run"]
+    command += [f"--output-manifest-file={tmp_path / 'job_set.yaml'}"]
+    assert subprocess.run(command, cwd=tmp_path, stdout=subprocess.DEVNULL).returncode == 0
+    wrong = subprocess.run([*command, "--max-restartz=1"], capture_output=True, text=True)
+    assert wrong.returncode == 2 and "unrecognized arguments: --max-restartz=1" in wrong.stderr
+    spec = yaml.safe_load(pathlib.Path(tmp_path / "job_set.yaml").read_text())["spec"]
+    (job,) = spec["replicatedJobs"]
+    (rule,) = job["template"]["spec"]["podFailurePolicy"]["rules"]
+    codes = rule["onExitCodes"]
+    assert (rule["action"], codes["operator"]) == ("FailJob", "NotIn")
+    assert {1, 75} <= set(codes["values"]) and not {0, 2} & set(codes["values"])
+    pod = job["template"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert (
+        r"(exec python -m hourglass_jax.main --config=mpii --workdir=gs://b/a\ run) &"
+        in (container["command"][-1])
+    )
+    assert (job["replicas"], spec["failurePolicy"]["maxRestarts"]) == (2, 30)
+    assert (pod["terminationGracePeriodSeconds"], container["image"]) == (120, "i/h:1")

@@ -25,9 +25,9 @@ def test_there_is_a_list_for_every_extra_of_the_launchers():
     assert set(LISTS) == {"requirements", *(f"requirements-{extra}" for extra in extras)}
 
 
-@pytest.mark.parametrize("extra", ["train", "dev", "cuda", "tpu"])
+@pytest.mark.parametrize("extra", ["train", "gcs", "dev", "cuda", "tpu"])
 def test_pinned_versions_are_in_the_ranges_of_the_package(extra):
-    lists = {"train": (), "dev": ("requirements-dev", "requirements-torch")}
+    lists = {"train": (), "gcs": (), "dev": ("requirements-dev", "requirements-torch")}
     pins = pinned("requirements", *lists.get(extra, (f"requirements-{extra}",)))
     wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"][extra]]
     for requirement in map(Requirement, wanted):

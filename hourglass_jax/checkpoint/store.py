@@ -270,13 +270,10 @@ def read_state(folder: pathlib.Path, like: Any) -> Any:
         partial_restore=True,
     )
 
+    def has_digests(folder):
+        return not distributed.is_first() or integrity.check_digests(folder)
+
     def read(folder):
-        if not integrity.check_digests(folder):
-            logger.info(
-                "%s has no digests, since an earlier version wrote it; not all damage to it would "
-                "be noticed",
-                folder,
-            )
         integrity.check_size(folder, like)
         handler = ocp.CompositeCheckpointHandler()
         with ocp.Checkpointer(handler, temporary_path_class=_kind_of(folder)) as reader:
@@ -284,6 +281,13 @@ def read_state(folder: pathlib.Path, like: Any) -> Any:
         integrity.check_arrays(state)
         return state
 
+    # The first process reads every file for them; TensorStore's own checksums are everybody's.
+    # Restoring waits for the other processes, so all of them have to know the outcome before.
+    if not _read(folder, has_digests):
+        logger.info(
+            "%s has no digests, since an earlier version wrote it; some damage goes unnoticed",
+            folder,
+        )
     return _read(folder, read)
 
 

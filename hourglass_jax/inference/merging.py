@@ -16,9 +16,10 @@ from hourglass_jax.inference import shards, table
 from hourglass_jax.inference.journal import differences
 from hourglass_jax.inference.results import JOURNAL, JSON
 from hourglass_jax.inference.table import About, Row
-from hourglass_jax.runtime import disk
+from hourglass_jax.runtime import disk, paths
 
 TABLE = "predictions.parquet"
+Copies = Mapping[pathlib.Path, pathlib.Path]  # tables, and where they are on a disk
 _OF_THE_INPUT = "input"  # which may lie elsewhere on each machine; its files are compared
 
 
@@ -46,24 +47,30 @@ def merge(output: pathlib.Path) -> Merged:
     Raises:
       UserError: shards are missing, do not belong together, or do not hold every file of the input
         exactly once; nothing is written.
-      RunError: the disk has failed or is full.
+      RunError: the disk or the bucket has failed, or the disk is full.
     """
-    paths = _complete(output)
-    about = _common(paths)
+    tables = _complete(output)
     if (output / JOURNAL).exists():
         raise UserError(
             f"{output} holds the results of a command without --shards as well; move them elsewhere"
         )
-    places: dict[str, pathlib.Path] = {}
+    with disk.errors(output), paths.all_local(tables) as copies:
+        return _merged(output, dict(zip(tables, copies, strict=True)))
+
+
+_AGAIN = "run the command of each shard again"
+
+
+def _merged(output: pathlib.Path, copies: Copies) -> Merged:
+    about, places = _common(copies), dict[str, pathlib.Path]()
     found, failed, separator = 0, 0, ""
     with (
-        disk.errors(output),
         disk.replacing(output / JSON) as part,
         table.writing(output / TABLE, about.schema()) as add,
         part.open("x", encoding="utf-8") as objects,
     ):
         objects.write("[")
-        for path, name, rows in _in_order(paths):
+        for path, name, rows in _in_order(copies):
             if name in places:
                 raise UserError(f"{name} is in {_both(places[name], path)}; {_AGAIN}")
             places[name] = path
@@ -80,10 +87,7 @@ def merge(output: pathlib.Path) -> Merged:
                 f"{about.inputs} files of the input; {_AGAIN}"
             )
     what = "objects" if about.form.categories else "people"
-    return Merged(len(paths), about.inputs, found, failed, what)
-
-
-_AGAIN = "run the command of each shard again"
+    return Merged(len(copies), about.inputs, found, failed, what)
 
 
 def _complete(output: pathlib.Path) -> list[pathlib.Path]:
@@ -112,20 +116,21 @@ def _complete(output: pathlib.Path) -> list[pathlib.Path]:
     return [path for path, _ in tables]
 
 
-def _common(paths: Sequence[pathlib.Path]) -> About:
+def _common(copies: Copies) -> About:
     """Returns what the tables say, which must be the same."""
-    first = About.of(paths[0])
-    for path in paths[1:]:
-        about = About.of(path)
+    (begin, copy), *others = copies.items()
+    first = About.of(begin, copy)
+    for path, copy in others:
+        about = About.of(path, copy)
         different = differences(_results_of(about), _results_of(first))
         if different or about.form != first.form:
             raise UserError(
-                f"{path} is of another command than {paths[0].name}, with "
+                f"{path} is of another command than {begin.name}, with "
                 f"{different or 'another network'}; give all shards the same flags"
             )
         if (about.inputs, about.digest) != (first.inputs, first.digest):
             raise UserError(
-                f"{path} is of an input of {about.inputs} files, and {paths[0].name} of one of "
+                f"{path} is of an input of {about.inputs} files, and {begin.name} of one of "
                 f"{first.inputs}, or of other names; {_AGAIN}, which goes on with new files"
             )
     return first
@@ -135,16 +140,15 @@ def _results_of(about: About) -> Mapping[str, Sequence[str]]:
     return {flag: texts for flag, texts in about.command.items() if flag != _OF_THE_INPUT}
 
 
-def _in_order(
-    paths: Sequence[pathlib.Path],
-) -> Iterator[tuple[pathlib.Path, str, Iterator[Row]]]:
+def _in_order(copies: Copies) -> Iterator[tuple[pathlib.Path, str, Iterator[Row]]]:
     """Yields the rows of each file with its name and its table, as the input is sorted."""
 
     def files(path: pathlib.Path) -> Iterator[tuple[pathlib.Path, str, Iterator[Row]]]:
-        for name, rows in itertools.groupby(table.read(path), operator.itemgetter("image")):
-            yield path, name, rows
+        rows = table.read(path, copies[path])
+        for name, together in itertools.groupby(rows, operator.itemgetter("image")):
+            yield path, name, together
 
-    yield from heapq.merge(*map(files, paths), key=lambda file: pathlib.PurePath(file[1]).parts)
+    yield from heapq.merge(*map(files, copies), key=lambda file: pathlib.PurePath(file[1]).parts)
 
 
 def _both(first: pathlib.Path, second: pathlib.Path) -> str:

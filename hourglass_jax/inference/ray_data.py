@@ -28,7 +28,7 @@ from hourglass_jax.inference.inputs import inputs
 from hourglass_jax.inference.merging import TABLE
 from hourglass_jax.inference.places import as_text
 from hourglass_jax.inference.table import Row
-from hourglass_jax.runtime import command_line, extra, lock, preemption, startup
+from hourglass_jax.runtime import command_line, extra, lock, paths, preemption, startup
 from hourglass_jax.runtime.waiting import Waiting
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def decoded(row: dict[str, Any]) -> dict[str, Any]:
     """Reads and decodes an image.
 
     Args:
-      row: {"path": path of the file, as bytes, "image": its name}.
+      row: {"path": path of the file, also in a bucket, as bytes, "image": its name}.
 
     Returns:
       {"image": name, "pixels": [height, width, 3], "error": what went wrong, or ""}.
@@ -103,16 +103,17 @@ def decoded(row: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     pixels, error = np.zeros((1, 1, 3), np.uint8), ""
+    path = copy = paths.path(os.fsdecode(row["path"]))
     try:
-        path = pathlib.Path(os.fsdecode(row["path"]))
-        frames = open_frames(path)
-        if frames is None:
-            pixels = io.as_rgb(path)
-        else:
-            frames.close()
-            error = f"{path} has several frames; find people in it with hourglass_jax.predict"
+        with paths.local(path) as copy:
+            frames = open_frames(copy)
+            if frames is None:
+                pixels = io.as_rgb(copy)
+            else:
+                frames.close()
+                error = f"{path} has several frames; find people in it with hourglass_jax.predict"
     except _ERRORS as problem:
-        error = _text(problem)
+        error = _text(problem).replace(str(copy), str(path))
     return {"image": row["image"], "pixels": pixels, "error": error}
 
 
@@ -198,10 +199,10 @@ def start(workers: int, gpus: float) -> None:
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = command_line.Arguments(prog="python -m hourglass_jax.inference.ray_data")
     parser.description = "Finds people's poses, or objects, in many images, with Ray Data."
-    add, path = parser.add_argument, command_line.path_on_disk
+    add, path = parser.add_argument, command_line.path
     add("--checkpoint", type=path, default="lsp-small", help="as for hourglass_jax.predict")
-    add("--input", type=path, required=True, help="a folder of images, or a pattern; workers read "
-        "it by the same path")  # fmt: skip
+    add("--input", type=path, required=True, help="a folder of images, or a pattern, which workers "
+        "read by the same path")  # fmt: skip
     add("--output", type=path, required=True, help="folder for predictions.parquet")
     add("--workers", type=int, default=2, help="number of processes with networks; default: 2")
     add("--gpus", type=float, default=0, help="GPUs of each worker, such as 1 or 0.5; default: 0")
@@ -226,7 +227,7 @@ def main(argv: list[str]) -> int:
     for name in ("workers", "batch_size"):
         if getattr(flags, name) < 1:
             raise UserError(f"--{name}={getattr(flags, name)} must be at least 1")
-    output = pathlib.Path(flags.output)
+    output = paths.path(flags.output, "--output")
     files = [(path.absolute(), as_text(name)) for path, name in inputs(flags.input, output)]
     names = [name for _, name in files]
     task = trained.task_of(flags.checkpoint)
@@ -235,7 +236,7 @@ def main(argv: list[str]) -> int:
         if form.categories and getattr(flags, name):
             raise UserError(f"--{name} is not for {flags.checkpoint}, which finds boxes itself")
     if flags.finder not in (None, finder.NONE, finder.AUTO):
-        trained.locate(pathlib.Path(flags.finder), "--finder")
+        trained.locate(paths.path(flags.finder), "--finder")
     options = {name: getattr(flags, name) for name in ("num_stacks", "flip_test", "batch_size")}
     options["finder"] = finder.NONE if flags.whole else flags.finder or finder.AUTO
     command = {name: [str(value)] * 2 for name, value in {**vars(flags), **options}.items()}

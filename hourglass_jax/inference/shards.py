@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 
 from hourglass_jax.errors import UserError
+from hourglass_jax.runtime import disk
 
 # Variables with a process's index: of arrays of SLURM, of Kubernetes' indexed jobs (and of JobSet,
 # which makes such jobs), and of the tasks that `srun` starts.
@@ -103,11 +104,17 @@ class Shard:
 
 
 def found(output: pathlib.Path, *, tables: bool) -> list[tuple[pathlib.Path, Shard]]:
-    """Returns the tables, or the folders, of the shards in an output folder, sorted by name."""
+    """Returns the tables, or the folders, of the shards in an output folder, sorted by name.
+
+    Raises:
+      OSError: the disk or the bucket has failed.
+    """
     try:
         names = sorted(path.name for path in output.iterdir())
-    except OSError:  # it is made later, or refused there
-        return []
+    except OSError as error:
+        if error.errno in disk.FAILED:
+            raise
+        return []  # it is made later, or refused there
     matches = [(name, _NAME.fullmatch(name)) for name in names]
     return [
         (output / name, Shard(int(match[1]), int(match[2])))

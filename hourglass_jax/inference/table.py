@@ -60,13 +60,18 @@ class About:
         return pa.schema([*fields, ("error", pa.string())], metadata=metadata)
 
     @classmethod
-    def of(cls, path: pathlib.Path) -> "About":
+    def of(cls, path: pathlib.Path, copy: pathlib.Path | None = None) -> "About":
         """Returns what a table's metadata say.
+
+        Args:
+          path: the table.
+          copy: the file that is read for it, if that is another one.
 
         Raises:
           UserError: it cannot be read, or it is none of this program.
+          OSError: the disk or the bucket has failed.
         """
-        with _reading(path) as file:
+        with _reading(path, copy or path) as file:
             metadata = file.schema_arrow.metadata or {}
         if _KEY not in metadata:
             raise UserError(f"{path} is not a table of predictions")
@@ -171,25 +176,23 @@ def writing(path: pathlib.Path, schema: Any) -> Iterator[Callable[[Iterable[Row]
         write()
 
 
-def read(path: pathlib.Path) -> Iterator[Row]:
-    """Yields the rows of a table.
-
-    Raises:
-      UserError: it cannot be read.
-    """
-    with _reading(path) as file:
+def read(path: pathlib.Path, copy: pathlib.Path | None = None) -> Iterator[Row]:
+    """Yields the rows of a table; arguments and errors are those of `About.of`."""
+    with _reading(path, copy or path) as file:
         for batch in file.iter_batches(_TOGETHER):
             yield from batch.to_pylist()
 
 
 @contextlib.contextmanager
-def _reading(path: pathlib.Path) -> Iterator[Any]:
+def _reading(path: pathlib.Path, copy: pathlib.Path) -> Iterator[Any]:
     pa = arrow(str(path))
     from pyarrow import parquet
 
     try:
-        with path.open("rb") as stream:
+        with copy.open("rb") as stream:
             yield parquet.ParquetFile(stream)
     except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno in disk.FAILED:
+            raise
         reason = " ".join(str(error).split())[:150]
         raise UserError(f"{path} cannot be read ({reason}); delete it, and make it again") from None

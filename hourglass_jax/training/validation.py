@@ -33,8 +33,9 @@ def warn_of_small_batches(experiment: Experiment) -> None:
     if share < FEWEST_PER_DEVICE and not (config.sync_batch_norm or config.freeze_batch_norm):
         logger.warning(
             "%d images at a time on each of %d devices are few for BatchNorm's statistics; set "
-            "config.sync_batch_norm or increase config.batch_size",
-            *(share, devices),
+            "config.sync_batch_norm=True, which keeps the recipe, or config.batch_size to %d or "
+            "more, with fewer steps (see docs/scaling.md)",
+            *(share, devices, FEWEST_PER_DEVICE * devices * config.accumulate),
         )
 
 

@@ -1,5 +1,7 @@
 """Checkpoints in a bucket: whole or not there, whenever a save is stopped."""
 
+import socket
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import pytest
 pytest.importorskip("gcp_storage_emulator")
 pytest.importorskip("google.cloud.storage")
 
-from bucket_server import Bucket
+import bucket_child
+import bucket_server
 
 from hourglass_jax.checkpoint import integrity, store
 from hourglass_jax.checkpoint.integrity import DamagedError
@@ -17,12 +20,8 @@ from hourglass_jax.runtime import bucket_requests, paths
 
 @pytest.fixture(scope="module")
 def bucket():
-    with Bucket() as bucket, pytest.MonkeyPatch.context() as patch:
-        for name, value in bucket.environment.items():
-            patch.setenv(name, value)
-        bucket_requests.client.cache_clear()
+    with bucket_server.reached() as bucket:
         yield bucket
-    bucket_requests.client.cache_clear()
 
 
 def state(step):
@@ -107,3 +106,30 @@ def test_what_cannot_be_reached_is_not_damaged(bucket, monkeypatch):
     bucket.write("runs/d/checkpoints/5/metadata/metadata", b"{}")
     with pytest.raises(DamagedError, match="is not as it was written"):
         store.read_metadata(workdir / "checkpoints/5")
+
+
+@pytest.mark.slow
+def test_of_two_processes_the_first_compares_digests_for_both(bucket, tmp_path):
+    save(paths.path(f"{bucket.url}/runs/e"), 5)
+    checkpoint = f"{bucket.url}/runs/e/checkpoints/5"
+    runs = bucket_child.Runs(tmp_path, bucket.environment)
+
+    def restore():
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            address = f"localhost:{free.getsockname()[1]}"
+        begin = len(bucket.requests)
+        both = [runs.start(bucket_child.restore, checkpoint, address, i) for i in range(2)]
+        ended = [run.end() for run in both]
+        read = [path for method, path in bucket.requests[begin:] if method == "GET"]
+        # TensorStore has other addresses.
+        return ended, [path for path in read if "/download/" in path and "manifest" in path]
+
+    ended, compared = restore()
+    assert all(status == 0 and "restored 5" in said for status, said in ended), ended
+    assert len(set(compared)) == len(compared) > 0
+    (name,) = {name for name in bucket.names() if name.endswith("5/state/manifest.ocdbt")}
+    bucket.write(name, bucket.read(name) + b" ")
+    ended, _ = restore()
+    assert [status for status, _ in ended] == [2, 2], ended
+    assert "manifest.ocdbt is not as it was written" in ended[0][1]

@@ -71,6 +71,28 @@ def workers():
 
 
 @pytest.mark.slow
+def test_workers_read_from_a_bucket_and_the_table_is_written_there(source):
+    pytest.importorskip("ray", reason="Ray is not installed; it is the extra ray")
+    bucket_server = pytest.importorskip("bucket_server", reason="its emulator is missing")
+    command = [sys.executable, "-m", "hourglass_jax.inference.ray_data", "--batch_size=4"]
+    with bucket_server.reached() as bucket:
+        bucket.upload(source, "in")
+        command += [f"--input={bucket.url}/in", f"--output={bucket.url}/out", "--whole"]
+        environment = {**os.environ, "https_proxy": ""}  # which is for TensorFlow's client alone
+        ended = subprocess.run([*command, "--num_stacks=1"], cwd=ROOT, env=environment)
+        assert ended.returncode == 1  # one is no image
+        assert "out/predictions.parquet" in bucket.names()
+        again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert again.returncode == 2 and "holds predictions.parquet" in again.stderr
+        (source / "a.parquet").write_bytes(bucket.read("out/predictions.parquet"))
+        assert not any(name.endswith(".lock") for name in bucket.names())
+    rows = list(table.read(source / "a.parquet"))
+    assert [row["image"] for row in rows] == [*(f"{i:05}.jpg" for i in range(COUNT)), "x.jpg"]
+    assert f"{bucket.url}/in/x.jpg cannot be read" in rows[-1]["error"]
+    assert all(row["error"] is None and len(row["joints"]) == 14 for row in rows[:-1])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1])
 def test_two_workers_find_each_image_once(source, tmp_path, killed):
     """The rows are those of one process, as far as batches of other sizes give the same."""

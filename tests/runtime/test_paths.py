@@ -12,7 +12,7 @@ from PIL import Image
 pytest.importorskip("gcp_storage_emulator")
 pytest.importorskip("google.cloud.storage")
 
-from bucket_server import Bucket
+import bucket_server
 
 from hourglass_jax.data.local_options import local_options
 from hourglass_jax.data.lsp.source import LspSource
@@ -26,12 +26,8 @@ from hourglass_jax.runtime import bucket_requests, digests, disk, lease, lock, m
 
 @pytest.fixture(scope="module")
 def server():
-    with Bucket() as bucket, pytest.MonkeyPatch.context() as patch:
-        for name, value in bucket.environment.items():
-            patch.setenv(name, value)
-        bucket_requests.client.cache_clear()
+    with bucket_server.reached() as bucket:
         yield bucket
-    bucket_requests.client.cache_clear()
 
 
 @pytest.fixture

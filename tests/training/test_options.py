@@ -13,6 +13,7 @@ from hourglass_jax import config_files
 from hourglass_jax.errors import UserError
 from hourglass_jax.experiment import Experiment
 from hourglass_jax.training import calibrate, train
+from hourglass_jax.training.validation import warn_of_small_batches
 
 
 def test_epochs_may_be_given_instead_of_steps(records, tmp_path):
@@ -36,6 +37,22 @@ def test_batches_have_the_shapes_that_the_step_is_compiled_for(records):
     batch = next(experiment.training_batches())
     expected = {name: (x.shape, x.dtype) for name, x in experiment.batch_shapes().items()}
     assert {name: (x.shape, x.dtype) for name, x in batch.items()} == expected
+
+
+def test_few_images_for_each_device_are_mentioned(records, caplog):
+    config = small_synthetic(records)
+
+    def said(**fields):
+        caplog.clear()
+        config.update({"batch_size": 16, "sync_batch_norm": False, **fields})
+        warn_of_small_batches(Experiment.from_config(config))
+        return caplog.text
+
+    few = "2 images at a time on each of 8 devices are few"
+    assert few in said() and "config.batch_size to 32 or more" in said()  # as in configs/mpii.py
+    assert few in said(batch_size=32, accumulate=2) and "to 64 or more" in caplog.text
+    config.accumulate = 1
+    assert few not in said(sync_batch_norm=True) and "few" not in said(batch_size=32)
 
 
 @pytest.mark.slow
