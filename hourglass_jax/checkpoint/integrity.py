@@ -4,14 +4,16 @@ import errno
 import json
 import pathlib
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
 from hourglass_jax.errors import RunError, UserError
-from hourglass_jax.runtime import digests, paths
+from hourglass_jax.runtime import digests, distributed, paths
 
+Content = TypeVar("Content")
 _LARGEST_METADATA = 2**24  # bytes; a config and a thousand names take 100 kB
 # What TensorStore raises if a bucket answers with an error, or not at all.
 _UNREACHED = re.compile("UNAVAILABLE|DEADLINE_EXCEEDED|PERMISSION_DENIED|UNAUTHENTICATED|ABORTED")
@@ -45,6 +47,29 @@ def check_reached(folder: pathlib.Path, error: Exception) -> None:
             f"the checkpoint {folder} cannot be read now ({reason[:300]}); run the same command "
             f"when the bucket can be reached"
         ) from error
+
+
+def reading(folder: pathlib.Path, read: Callable[[pathlib.Path], Content]) -> Content:
+    """Returns what `read` makes of the folder of a step; all processes call it together.
+
+    Raises:
+      DamagedError: it cannot be read, here or by another process.
+      RunError: it cannot be read now.
+    """
+    content = failure = None
+    try:
+        content = read(folder)
+    except (PermissionError, MemoryError) as error:
+        raise RunError(f"the checkpoint {folder} cannot be read ({error})") from error
+    except Exception as error:  # Orbax, TensorStore and JSON raise various errors
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise
+        check_reached(folder, error)
+        failure = error
+    # If one process cannot read it, all of them must treat it as damaged.
+    if not distributed.gather(np.array(failure is None)).all():
+        raise damaged(folder, failure) from failure
+    return content  # pyright: ignore[reportReturnType]  # no failure, hence a content
 
 
 def metadata(folder: pathlib.Path) -> dict[str, Any]:

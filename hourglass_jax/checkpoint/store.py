@@ -10,11 +10,9 @@ import logging
 import math
 import pathlib
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 from orbax.checkpoint.path import atomicity
@@ -25,7 +23,6 @@ from hourglass_jax.errors import RunError, UserError
 from hourglass_jax.runtime import digests, distributed, paths
 
 logger = logging.getLogger(__name__)
-Content = TypeVar("Content")
 
 
 class _WithDigests(atomicity.AtomicRenameTemporaryPath):
@@ -123,6 +120,8 @@ class Checkpoints:
                 create=not read_only,
                 read_only=read_only,
                 enable_async_checkpointing=True,
+                # A thread that cannot make a folder would leave the save waiting for five minutes.
+                async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
                 temporary_path_class=_kind_of(self.folder),
             ),
             item_names=("state", "metadata"),
@@ -250,7 +249,7 @@ def read_metadata(folder: pathlib.Path) -> dict:
       DamagedError: it cannot be read.
       UserError: this version does not read the checkpoint's format.
     """
-    return compatibility.upgrade(_read(folder, integrity.metadata), folder)
+    return compatibility.upgrade(integrity.reading(folder, integrity.metadata), folder)
 
 
 def read_state(folder: pathlib.Path, like: Any) -> Any:
@@ -283,29 +282,12 @@ def read_state(folder: pathlib.Path, like: Any) -> Any:
 
     # The first process reads every file for them; TensorStore's own checksums are everybody's.
     # Restoring waits for the other processes, so all of them have to know the outcome before.
-    if not _read(folder, has_digests):
+    if not integrity.reading(folder, has_digests):
         logger.info(
             "%s has no digests, since an earlier version wrote it; some damage goes unnoticed",
             folder,
         )
-    return _read(folder, read)
-
-
-def _read(folder: pathlib.Path, read: Callable[[pathlib.Path], Content]) -> Content:
-    content = failure = None
-    try:
-        content = read(folder)
-    except (PermissionError, MemoryError) as error:
-        raise RunError(f"the checkpoint {folder} cannot be read ({error})") from error
-    except Exception as error:  # Orbax, TensorStore and JSON raise various errors
-        if "RESOURCE_EXHAUSTED" in str(error):
-            raise
-        integrity.check_reached(folder, error)
-        failure = error
-    # If one process cannot read it, all of them must treat it as damaged.
-    if not distributed.gather(np.array(failure is None)).all():
-        raise integrity.damaged(folder, failure) from failure
-    return content  # pyright: ignore[reportReturnType]  # no failure, hence a content
+    return integrity.reading(folder, read)
 
 
 def _vanishes(folder: pathlib.Path) -> bool:

@@ -128,7 +128,7 @@ def test_of_two_processes_the_first_compares_digests_for_both(bucket, tmp_path):
     ended, compared = restore()
     assert all(status == 0 and "restored 5" in said for status, said in ended), ended
     assert len(set(compared)) == len(compared) > 0
-    (name,) = {name for name in bucket.names() if name.endswith("5/state/manifest.ocdbt")}
+    (name,) = {n for n in bucket.names() if n.endswith("runs/e/checkpoints/5/state/manifest.ocdbt")}
     bucket.write(name, bucket.read(name) + b" ")
     ended, _ = restore()
     assert [status for status, _ in ended] == [2, 2], ended

@@ -196,21 +196,6 @@ def test_when_one_process_dies_the_other_ends_and_both_can_go_on(alone, tmp_path
 
 
 @pytest.mark.slow
-def test_both_set_a_damaged_checkpoint_aside(alone, tmp_path):
-    """Of which the first process alone compares the digests."""
-    records, workdir = alone
-    shutil.copytree(workdir, tmp_path / "run")
-    files = (tmp_path / "run/checkpoints/20/state").rglob("*")
-    largest = max(files, key=lambda path: path.stat().st_size)
-    content = bytearray(largest.read_bytes())
-    content[len(content) // 2] ^= 1
-    largest.write_bytes(content)
-    first, _ = end(*start_two(records, tmp_path / "run", num_steps=21))
-    assert "continuing from step 15" in first and losses(tmp_path / "run").keys() >= {20, 21}
-    assert (tmp_path / "run" / "damaged-20").is_dir()
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_to_one_stops_both_at_one_step(alone, tmp_path, number):
     records, _ = alone
