@@ -33,7 +33,7 @@ def with_network(
       UserError: the config has an unknown field, or `init_from` cannot be read.
     """
     config = Config.from_dict(config)
-    if not (config.init_from and config.init_network):
+    if not (config.init_network and config.init_from):
         return config
     config = dataclasses.replace(config, init_network=False)
     if {"model.network", "model.preset"} & set(given):
