@@ -99,6 +99,7 @@ def test_statistics_are_computed_anew_into_a_workdir_of_their_own(
         train.calibrate_batch_norm(config, workdir)
 
 
+@pytest.mark.slow
 def test_training_ends_some_steps_after_the_best_figure(records, tmp_path):
     config = small_synthetic(records)
     config.update({"num_steps": 40})
