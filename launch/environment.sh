@@ -1,7 +1,7 @@
 # Sourced by the launchers: makes .venv with the exact versions of requirements.txt, which are all that
-# training needs, also from a bucket, and of requirements-EXTRA.txt for each of EXTRAS (dev: the test tools; cuda; tpu),
-# unless it exists and is up to date. Files that have other hashes are refused. Needs Python 3.11 or
-# newer with venv; uses uv if found.
+# training needs, also from a bucket, and of requirements-EXTRA.txt for each of EXTRAS (dev: the test
+# tools; cuda; tpu), unless it exists and is up to date. Files that have other hashes are refused.
+# Needs Python 3.11 or newer with venv; uses uv if found.
 PYTHON=${PYTHON:-python3} EXTRAS=${EXTRAS:-}
 if ! command -v "$PYTHON" >/dev/null; then
   echo "error: $PYTHON not found; install Python 3.11 or newer, or set PYTHON to its path" >&2

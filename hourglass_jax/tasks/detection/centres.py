@@ -115,10 +115,10 @@ class Centres:
             labelled = targets["joint_mask"]
             ends = targets["joints"][:, :, None] - cells[:, :, :, None]
             both = jnp.repeat(labelled, 2, axis=-1)[:, :, None] & inside[..., None]
-            hps = l1("hps", cells, ends.reshape(both.shape), both, near * totals["joints"])
-            cells, offsets = heatmaps.split(targets["joints"], height, width)
-            terms["hps"] = hps
+            ends = ends.reshape(both.shape)
+            terms["hps"] = l1("hps", cells, ends, both, near * totals["joints"])
             terms["hm_hp"] = focal("hm_hp", totals["joint_peaks"])
+            cells, offsets = heatmaps.split(targets["joints"], height, width)
             terms["hp_offset"] = l1("hp_offset", cells, offsets, labelled, totals["joints"])
         return {name: WEIGHTS.get(name, 1.0) * term for name, term in terms.items()}
 
@@ -155,7 +155,7 @@ def decode(
       top_k: number of boxes, and of peaks of each joint.
       published: place joints by `joints.snapped` and not by `joints.blended`, and score people by
         their centres alone. Otherwise, if all objects are people (there is one category), a
-        person's score is the product of the centre's score and the joints' mean score.
+        person's score is the geometric mean of the centre's score and the joints' mean score.
 
     Returns:
       boxes: [B, top_k, 4], x1, y1, x2, y2 in cells.
@@ -177,7 +177,7 @@ def decode(
             place = joints.snapped if published else joints.blended
             found["joints"], found["joint_scores"] = place(maps, ends, boxes, top_k)
             if not published and maps["hm"].shape[-1] == 1:
-                scores = scores * found["joint_scores"].mean(-1)
+                scores = jnp.sqrt(scores * found["joint_scores"].mean(-1))
                 found = _by_score(found | {"scores": scores})
     return found
 

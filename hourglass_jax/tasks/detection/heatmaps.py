@@ -99,8 +99,8 @@ def around(
     """
     steps = jnp.stack(jnp.meshgrid(*[jnp.arange(-reach, reach + 1)] * 2), axis=-1)
     near = cells[:, :, None] + steps.reshape(1, 1, -1, 2)
-    inside = jnp.clip(near, 0, jnp.array([width - 1, height - 1]).reshape(1, 1, 1, 2))
-    return inside, (near == inside).all(-1)
+    clipped = jnp.clip(near, 0, jnp.array([width - 1, height - 1]).reshape(1, 1, 1, 2))
+    return clipped, (near == clipped).all(-1)
 
 
 def gather(
