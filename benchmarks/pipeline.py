@@ -73,10 +73,10 @@ def check(case, entries: list[dict], folder: pathlib.Path) -> None:
     """Both ways make the same of the same draws, but for a record's sides being whole pixels."""
     import tensorflow as tf
 
-    from hourglass_jax.data import augment, examples
+    from hourglass_jax.data import augment, parsing
 
     records = records_of(case, entries, folder)
-    make = examples.training_function(records, (case.SIDE, case.SIDE), case.AUGMENTATION)
+    make = parsing.training_function(records, (case.SIDE, case.SIDE), case.AUGMENTATION)
     files = [str(path) for path in records.info.splits["train"].filepaths]
     differences = []
     for record in tf.data.TFRecordDataset(files):

@@ -1,177 +1,72 @@
-"""Makes examples of serialized records, a part of a batch at a time, in functions for tf.data.
+"""Makes examples of records, a part of a batch at a time, in NumPy and OpenCV.
 
-TensorFlow parses the records; the rest is one call into NumPy and OpenCV, in which the task
-computes each record's view and targets.
+The task computes each record's view and targets; the images of all are sampled together.
 """
 
 import functools
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
+from jaxtyping import Float, UInt8
 
 from hourglass_jax.data import augment
 from hourglass_jax.data.augment import Augmentation
-from hourglass_jax.data.records import Records
-from hourglass_jax.tasks.base import Record, Spec, Task
+from hourglass_jax.tasks.base import Record, Task
+
+Specs = Mapping[str, tuple[tuple[int, ...], np.dtype]]
 
 
-def training_function(
-    records: Records, size: tuple[int, int], augmentation: Augmentation
-) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
-    """Returns f(serialized [B], draws [B, DRAWS]) = {"image" [B, H, W, 3], targets [B, ...]}."""
-    specs = target_specs(records, size)
-    write = getattr(records.task, "write_targets", functools.partial(_copy_targets, records.task))
+def training(
+    task: Task,
+    specs: Specs,
+    size: tuple[int, int],
+    augmentation: Augmentation,
+    jpegs: Sequence[memoryview],
+    records: Sequence[Record],
+    uniform: Float[np.ndarray, "batch draws"],
+) -> dict[str, np.ndarray]:
+    """Makes augmented examples.
 
-    def make(serialized, draws):
-        fields = _parse(records, serialized)
+    Args:
+      task: task that defines views and targets.
+      specs: shape and dtype of each of the task's targets; see `specs_of`.
+      size: height and width of the network's input.
+      augmentation: limits of the augmentation.
+      jpegs: the records' images.
+      records: the other fields of the records.
+      uniform: random numbers of each example, `augment.DRAWS` that are uniform in [0, 1).
 
-        def batch(draws, *values):
-            jpegs, rows = _unpack(records, values)
-            to_input = np.empty((len(jpegs), 2, 3))
-            arrays = {n: augment.aligned((len(jpegs), *s), d) for n, (s, d) in specs.items()}
-            rows = list(rows)
-            for i, record in enumerate(rows):
-                to_input[i] = records.task.view(record, augmentation.draw(draws[i]), size)
-            write(rows, to_input, size, arrays)
-            colours = augmentation.colours(draws)
-            images = augment.sample(jpegs, to_input, size, colours)
-            augmentation.occlude(images, draws)
-            return (images, *arrays.values())
-
-        dtypes = [tf.uint8, *(dtype for _, dtype in specs.values())]
-        made = tf.numpy_function(batch, [draws, *fields], dtypes, stateful=False)
-        shapes = {"image": (*size, 3), **{name: shape for name, (shape, _) in specs.items()}}
-        return {
-            name: tf.ensure_shape(array, [serialized.shape[0], *shape])
-            for (name, shape), array in zip(shapes.items(), made, strict=True)
-        }
-
-    return make
-
-
-def _copy_targets(task: Task, rows: list[Record], to_input, size, out) -> None:
-    for i, record in enumerate(rows):
-        targets = task.targets(record, to_input[i], size)
-        for name, array in out.items():
-            array[i] = targets[name]
-
-
-def evaluation_function(
-    records: Records, size: tuple[int, int]
-) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Returns f(serialized [B]) = {"image", "record_to_input", and the records' fields}.
-
-    Fields with any number of rows come as bytes, one string per record.
+    Returns:
+      {"image": uint8 [B, H, W, 3], and the task's targets [B, ...]}.
     """
-    ragged = [name for name, spec in records.schema.items() if None in spec.shape]
-
-    def make(serialized):
-        fields = _parse(records, serialized)
-
-        def batch(*values):
-            jpegs, rows = _unpack(records, values)
-            rows = list(rows)
-            to_input = np.stack([records.task.view(record, None, size) for record in rows])
-            packed = [
-                np.array([record[name].tobytes() for record in rows], object) for name in ragged
-            ]
-            return (augment.sample(jpegs, to_input, size), to_input, *packed)
-
-        dtypes = [tf.uint8, tf.float64, *([tf.string] * len(ragged))]
-        image, to_input, *packed = tf.numpy_function(batch, fields, dtypes, stateful=False)
-        count = serialized.shape[0]
-        kept = _named(records, fields)
-        return {
-            "image": tf.ensure_shape(image, [count, *size, 3]),
-            "record_to_input": tf.ensure_shape(to_input, [count, 2, 3]),
-            "id": kept["id"],
-            **{name: kept[name] for name in records.schema if name not in ragged},
-            **{n: tf.ensure_shape(p, [count]) for n, p in zip(ragged, packed, strict=True)},
-        }
-
-    return make
+    count = len(jpegs)
+    to_input = np.empty((count, 2, 3))
+    targets = {n: augment.aligned((count, *s), d) for n, (s, d) in specs.items()}
+    for i, record in enumerate(records):
+        to_input[i] = task.view(record, augmentation.draw(uniform[i]), size)
+    write = getattr(task, "write_targets", functools.partial(_copy_targets, task))
+    write(records, to_input, size, targets)
+    images = augment.sample(jpegs, to_input, size, augmentation.colours(uniform))
+    augmentation.occlude(images, uniform)
+    return {"image": images, **targets}
 
 
-def target_specs(records: Records, size: tuple[int, int]) -> dict[str, tuple[tuple, np.dtype]]:
-    """Returns shape and dtype of each of the task's targets, taken from the first record."""
-    files = sorted(str(path) for path in records.info.splits[records.source.train].filepaths)
-    (serialized,) = tf.data.TFRecordDataset(files).take(1).as_numpy_iterator()
-    fields = _parse(records, tf.constant([serialized]))
-    record = next(_unpack(records, [field.numpy() for field in fields])[1])
-    targets = records.task.targets(record, records.task.view(record, None, size), size)
+def evaluation(
+    task: Task, size: tuple[int, int], jpegs: Sequence[memoryview], records: Sequence[Record]
+) -> tuple[UInt8[np.ndarray, "batch height width 3"], Float[np.ndarray, "batch 2 3"]]:
+    """Returns plain inputs, and the maps from the records to them."""
+    to_input = np.stack([task.view(record, None, size) for record in records])
+    return augment.sample(jpegs, to_input, size), to_input
+
+
+def specs_of(task: Task, record: Record, size: tuple[int, int]) -> Specs:
+    """Returns shape and dtype of each of the task's targets, taken from a record."""
+    targets = task.targets(record, task.view(record, None, size), size)
     return {name: (array.shape, array.dtype) for name, array in targets.items()}
 
 
-def _parse(records: Records, serialized: tf.Tensor) -> list[tf.Tensor]:
-    """Returns the fields of [B] records as plain tensors; `_unpack` and `_named` read the list.
-
-    The list holds the JPEGs' bytes, padded [B, L], their lengths [B], the ids [B], and the values
-    [B, ...] of each field of the schema. A field with any number of rows takes two places: the
-    values of all records joined, and where those of each record begin [B + 1].
-    """
-    features: dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature] = {
-        "image": tf.io.FixedLenFeature([], tf.string),
-        "id": tf.io.FixedLenFeature([], tf.string),
-    }
-    for name, spec in records.schema.items():
-        dtype = _stored(spec)
-        ragged = None in spec.shape
-        features[name] = (
-            tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
-            if ragged
-            else tf.io.FixedLenFeature(spec.shape, dtype)
-        )
-    # The bytes of an Example are those of a SequenceExample without sequences, whose parser uses
-    # one thread; parse_example spreads a few images over many threads and waits for them.
-    parsed, _, _ = tf.io.parse_sequence_example(serialized, features)
-    # One array of bytes, which Python reads without a copy, unlike strings. Its length is one more
-    # than the longest JPEG's, as it may not be zero.
-    lengths = tf.strings.length(parsed["image"])
-    content = tf.io.decode_raw(parsed["image"], tf.uint8, fixed_length=tf.reduce_max(lengths) + 1)
-    fields = [content, lengths, parsed["id"]]
-    for name, spec in records.schema.items():
-        value = parsed[name]
-        if None in spec.shape:
-            fields += [tf.cast(value.values, spec.dtype), value.row_splits]
-        else:
-            fields.append(tf.cast(value, spec.dtype))
-    return fields
-
-
-def _stored(spec: Spec) -> tf.DType:
-    """Returns the type with which an Example stores a field."""
-    return tf.float32 if np.issubdtype(spec.dtype, np.floating) else tf.int64
-
-
-def _named(records: Records, fields: list) -> dict:
-    """Returns the fields of `_parse` by name; ragged ones as values and row splits."""
-    content, lengths, ids, *rest = fields
-    named, rest = {"image": (content, lengths), "id": ids}, iter(rest)
-    for name, spec in records.schema.items():
-        named[name] = (next(rest), next(rest)) if None in spec.shape else next(rest)
-    return named
-
-
-def _unpack(records: Records, fields) -> tuple[list[memoryview], Iterator[Record]]:
-    """Returns the JPEGs, and an iterator over the records without their images."""
-    named = _named(records, fields)
-    content, lengths = named.pop("image")
-    jpegs = [content[i, :length].data for i, length in enumerate(lengths.tolist())]
-    schema = records.schema
-
-    def rows():
-        for i in range(len(jpegs)):
-            record = {"id": named["id"][i].decode()}
-            for name, spec in schema.items():
-                if None in spec.shape:
-                    values, begins = named[name]
-                    part = values.reshape(-1, *spec.shape[1:])
-                    width = max(math.prod(part.shape[1:]), 1)
-                    record[name] = part[begins[i] // width : begins[i + 1] // width]
-                else:
-                    record[name] = named[name][i]
-            yield record
-
-    return jpegs, rows()
+def _copy_targets(task: Task, records: Sequence[Record], to_input, size, out) -> None:
+    for i, record in enumerate(records):
+        targets = task.targets(record, to_input[i], size)
+        for name, array in out.items():
+            array[i] = targets[name]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hourglass_jax.data import augment, examples, images, record_files, shares
+from hourglass_jax.data import augment, images, parsing, record_files, shares
 from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.data.records import Records
 from hourglass_jax.errors import RunError, UserError
@@ -72,7 +72,7 @@ def training_batches(
     """
     training_count(records)
     first = first_step * rows.batch_size
-    make = examples.training_function(records, size, augmentation)
+    make = parsing.training_function(records, size, augmentation)
 
     def batch_of(indices, serialized):
         # Indices continue over epochs, so that a record is augmented differently each time.
@@ -123,7 +123,7 @@ def target_shapes(records: Records, size: tuple[int, int]) -> dict[str, tuple[tu
     training_count(records)
     _check_files(records, records.source.train)
     with _naming_damage(records, records.source.train):
-        specs = examples.target_specs(records, size)
+        specs = parsing.target_specs(records, size)
     return {"image": ((*size, 3), np.dtype(np.uint8)), **specs}
 
 
@@ -176,7 +176,7 @@ def _record(records: Records, fields: dict[str, np.ndarray], row: int) -> Record
 def _evaluation_stream(records, split, size, rows):
     info = records.info.splits[split]
     batches = -(-info.num_examples // rows.batch_size)
-    make = examples.evaluation_function(records, size)
+    make = parsing.evaluation_function(records, size)
 
     def batch_of(indices, serialized):
         return {**make(serialized), "real": indices < info.num_examples}

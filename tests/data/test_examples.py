@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hourglass_jax.data import augment, examples, pipeline
+from hourglass_jax.data import augment, parsing, pipeline
 from hourglass_jax.data.augment import Augmentation
 from hourglass_jax.data.base import AnnotatedImage, Annotation, Source
 from hourglass_jax.data.records import Records
@@ -143,7 +143,7 @@ def draws_of(count, *seed):
 def test_training_examples_are_those_of_the_task(dots):
     records, serialized, jpegs = dots
     draws = draws_of(len(COUNTS), 1)
-    function = examples.training_function(records, SIZE, ALL)
+    function = parsing.training_function(records, SIZE, ALL)
     eager = function(tf.constant(serialized), tf.constant(draws))
     assert list(eager) == ["image", "sums", "inside", "place"]
     for row, (name, numbers) in enumerate(zip(ids_of(serialized), draws, strict=True)):
@@ -162,7 +162,7 @@ def test_training_examples_are_those_of_the_task(dots):
 
 def test_examples_are_functions_of_record_and_draws(dots):
     records, serialized, _ = dots
-    function = examples.training_function(records, SIZE, ALL)
+    function = parsing.training_function(records, SIZE, ALL)
     one, again, other = (
         function(tf.constant(serialized), tf.constant(draws_of(len(COUNTS), seed)))
         for seed in (1, 1, 2)
@@ -219,8 +219,8 @@ def test_without_augmentation_training_and_evaluation_see_the_same(dots, folder)
     for records, serialized, _ in (dots, made(SinglePose(Dots.labels), folder)):
         content = tf.constant(serialized)
         draws = tf.constant(draws_of(len(COUNTS), 5))
-        training = examples.training_function(records, (64, 64), NONE)(content, draws)
-        evaluation = examples.evaluation_function(records, (64, 64))(content)
+        training = parsing.training_function(records, (64, 64), NONE)(content, draws)
+        evaluation = parsing.evaluation_function(records, (64, 64))(content)
         np.testing.assert_array_equal(training["image"], evaluation["image"])
     # Training and evaluation use the same truth.
     assert training["heatmaps"].shape == (len(COUNTS), 16, 16, 2)
