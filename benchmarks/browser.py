@@ -1,7 +1,7 @@
 """How large the web page is, how soon it finds the first pose, and how fast it follows a camera.
 
     npm ci --prefix web
-    python -m hourglass_jax.interop.export --checkpoint=lsp-small --output=runs/web/ --runtime=web
+    python -m hourglass_jax.interop.export --checkpoint=people-pose --output=runs/web/ --runtime=web
     python benchmarks/browser.py --site=runs/web
 
 In headless Chromium on the processor: with one thread, as on servers that do not send the headers

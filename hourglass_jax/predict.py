@@ -24,7 +24,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = command_line.Arguments(prog="python -m hourglass_jax.predict", description=__doc__)
     add, path = parser.add_argument, command_line.path
     where = "a run's workdir, one step's folder in it, or a network that comes with the package"
-    add("--checkpoint", type=path, default="lsp-small", help=f"{where}; default: lsp-small")
+    add("--checkpoint", type=path, default="people-pose", help=f"{where}; default: people-pose")
     add("--input", type=command_line.path_or_address, required=True,
         help='an image, a video, a folder, a pattern such as "*.jpg", a stream such as '
         "rtsp://..., or a camera: 0 is the first")  # fmt: skip

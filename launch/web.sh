@@ -15,5 +15,5 @@ if ! [ web/node_modules/.package-lock.json -nt web/package-lock.json ]; then
   touch web/node_modules/.package-lock.json
 fi
 .venv/bin/python -m hourglass_jax.interop.export \
-  --checkpoint=lsp-small --output=runs/web/ --runtime=web "$@"
+  --checkpoint=people-pose --output=runs/web/ --runtime=web "$@"
 exec .venv/bin/python -m hourglass_jax.interop.serve runs/web --port="${PORT:-8000}"

@@ -125,7 +125,7 @@ class PoseEstimator(Portable):
 
         Args:
           path: a workdir (for its best step), the folder of one step, or the name of a network that
-            comes with the package, such as "lsp-small".
+            comes with the package, such as "people-pose".
           finder: finds people where no boxes are given: a finder, or its checkpoint; None or "none"
             takes an image for one person; "auto" is "people-small" if the network's joints are a
             person's, and "none" otherwise.

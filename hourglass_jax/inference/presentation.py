@@ -12,7 +12,7 @@ from PIL import Image
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
 from hourglass_jax.runtime import disk, extra
-from hourglass_jax.tasks.single_pose.drawing import SURE, draw_people
+from hourglass_jax.tasks.single_pose.drawing import LIKELY, draw_people
 
 if TYPE_CHECKING:
     from hourglass_jax.inference.found import Poses
@@ -28,8 +28,8 @@ def summary(poses: "Poses") -> str:
     rows = zip(poses.person_scores, poses.boxes, poses.scores, strict=True)
     for i, (score, box, scores) in list(enumerate(rows))[:_SHOWN]:
         numbers = ", ".join(f"{value:.0f}" for value in box)
-        sure = int((scores > SURE).sum())
-        lines.append(f"  {i}: score {score:.2f}, box ({numbers}), {sure} joints above {SURE}")
+        sure = int((scores > LIKELY).sum())
+        lines.append(f"  {i}: score {score:.2f}, box ({numbers}), {sure} joints above {LIKELY}")
     if count > _SHOWN:
         lines.append(f"  and {count - _SHOWN} more")
     return "\n".join(lines)

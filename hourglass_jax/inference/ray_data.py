@@ -200,7 +200,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = command_line.Arguments(prog="python -m hourglass_jax.inference.ray_data")
     parser.description = "Finds people's poses, or objects, in many images, with Ray Data."
     add, path = parser.add_argument, command_line.path
-    add("--checkpoint", type=path, default="lsp-small", help="as for hourglass_jax.predict")
+    add("--checkpoint", type=path, default="people-pose", help="as for hourglass_jax.predict")
     add("--input", type=path, required=True, help="a folder of images, or a pattern, which workers "
         "read by the same path")  # fmt: skip
     add("--output", type=path, required=True, help="folder for predictions.parquet")

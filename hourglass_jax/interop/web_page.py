@@ -1,7 +1,7 @@
 """A trained network as a web page, which finds poses or boxes on the visitor's own machine.
 
     npm ci --prefix web
-    python -m hourglass_jax.interop.export --checkpoint=lsp-small --output=site/ --runtime=web
+    python -m hourglass_jax.interop.export --checkpoint=people-pose --output=site/ --runtime=web
 
 The page's sources are in `hourglass_jax/web/`; it runs networks by ONNX Runtime Web, which is
 copied from npm's folder. `site.json` holds what else the page needs to predict as `PoseEstimator`
@@ -195,7 +195,7 @@ def describe_pose(trained: Trained, *, alone: bool = True) -> dict[str, Any]:
         "decoder": task.decoder,
         "margin": trained.inference.box_margin,
         "flipTest": trained.inference.flip_test,
-        "sure": drawing.SURE,
+        "sure": drawing.LIKELY,
         "sigmas": sigmas(skeleton.joints).tolist(),
         "same": SAME,
         "personInBox": PERSON_IN_BOX,

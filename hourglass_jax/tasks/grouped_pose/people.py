@@ -91,5 +91,7 @@ def draw_targets(
 ) -> UInt8[np.ndarray, "newheight newwidth 3"]:
     """Returns the network's input twice: with everybody's joints, and below it with heatmaps."""
     image, enlarged = draw.enlarge(image)
-    above = drawing.draw_people(image, [one.mapped(enlarged) for one in people], skeleton)
+    above = drawing.draw_people(
+        image, [one.mapped(enlarged) for one in people], skeleton, drawing.SURE
+    )
     return np.concatenate([above, draw.overlay_heatmaps(image, heatmaps)])

@@ -291,7 +291,7 @@ class GroupedPose(Task):
         return [precision.JointPrecision(self.categories, self.skeleton)]
 
     def draw(self, image, found: Sequence[Instance]) -> UInt8[np.ndarray, "height width 3"]:
-        return drawing.draw_people(image, found, self.skeleton)
+        return drawing.draw_people(image, found, self.skeleton, drawing.SURE)
 
     def draw_targets(self, image, targets) -> UInt8[np.ndarray, "newheight width 3"]:
         batch = {name: jnp.asarray(array)[None] for name, array in targets.items()}

@@ -15,8 +15,9 @@ from hourglass_jax.tasks.instance import Instance
 from hourglass_jax.tasks.single_pose import heatmap
 
 LEFT, RIGHT, MIDDLE = (64, 156, 255), (255, 140, 26), (80, 220, 100)
-# Predicted joints with a lower score are not drawn.
-SURE = 0.1
+# Joints with a lower score than `SURE` are not there. With one below `LIKELY` they are more often
+# wrong than right (both networks of poses in the package, on Image Parse), and are not drawn.
+SURE, LIKELY = 0.1, 0.4
 # Fractional bits of coordinates for OpenCV: sixteenths of a pixel.
 _SHIFT = 4
 
@@ -34,13 +35,16 @@ def draw_skeleton(
 
 
 def draw_people(
-    image: UInt8[np.ndarray, "height width 3"], found: Sequence[Instance], skeleton: Skeleton
+    image: UInt8[np.ndarray, "height width 3"],
+    found: Sequence[Instance],
+    skeleton: Skeleton,
+    least: float = LIKELY,
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Returns a copy of the image with the joints of people that are sure enough."""
+    """Returns a copy of the image with the joints of people whose score is above `least`."""
     image = np.array(image, order="C")  # one copy for all people
     for person in found:
         assert person.joints is not None and person.joint_scores is not None
-        draw_onto(image, person.joints, person.joint_scores > SURE, skeleton, person.number)
+        draw_onto(image, person.joints, person.joint_scores > least, skeleton, person.number)
     return image
 
 
