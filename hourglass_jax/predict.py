@@ -52,7 +52,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
         help="also list and copy the N frames that are worth labelling next")  # fmt: skip
     add("--no_overlays", action="store_false", dest="overlays", help="draw no overlays")
     add("--min_score", type=float,
-        help="lowest score of a box that is found; default: 0.3")  # fmt: skip
+        help="lowest score of what is found; default: 0.4 for people, 0.3 for boxes")  # fmt: skip
     add("--batch_size", type=int, default=8, help="people, images or frames at a time; default: 8")
     group = parser.add_argument_group("shares of one input among several processes")
     add = group.add_argument

@@ -19,7 +19,6 @@ from hourglass_jax.checkpoint import store
 from hourglass_jax.checkpoint import trained as checkpoint
 from hourglass_jax.data.skeleton import LSP
 from hourglass_jax.errors import UserError
-from hourglass_jax.inference.finder import Finder
 from hourglass_jax.interop import web_page
 from hourglass_jax.runtime import sharding
 from hourglass_jax.tasks.detection import boxes
@@ -132,7 +131,7 @@ def test_the_finder_was_trained_by_its_config():
 
 def test_three_drawn_people_are_found():
     truth = np.array([(137, 180, 52, 80), (67, 37, 70, 170), (159, 76, 92, 199)], float)
-    found = Finder.from_checkpoint("people-small")([np.asarray(Image.open(DRAWN))])[0]
+    found = PoseEstimator.from_checkpoint("people-pose")(DRAWN)
     overlaps = boxes.iou(*(boxes.from_sizes(x.astype(float)) for x in (found.boxes, truth)))
     assert overlaps.shape == (3, 3) and (overlaps.max(0) > 0.5).all()
 

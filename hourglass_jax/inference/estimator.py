@@ -236,7 +236,9 @@ class PoseEstimator(Portable):
         ends = np.cumsum([len(several) for several in boxes]).tolist()
         poses = [everybody[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
         for i in unknown:
-            poses[i] = distinct(dataclasses.replace(poses[i], box_scores=each[i].scores))
+            some = distinct(dataclasses.replace(poses[i], box_scores=each[i].scores))
+            least = getattr(self._finder, "min_score", 0.0)
+            poses[i] = some[np.flatnonzero(np.array(some.person_scores) >= least)]
         return poses
 
     def estimate(

@@ -90,10 +90,15 @@ class Poses:
 
     @property
     def person_scores(self) -> list[float]:
-        """Score of each person: the mean of the joints', times that of a box that was found."""
-        means = [float(scores.mean()) for scores in self.scores]
-        found = [1.0] * len(means) if self.box_scores is None else self.box_scores.tolist()
-        return [mean * score for mean, score in zip(means, found, strict=True)]
+        """Score of each person: the mean of the joints' scores if the box was given.
+
+        If it was found, the geometric mean of its score and the mean of the better half of the
+        joints' scores: a person who is cut off shows no more.
+        """
+        if self.box_scores is None:
+            return self.scores.mean(1).tolist()
+        half = np.sort(self.scores, axis=1)[:, self.scores.shape[1] // 2 :].mean(1)
+        return np.sqrt(half * self.box_scores).tolist()
 
     @property
     def instances(self) -> list[Instance]:

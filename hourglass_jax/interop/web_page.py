@@ -171,7 +171,8 @@ def describe_detector(trained: Trained, *, alone: bool) -> dict[str, Any]:
             "sigma": suppression.SIGMA,
             "minScore": suppression.MIN_SCORE,
         },
-        "minScore": task.min_score,
+        "minScore": task.min_score if alone else finders.MIN_SCORE,
+        "boxShare": finders.BOX_SHARE,
         "flipTest": trained.inference.flip_test,
     }
 
@@ -195,7 +196,8 @@ def describe_pose(trained: Trained, *, alone: bool = True) -> dict[str, Any]:
         "decoder": task.decoder,
         "margin": trained.inference.box_margin,
         "flipTest": trained.inference.flip_test,
-        "sure": drawing.LIKELY,
+        "sure": drawing.SURE,
+        "shown": drawing.LIKELY,
         "sigmas": sigmas(skeleton.joints).tolist(),
         "same": SAME,
         "personInBox": PERSON_IN_BOX,

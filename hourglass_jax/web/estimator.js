@@ -3,7 +3,7 @@
 import * as boxes from "./boxes.js";
 import { apply } from "./geometry.js";
 import * as joints from "./joints.js";
-import { distinct } from "./people.js";
+import { distinct, scoreOf } from "./people.js";
 import { asInput, square } from "./pixels.js";
 import { windowsOf } from "./windows.js";
 
@@ -23,19 +23,24 @@ export class Estimator {
    *
    * @param image {width, height, read}; see pixels.js.
    * @param options `fast`: leave out the mirror image, and find in the smallest size of the image
-   *   alone; `minScore`: lowest score of a box, if not that of the settings; `boxes`: people's
+   *   alone; `minScore`: lowest score of a person, or of a box where there are no
+   *   poses, if not that of the settings; `boxes`: people's
    *   boxes [{box, score, before}], if they need not be found; `before` is passed on.
    */
   async find(image, options) {
     const { detector, pose } = this.site;
-    const found = options.boxes ?? (detector ? await this.detect(image, options) : null);
+    const least = options.minScore ?? detector?.minScore ?? 0;
+    const lowest = least * (pose && detector ? detector.boxShare : 1);
+    const all = { ...options, minScore: lowest };
+    const found = options.boxes ?? (detector ? await this.detect(image, all) : null);
     if (!pose) return found;
     if (!found) return [await this.pose(image, wholeOf(image, pose.margin), options)];
     const people = [];
     for (const { box, score, before } of found) {
       people.push({ ...(await this.pose(image, box, options)), boxScore: score, before });
     }
-    return distinct(people, pose);
+    const sure = (person) => person.boxScore === undefined || scoreOf(person) >= least;
+    return distinct(people, pose).filter(sure);
   }
 
   async detect(image, { fast, minScore }) {
@@ -49,7 +54,7 @@ export class Estimator {
         parts.push({ boxes: boxes.decode(views, network), toImage, cut: window.cut });
       }
     }
-    const found = boxes.pool(parts, image, { ...network, minScore: minScore ?? network.minScore });
+    const found = boxes.pool(parts, image, { ...network, minScore });
     return found
       .filter(({ category }) => network.only === null || category === network.only)
       .map(({ corners: [x1, y1, x2, y2], score, category }) => ({

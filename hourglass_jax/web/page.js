@@ -139,7 +139,7 @@ function fillTable() {
 function setUpSliders() {
   const sliders = [
     [boxSlider, site.detector?.minScore, () => shown?.file && showFile(shown.file)],
-    [jointSlider, site.pose?.sure, () => shown && (redraw(), camera.running || fillTable())],
+    [jointSlider, site.pose?.shown, () => shown && (redraw(), camera.running || fillTable())],
   ];
   for (const [slider, value, changed] of sliders) {
     slider.parentElement.hidden = value === undefined;

@@ -2,9 +2,11 @@
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / Math.max(values.length, 1);
 
-/** Returns a person's score: the mean of the joints', times that of the box if it was found. */
-export function scoreOf(person) {
-  return mean(person.joints.map((joint) => joint.score)) * (person.boxScore ?? 1);
+/** Returns a person's score; see `Poses.person_scores` in `hourglass_jax/inference/found.py`. */
+export function scoreOf({ joints, boxScore }) {
+  const scores = joints.map((joint) => joint.score).toSorted((a, b) => a - b);
+  if (boxScore === undefined) return mean(scores);
+  return Math.sqrt(mean(scores.slice(Math.floor(scores.length / 2))) * boxScore);
 }
 
 /** Returns the people, the best first, without those who are shown before. */

@@ -64,7 +64,7 @@ def test_a_page_has_its_sources_runtime_networks_and_settings(tmp_path, runtime)
     assert pose["colours"] == ["#409cff", "#ff8c1a"] and pose["margin"] == 1.25
     assert (pose["sides"], pose["stride"], pose["decoder"]) == ([64], 4, "quarter")
     assert detector["heads"] == {"hm": 0, "wh": 2, "reg": 4} and detector["only"] == 1
-    assert detector["ids"] == [3, 7] and detector["minScore"] == 0.3
+    assert detector["ids"] == [3, 7] and detector["minScore"] == 0.4
     assert detector["sides"] == [64] and detector["longerSides"] is None
     defaults = inspect.signature(suppression.suppress).parameters
     named = {"method": "method", "iou": "iou", "sigma": "sigma", "minScore": "min_score"}

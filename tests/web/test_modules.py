@@ -185,9 +185,10 @@ def test_poses_are_those_of_the_estimator(fresh, decoder, flip, finder):
         networks = {"detector": loaded("detector"), **networks}
         people = networks["detector"]
         given = Finder(
-            Detector(people.model, people.variables, people.task, input_size=64, min_score=0.3)
+            Detector(people.model, people.variables, people.task, input_size=64, min_score=0.12),
+            min_score=0.2,
         )
-    found = find(fresh, image, networks, {})
+    found = find(fresh, image, networks, {"minScore": 0.2})
     expected = PoseEstimator(
         network.model, network.variables, network.task, input_size=64, flip_test=flip,
         box_margin=1.4, finder=given,
