@@ -11,7 +11,7 @@ import pathlib
 import re
 import unicodedata
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hourglass_jax.data.images import is_file
@@ -51,25 +51,6 @@ def image_path(folder: pathlib.Path, name: Any, *, outside: bool = False) -> pat
     return folder / name.replace("\\", "/")
 
 
-def folder_beside(path: pathlib.Path, names: Sequence[Any]) -> pathlib.Path:
-    """Returns the folder near a file of annotations in which its images are.
-
-    Tools put them beside the file or beside its folder, and there maybe in a folder `images`.
-
-    Args:
-      path: file of annotations.
-      names: names of images in it, of which the first few are looked for.
-    """
-    parent = path.absolute().parent
-    near = [f for p in (parent, *parent.parents[:_LEVELS]) for f in (p, p / "images")]
-    for name in [name for name in names if isinstance(name, str)][:_TRIED]:
-        for folder in near:
-            with contextlib.suppress(ValueError):
-                if is_file(image_path(folder, name)):
-                    return folder
-    return parent
-
-
 def moved(folder: pathlib.Path, name: str, *, outside: bool = False) -> pathlib.Path:
     """Returns the path of a file that may have been labelled on another machine.
 
@@ -95,6 +76,32 @@ def moved(folder: pathlib.Path, name: str, *, outside: bool = False) -> pathlib.
             if is_file(there):
                 return there
     return image_path(folder, parts[-1])
+
+
+def folder_beside(
+    path: pathlib.Path,
+    names: Sequence[Any],
+    place: Callable[[pathlib.Path, str], pathlib.Path] = image_path,
+) -> pathlib.Path:
+    """Returns the folder near a file of annotations in which its images are.
+
+    Tools put them beside the file or beside its folder, and there maybe in a folder `images` or in
+    one that is called as the file ends: `default` of `person_keypoints_default.json`.
+
+    Args:
+      path: file of annotations.
+      names: names of images in it, of which the first few are looked for.
+      place: function that says where a name is in a folder: `image_path` or `moved`.
+    """
+    parent, end = path.absolute().parent, path.stem.rpartition("_")[2]
+    inside = ("", "images", end, f"images/{end}")
+    near = [p / name for p in (parent, *parent.parents[:_LEVELS]) for name in inside]
+    for name in [name for name in names if isinstance(name, str)][:_TRIED]:
+        for folder in near:
+            with contextlib.suppress(ValueError):
+                if is_file(place(folder, name)):
+                    return folder
+    return parent
 
 
 def _spellings(name: str) -> Iterator[str]:
