@@ -18,8 +18,8 @@ def number_of(image):
     return int(image.name.rpartition(".")[0][-1])
 
 
-def assert_read(labels):
-    found = images_of(CustomSource(train_json=str(labels)))
+def assert_read(labels, **fields):
+    found = images_of(CustomSource(train_json=str(labels), **fields))
     assert len(found) == label_files.IMAGES
     for image in found:
         np.testing.assert_array_equal(image.read(), np.asarray(scene(number_of(image))))
@@ -34,6 +34,20 @@ def test_images_in_a_folder_beside_that_of_the_labels(tmp_path):
         (tmp_path / "labels" / path.name).write_text(json.dumps(content))
         path.unlink()
     assert_read(tmp_path / "labels")
+
+
+@pytest.mark.parametrize("root", ["C:\\lab\\day 1\\", "\\\\server\\lab\\", "/home/ann/lab/"])
+def test_paths_of_another_machine_in_cocos_format(tmp_path, root):
+    label_files.write_images(tmp_path / "pics")
+    content = label_files.coco_content()
+    for image in content["images"]:
+        image["file_name"] = root + image["file_name"]
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="leads out of the folder of images"):
+        CustomSource(train_json=str(tmp_path / "labels.json"), image_dir=str(tmp_path))
+    for fields in ({}, {"image_dir": str(tmp_path / "pics")}):
+        (tmp_path / "pics/labels.json").write_text(json.dumps(content))
+        assert_read(tmp_path / "pics/labels.json", **fields)
 
 
 def test_images_above_the_labels(tmp_path):

@@ -2,7 +2,8 @@
 
 Names are tried as they are, then as Windows, URLs and macOS write them, if a file is there.
 They lead out of the folder of images only where the user allows it: an image becomes a part of
-records and reports. Symbolic links are the user's own, and are followed.
+records and reports. Of an absolute path on another machine, as much of the end counts as is there.
+Symbolic links are the user's own, and are followed.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from hourglass_jax.errors import UserError
 
 _TRIED = 3  # names that are looked for in a folder
 _LEVELS = 3  # folders above a file's own
+_ABSOLUTE = re.compile(r"[A-Za-z]:[\\/]|[\\/]")
 
 
 class OutsideError(UserError):
@@ -39,7 +41,12 @@ def image_path(folder: pathlib.Path, name: Any, *, outside: bool = False) -> pat
     """
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise ValueError(f"file_name {name!r} is not a file name")
-    if not outside and not _inside(folder, name.replace("\\", "/")):
+    leads_out = not _inside(folder, name.replace("\\", "/"))
+    if leads_out and _ABSOLUTE.match(name) and not is_file(name):  # a path on another machine
+        there = moved(folder, name)
+        if is_file(there):
+            return there
+    if leads_out and not outside:
         raise OutsideError(
             f"{name!r} leads out of the folder of images, {folder}; if that is meant, set "
             f"config.data.outside_files=True"
@@ -67,7 +74,8 @@ def moved(folder: pathlib.Path, name: str, *, outside: bool = False) -> pathlib.
     """
     if outside and is_file(folder / name):
         return folder / name
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    parts = re.sub("^[A-Za-z]:/", "", name.replace("\\", "/")).split("/")
+    parts = [part for part in parts if part not in ("", ".", "..")]
     if not parts:
         raise ValueError(f"{name!r} is not a file name")
     for first in range(len(parts)):
