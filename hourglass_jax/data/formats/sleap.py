@@ -95,9 +95,11 @@ def _check_videos(
     names = dict.fromkeys(v.filename for v in videos if isinstance(v.filename, str))
     there = [moved(root, name, outside=outside) for name in names]
     if names and not any(_is_embedded(v) for v in videos) and not any(map(images.is_file, there)):
+        found = next((name for name in names if images.is_file(name)), "")
+        remedy = "set config.data.outside_files=True" if found else "put the video there"
         raise UserError(
-            f"{path} holds SLEAP's labels on frames of {there[0].name}, which is not in {root}; "
-            f"put the video there, or name its folder as config.data.image_dir"
+            f"{path} holds SLEAP's labels on frames of {found or there[0].name}, which is not in "
+            f"{root}; {remedy}, or name its folder as config.data.image_dir"
         )
 
 
