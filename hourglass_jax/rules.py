@@ -37,7 +37,7 @@ class OneOf(tuple):
         return value in self
 
     def __str__(self) -> str:
-        return "one of " + ", ".join(map(str, self))
+        return "one of " + ", ".join(str(value) or "''" for value in self)
 
 
 class Number:

@@ -36,6 +36,7 @@ def test_rules_accept_what_they_say(rule, good, bad):
         (Number(0, above=True), "a number above 0"),
         (Number(0, 1), "a number of at least 0 and at most 1"),
         (OneOf((1, 2)), "one of 1, 2"),
+        (OneOf(("", "a")), "one of '', a"),
     ],
 )
 def test_rules_say_what_they_accept(rule, text):

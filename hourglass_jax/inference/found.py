@@ -53,14 +53,15 @@ class Poses:
     def _repr_png_(self) -> bytes | None:
         return presentation.png(self)
 
-    def draw(self, image: UInt8[np.ndarray, "height width 3"] | None = None) -> PIL.Image.Image:
+    def draw(self, image: Any = None) -> PIL.Image.Image:
         """Returns the image with the people's skeletons.
 
         Args:
-          image: RGB image to draw into; None stands for the one that the poses hold.
+          image: image to draw into, of any kind that an estimator takes; None stands for the one
+            that the poses hold.
 
         Raises:
-          UserError: there is no image.
+          UserError: there is no image, or it cannot be read.
         """
         return presentation.drawing(self, image)
 
@@ -84,7 +85,8 @@ class Poses:
           file_name: name of the image in a .json file.
 
         Raises:
-          UserError: the suffix is another, or a drawing is asked for and there is no image.
+          UserError: the suffix is another, the file cannot be written, or there is no image to draw
+            into.
         """
         presentation.save(self, path, file_name)
 

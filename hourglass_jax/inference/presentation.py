@@ -11,6 +11,7 @@ from PIL import Image
 
 from hourglass_jax.data.skeleton import Skeleton
 from hourglass_jax.errors import UserError
+from hourglass_jax.image.io import as_rgb
 from hourglass_jax.runtime import disk, extra
 from hourglass_jax.tasks.single_pose.drawing import LIKELY, draw_people
 
@@ -35,17 +36,17 @@ def summary(poses: "Poses") -> str:
     return "\n".join(lines)
 
 
-def drawing(poses: "Poses", image: np.ndarray | None) -> Image.Image:
+def drawing(poses: "Poses", image: Any) -> Image.Image:
     """Returns the image with the people's skeletons.
 
     Raises:
-      UserError: the image is not known.
+      UserError: the image is not known, or is not one.
     """
-    image = poses.image if image is None else image
-    if image is None:
+    pixels = poses.image if image is None else as_rgb(image)
+    if pixels is None:
         raise UserError("these poses do not hold their image; give it, as poses.draw(image)")
     skeleton = poses.skeleton or Skeleton("", poses.names, (), ())
-    return Image.fromarray(draw_people(image, poses.instances, skeleton))
+    return Image.fromarray(draw_people(pixels, poses.instances, skeleton))
 
 
 def png(poses: "Poses") -> bytes | None:
@@ -103,7 +104,8 @@ def save(poses: "Poses", path: str | os.PathLike, file_name: str) -> None:
     """Writes a file whose suffix says of what kind it is.
 
     Raises:
-      UserError: the suffix is unknown, or the poses do not hold their image.
+      UserError: the suffix is unknown, the file cannot be written, or the poses do not hold their
+        image.
     """
     path = pathlib.Path(path)
     suffix = path.suffix.lower()
@@ -116,11 +118,14 @@ def save(poses: "Poses", path: str | os.PathLike, file_name: str) -> None:
     else:
         kinds = ", ".join((*_DRAWINGS, ".json", ".csv"))
         raise UserError(f"{path}: the suffix of poses must be one of {kinds}")
-    with disk.replacing(path) as part:
-        if isinstance(content, str):
-            part.write_text(content, encoding="utf-8", newline="")
-        else:
-            content.save(part, "JPEG" if suffix in (".jpg", ".jpeg") else suffix[1:].upper())
+    try:
+        with disk.replacing(path) as part:
+            if isinstance(content, str):
+                part.write_text(content, encoding="utf-8", newline="")
+            else:
+                content.save(part, "JPEG" if suffix in (".jpg", ".jpeg") else suffix[1:].upper())
+    except OSError as error:
+        raise disk.refusal(error, str(path)) from None
 
 
 def _csv(poses: "Poses") -> str:

@@ -38,14 +38,16 @@ def with_network(
     config = dataclasses.replace(config, init_network=False)
     if {"model.network", "model.preset"} & set(given):
         return config
-    saved = _of_run(workdir) or _of_checkpoint(config.init_from)
+    saved, origin = _of_run(workdir), str(workdir)
+    if saved is None:
+        saved, origin = _of_checkpoint(config.init_from), config.init_from
     now = rules.to_dict(config.model)
     kept = {name: value for name, value in now.items() if f"model.{name}" in given}
     shared = {name: now[name] for name in ("dtype", "remat")}
     model = rules.section(Model, {**saved, **shared, **kept}, "model.")
     logger.info(
         "the network is that of %s: %s",
-        config.init_from,
+        origin,
         ", ".join(f"{name}={value}" for name, value in rules.to_dict(model).items() if value),
     )
     data = config.data

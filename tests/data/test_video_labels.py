@@ -72,11 +72,13 @@ def write_slp(folder, videos, numbers=range(0, FRAMES, 6), predicted=False):
     return folder / "labels.slp"
 
 
-@pytest.mark.parametrize("place", ["day 1/", "", "elsewhere/"])
+@pytest.mark.parametrize("place", ["day 1/", "", "elsewhere/", "../day 1/", "../images/"])
 def test_labels_of_sleap(tmp_path, place):
-    expected = write_video(tmp_path / place / "ä.avi")
-    elsewhere = {"image_dir": str(tmp_path / place)} if place == "elsewhere/" else {}
-    source = CustomSource(train_json=str(write_slp(tmp_path, ["ä.avi"])), **elsewhere)
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    expected = write_video(folder / place / "ä.avi")
+    elsewhere = {"image_dir": str(folder / place)} if place == "elsewhere/" else {}
+    source = CustomSource(train_json=str(write_slp(folder, ["ä.avi"])), **elsewhere)
     assert source.labels.joints == ("nose", "ear_l")  # the third one is labelled nowhere
     assert source.labels.limbs == (("nose", "ear_l"),)
     assert [path.name for path in source.large_files] == ["ä.avi"]

@@ -43,7 +43,12 @@ def test_they_draw_themselves(tmp_path):
     assert Image.open(tmp_path / "a.jpg").format == "JPEG"
     alone = made(image=None, skeleton=None)
     assert alone._repr_png_() is None
+    Image.fromarray(poses.image).save(tmp_path / "image.png")
+    for image in (poses.image, poses.image / 255, tmp_path / "image.png"):
+        assert (np.asarray(alone.draw(image)) == np.asarray(alone.draw(poses.image))).all()
     assert (np.asarray(alone.draw(poses.image)) != poses.image).any()
+    with pytest.raises(UserError, match=r"a\.csv: No such file or directory; choose another"):
+        alone.save(tmp_path / "nowhere/a.csv")
     with pytest.raises(UserError, match=r"give it, as poses\.draw\(image\)"):
         alone.draw()
 

@@ -66,14 +66,16 @@ def test_a_network_of_another_kind_brings_its_preset_and_sizes(tmp_path):
     assert config.data.resolution == 320
 
 
-def test_a_run_that_continues_keeps_the_network_that_it_began_with(tmp_path):
+def test_a_run_that_continues_keeps_the_network_that_it_began_with(tmp_path, caplog):
     config = inherited.with_network(custom(), tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
     gone = custom(init_from="gone")
     with pytest.raises(UserError, match=r"config\.init_from=gone does not exist"):
         inherited.with_network(gone, tmp_path)  # it has no checkpoint yet
     (tmp_path / "checkpoints/4").mkdir(parents=True)
-    assert inherited.with_network(gone, tmp_path).model == config.model
+    with caplog.at_level("INFO"):
+        assert inherited.with_network(gone, tmp_path).model == config.model
+    assert f"the network is that of {tmp_path}: " in caplog.text
 
 
 def test_mistakes_are_found_before_records_are_made(tmp_path, shared_data):

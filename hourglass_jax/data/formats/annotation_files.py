@@ -32,6 +32,21 @@ READ = (
 )
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _TABLES, _YAML = (".csv", ".tsv", ".txt"), (".yaml", ".yml")
+# Of tables and JSON files of other programs: fields that only they have, what they look like, and
+# what to do.
+_OTHER_TABLES = {
+    "annotation_id": "Label Studio's table; export the project as JSON",
+    "region_shape_attributes": "VGG Image Annotator's table; export the annotations as COCO's JSON",
+    "frame_idx": "a table of SLEAP's; name the file of labels, .slp",
+}
+_OTHER_JSON = {
+    ("_via_img_metadata",): "VGG Image Annotator's; export the annotations as COCO's JSON",
+    ("nodes", "links"): "a skeleton of SLEAP; name the file of labels, .slp",
+    ("skeletons", "videos"): "labels of an early SLEAP; open them in SLEAP, and save them as .slp",
+    ("version", "people"): "OpenPose's, which are predictions; name the annotations",
+    ("categories", "items"): "Datumaro's; export the labels as COCO Keypoints 1.0",
+    ("data", "annotations"): "a single task of Label Studio; export the project as JSON",
+}
 # Bytes of a JSON file that nobody but COCO's would fill: it need not be looked at before.
 _LARGE = 2**25
 
@@ -67,6 +82,8 @@ def _matching(path: pathlib.Path) -> list[pathlib.Path]:
     if path.is_dir():
         return _inside(path.absolute())
     if path.name == "config.yaml" and path.is_file():
+        if {"names", "kpt_shape", "data"} & (_fields(path) or set()):
+            return [path.absolute()]  # YOLO's, or one that is not read
         return deeplabcut.files_of(path.absolute().parent)
     if path.exists() or not glob.has_magic(str(path)):
         return [path.absolute()]
@@ -150,6 +167,10 @@ def _reader(path: pathlib.Path) -> Any:
     if suffix in _YAML:
         return _of_yaml(path)
     if suffix in _TABLES or text.startswith(b"scorer"):
+        first = text.partition(b"\n")[0].decode("utf-8", "replace")
+        looks = next((what for field, what in _OTHER_TABLES.items() if field in first), "")
+        if looks:
+            raise UserError(f"{path} looks like {looks}")
         return deeplabcut
     if text.startswith(b"<"):
         what = "CVAT's XML" if b"<annotations>" in text else "XML"
@@ -185,26 +206,30 @@ def _of_json(path: pathlib.Path) -> Any:
             looks = "COCO's results, which are predictions; name the annotations"
         elif "keypoint_annotations" in content[0]:
             looks = "AI Challenger's; convert it to COCO's format"
-    elif isinstance(content, dict) and "_via_img_metadata" in content:
-        looks = "VGG Image Annotator's; export the annotations as COCO's JSON"
-    elif isinstance(content, dict) and {"nodes", "links"} <= content.keys():
-        looks = "a skeleton of SLEAP; name the file of labels, .slp"
+    elif isinstance(content, dict) and "images" not in content:
+        known = (what for fields, what in _OTHER_JSON.items() if {*fields} <= content.keys())
+        looks = next(known, "")
     if looks:
         raise UserError(f"{path} is not in COCO's format: it looks like {looks}")
     return coco_json
 
 
 def _of_yaml(path: pathlib.Path) -> Any:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
+    fields = _fields(path)
+    if fields is None or {"names", "kpt_shape"} & fields:
         return yolo  # which says what is wrong
-    keys = content.keys() if isinstance(content, dict) else set()
-    if "names" in keys or "kpt_shape" in keys:
-        return yolo
     looks = "no format that is read"
-    if {"bodyparts", "scorer"} & keys:
+    if {"bodyparts", "scorer"} & fields:
         looks = "a project of DeepLabCut under another name than config.yaml; name its folder"
-    elif "data" in keys:
+    elif "data" in fields:
         looks = "a config of Lightning Pose; name its table, CollectedData.csv"
     raise UserError(f"{path} looks like {looks}")
+
+
+def _fields(path: pathlib.Path) -> set[str] | None:
+    """Returns the fields of a YAML file; None if it cannot be read."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return None
+    return set(map(str, content)) if isinstance(content, dict) else set()

@@ -85,6 +85,9 @@ def of_content(
             while id in taken:
                 id = f"{id}.{i}"
             if category not in same:  # other joints than the skeleton's, or none
+                if entry.get("keypoints"):
+                    why = categories.other(category, known, meant)
+                    problems.add(f"its joints are left out: {why}", where)
                 entry = {**entry, "keypoints": []}
             made = _annotation(entry, id, skeleton.num_joints, problems, where)
             annotations[image].append(dataclasses.replace(made, category=places[category]))

@@ -38,18 +38,23 @@ class Writer:
     def write(self, file: KeypointFile, split: str) -> tuple[int, int]:
         """Writes a split, and returns its numbers of images and of annotations.
 
-        Images without annotations are written, too; those that cannot be read are left out.
+        Images without annotations are written, too; those that cannot be read, or have another size
+        than the labels say, are left out.
 
         Args:
           file: labels, with categories numbered as in `file.categories`.
           split: name of the JSON file.
 
         Raises:
-          UserError: no image can be read, or numbers mean something else than px.
+          UserError: nothing is labelled, no image can be read, or numbers mean something else than
+            px.
         """
         problems = Problems(file.problems.path)
         annotated = list(fitted(sorted(file.images, key=lambda i: i.name), file, problems))
         problems.say()
+        if not any(_shows_something(a) for image in annotated for a in image.annotations):
+            why = "; ".join(str(p) for p in (problems, file.problems) if p)
+            raise UserError(f"nothing is labelled in {file.name}{f': {why}' if why else ''}")
         root = _root(image.file for image in annotated)
         content: dict[str, Any] = {
             "info": {"description": f"{split} of {pathlib.Path(file.name).name}"},
@@ -81,7 +86,7 @@ class Writer:
 
     def _image(self, image: AnnotatedImage, root: pathlib.Path) -> tuple[str, tuple[int, int]]:
         """Writes an image unless it is there, and returns its name and size."""
-        path = pathlib.Path(image.file)
+        path, pixels = pathlib.Path(image.file), image.read()
         head = None if image.container else headers.header(image.file)
         copied = head is not None and head.orientation == 1
         if image.container:
@@ -90,17 +95,16 @@ class Writer:
             name = path.relative_to(root).with_suffix("") / f"{inside}.png"
         else:
             name = path.relative_to(root) if copied else path.relative_to(root).with_suffix(".png")
-        pixels = None if copied else image.read()
         if image.name not in self._names:
             self._names[image.name] = self._free(name)
             target = self.folder / IMAGES / self._names[image.name]
             target.parent.mkdir(parents=True, exist_ok=True)
-            if pixels is None:
+            if copied:
                 shutil.copyfile(path, target)
             else:  # without an orientation in EXIF, which programs read in two ways
                 Image.fromarray(pixels).save(target)
-        size = head.size if head is not None and pixels is None else pixels.shape[1::-1]  # pyright: ignore
-        return self._names[image.name], (int(size[0]), int(size[1]))
+        height, width = pixels.shape[:2]
+        return self._names[image.name], (width, height)
 
     def _free(self, name: pathlib.PurePath) -> str:
         free, number = name, 1
@@ -127,6 +131,10 @@ def _categories(file: KeypointFile) -> Iterable[Mapping[str, Any]]:
         if file.pairs_given:
             entry["pairs"] = [list(pair) for pair in skeleton.pairs]
         yield entry
+
+
+def _shows_something(a: Annotation) -> bool:
+    return a.box is not None or bool(np.any(a.labelled))
 
 
 def _annotation(a: Annotation, has_joints: bool) -> dict[str, Any]:

@@ -209,8 +209,8 @@ def files_of(folder: pathlib.Path) -> list[pathlib.Path]:
             break
     else:
         raise UserError(
-            f"the folder {folder} holds no tables {_LABELS}/*/CollectedData_*.csv of DeepLabCut; "
-            f"name the file with the annotations"
+            f"the folder {folder} holds no tables {_LABELS}/*/CollectedData_*.csv of DeepLabCut, "
+            f"no data.yaml of YOLO and no files of LabelMe; name the file with the annotations"
         )
     scorers = sorted({path.stem.removeprefix("CollectedData_") for path in found})
     own = [path for path in found if path.stem == f"CollectedData_{_scorer(folder)}"]

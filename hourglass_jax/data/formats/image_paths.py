@@ -2,7 +2,8 @@
 
 Names are tried as they are, then as Windows, URLs and macOS write them, if a file is there.
 They lead out of the folder of images only where the user allows it: an image becomes a part of
-records and reports. Symbolic links are the user's own, and are followed.
+records and reports. Of an absolute path on another machine, as much of the end counts as is there.
+Symbolic links are the user's own, and are followed.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import pathlib
 import re
 import unicodedata
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hourglass_jax.data.images import is_file
@@ -19,6 +20,7 @@ from hourglass_jax.errors import UserError
 
 _TRIED = 3  # names that are looked for in a folder
 _LEVELS = 3  # folders above a file's own
+_ABSOLUTE = re.compile(r"[A-Za-z]:[\\/]|[\\/]")
 
 
 class OutsideError(UserError):
@@ -39,7 +41,12 @@ def image_path(folder: pathlib.Path, name: Any, *, outside: bool = False) -> pat
     """
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise ValueError(f"file_name {name!r} is not a file name")
-    if not outside and not _inside(folder, name.replace("\\", "/")):
+    leads_out = not _inside(folder, name.replace("\\", "/"))
+    if leads_out and _ABSOLUTE.match(name) and not is_file(name):  # a path on another machine
+        there = moved(folder, name)
+        if is_file(there):
+            return there
+    if leads_out and not outside:
         raise OutsideError(
             f"{name!r} leads out of the folder of images, {folder}; if that is meant, set "
             f"config.data.outside_files=True"
@@ -49,25 +56,6 @@ def image_path(folder: pathlib.Path, name: Any, *, outside: bool = False) -> pat
         if (outside or _inside(folder, spelling)) and is_file(folder / spelling):
             return folder / spelling
     return folder / name.replace("\\", "/")
-
-
-def folder_beside(path: pathlib.Path, names: Sequence[Any]) -> pathlib.Path:
-    """Returns the folder near a file of annotations in which its images are.
-
-    Tools put them beside the file or beside its folder, and there maybe in a folder `images`.
-
-    Args:
-      path: file of annotations.
-      names: names of images in it, of which the first few are looked for.
-    """
-    parent = path.absolute().parent
-    near = [f for p in (parent, *parent.parents[:_LEVELS]) for f in (p, p / "images")]
-    for name in [name for name in names if isinstance(name, str)][:_TRIED]:
-        for folder in near:
-            with contextlib.suppress(ValueError):
-                if is_file(image_path(folder, name)):
-                    return folder
-    return parent
 
 
 def moved(folder: pathlib.Path, name: str, *, outside: bool = False) -> pathlib.Path:
@@ -86,7 +74,8 @@ def moved(folder: pathlib.Path, name: str, *, outside: bool = False) -> pathlib.
     """
     if outside and is_file(folder / name):
         return folder / name
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    parts = re.sub("^[A-Za-z]:/", "", name.replace("\\", "/")).split("/")
+    parts = [part for part in parts if part not in ("", ".", "..")]
     if not parts:
         raise ValueError(f"{name!r} is not a file name")
     for first in range(len(parts)):
@@ -95,6 +84,32 @@ def moved(folder: pathlib.Path, name: str, *, outside: bool = False) -> pathlib.
             if is_file(there):
                 return there
     return image_path(folder, parts[-1])
+
+
+def folder_beside(
+    path: pathlib.Path,
+    names: Sequence[Any],
+    place: Callable[[pathlib.Path, str], pathlib.Path] = image_path,
+) -> pathlib.Path:
+    """Returns the folder near a file of annotations in which its images are.
+
+    Tools put them beside the file or beside its folder, and there maybe in a folder `images` or in
+    one that is called as the file ends: `default` of `person_keypoints_default.json`.
+
+    Args:
+      path: file of annotations.
+      names: names of images in it, of which the first few are looked for.
+      place: function that says where a name is in a folder: `image_path` or `moved`.
+    """
+    parent, end = path.absolute().parent, path.stem.rpartition("_")[2]
+    inside = ("", "images", end, f"images/{end}")
+    near = [p / name for p in (parent, *parent.parents[:_LEVELS]) for name in inside]
+    for name in [name for name in names if isinstance(name, str)][:_TRIED]:
+        for folder in near:
+            with contextlib.suppress(ValueError):
+                if is_file(place(folder, name)):
+                    return folder
+    return parent
 
 
 def _spellings(name: str) -> Iterator[str]:

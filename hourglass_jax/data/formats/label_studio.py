@@ -15,10 +15,10 @@ from hourglass_jax.data.formats import coco_json
 from hourglass_jax.data.formats.coco_content import WRONG
 from hourglass_jax.data.formats.gathered import Gathered
 from hourglass_jax.data.formats.grouping import Point, Rectangle, grouped
-from hourglass_jax.data.formats.image_paths import moved
+from hourglass_jax.data.formats.image_paths import folder_beside, moved
 from hourglass_jax.data.formats.keypoint_file import KeypointFile
 from hourglass_jax.data.formats.places import Place
-from hourglass_jax.data.formats.problems import text_of
+from hourglass_jax.data.formats.problems import Problems, text_of
 from hourglass_jax.data.images import is_file
 from hourglass_jax.errors import UserError
 from hourglass_jax.image import formats
@@ -38,7 +38,8 @@ def is_tasks(content: Any) -> bool:
     """Returns whether a JSON file's content is Label Studio's."""
     if not isinstance(content, list) or not content or not isinstance(content[0], dict):
         return False
-    return ("annotations" in content[0] and "data" in content[0]) or _is_minimal(content[0])
+    labelled = {"annotations", "predictions"} & content[0].keys()
+    return bool("data" in content[0] and labelled) or _is_minimal(content[0])
 
 
 def read(
@@ -56,11 +57,11 @@ def read(
     for i, entry in enumerate(coco_json.load_json(path)):
         where = f"task {entry.get('id', i)}" if isinstance(entry, dict) else f"task {i}"
         try:
-            tasks.append((where, _task(entry, gathered, where)))
+            tasks.append((where, _task(entry, gathered.problems, where)))
         except WRONG as error:
             gathered.problems.add(f"left out: {text_of(error)}", where)
     joints = list(dict.fromkeys(point.name for _, task in tasks for point in task.points))
-    root = folder or path.parent
+    root = folder or folder_beside(path, [task.image for _, task in tasks], _in_folder)
     for where, task in tasks:
         try:
             there = _there(root, task.image, outside)
@@ -88,42 +89,76 @@ def _is_minimal(task: Mapping[str, Any]) -> bool:
     )
 
 
-def _task(task: Mapping[str, Any], gathered: Gathered, where: str) -> _Task:
-    minimal = "annotations" not in task
+def _task(task: Any, problems: Problems, where: str) -> _Task:
+    if not isinstance(task, dict):
+        raise ValueError("it is not an object with fields")
+    minimal = not isinstance(task.get("data"), dict)
     image = _image_of(task if minimal else task["data"])
-    regions: dict[str, dict[str, Any]] = {}
-    size = None
-    related: dict[str, str] = {}  # from a region to another one of the same object
-    for i, part in enumerate(_minimal(task) if minimal else _result(task["annotations"])):
-        if part.get("type") == "relation":
-            _relate(related, part["from_id"], part["to_id"])
-            continue
-        # A region's shape and its labels may be two parts.
-        id = str(part.get("id", f"#{i}"))
-        regions.setdefault(id, {}).update(part["value"])
-        if part.get("parentID"):
-            _relate(related, id, part["parentID"])
-        if part.get("original_width"):
-            size = (int(part["original_width"]), int(part["original_height"]))
+    parts = list(_minimal(task)) if minimal else _result(task.get("annotations") or [])
+    regions, related, size = _regions(parts, problems, where)
     if size is None and regions:
         raise ValueError("it has no original_width and original_height")
     rectangles, points = [], []
     for id, region in regions.items():
-        (label, kind) = _label(region)
-        if kind is None or label is None or "points" in region:
-            gathered.problems.add("left out: it is neither a key point nor a rectangle", where)
-            continue
-        assert size is not None
-        scale = (size[0] / 100, size[1] / 100)
-        x, y = region["x"] * scale[0], region["y"] * scale[1]
-        if kind == _POINTS:
-            points.append(Point(label, x, y, group=_first(related, id)))
-        elif region.get("rotation"):
-            gathered.problems.add("left out: a rectangle that is turned is not a box", where)
-        else:
-            sides = region["width"] * scale[0], region["height"] * scale[1]
-            rectangles.append(Rectangle(label, (x, y, *sides), group=_first(related, id)))
+        try:
+            assert size is not None
+            shape = _shape(region, size, _first(related, id))
+            if isinstance(shape, Point):
+                points.append(shape)
+            else:
+                rectangles.append(shape)
+        except WRONG as error:
+            problems.add(f"a region is left out: {text_of(error)}", where)
     return _Task(image, size, rectangles, points)
+
+
+def _regions(
+    parts: Sequence[Any], problems: Problems, where: str
+) -> tuple[dict[str, dict[str, Any]], dict[str, str], tuple[int, int] | None]:
+    """Returns the regions by id, which of them are of the same object, and the image's size."""
+    regions: dict[str, dict[str, Any]] = {}
+    relations, size = [], None
+    for i, part in enumerate(parts):
+        try:
+            if not isinstance(part, dict):
+                raise ValueError("it is not an object with fields")
+            if part.get("type") == "relation":
+                relations.append((str(part.get("from_id")), str(part.get("to_id"))))
+                continue
+            # A region's shape and its labels may be two parts.
+            id = str(part.get("id", f"#{i}"))
+            regions.setdefault(id, {}).update(part["value"])
+            if part.get("parentID"):
+                relations.append((id, str(part["parentID"])))
+            if part.get("original_width"):
+                size = (int(part["original_width"]), int(part["original_height"]))
+        except WRONG as error:
+            problems.add(f"a region is left out: {text_of(error)}", where)
+    related: dict[str, str] = {}  # from a region to another one of the same object
+    for one, other in relations:
+        if {one, other} <= regions.keys():  # the other one may have been deleted
+            _relate(related, one, other)
+    return regions, related, size
+
+
+def _shape(
+    region: Mapping[str, Any], size: tuple[int, int], group: str | None
+) -> Point | Rectangle:
+    """Returns the point or rectangle of a region; raises ValueError for other things."""
+    label, kind = _label(region)
+    if kind is None or label is None or "points" in region:
+        raise ValueError("it is neither a key point nor a rectangle")
+    names = ("x", "y") if kind == _POINTS else ("x", "y", "width", "height")
+    try:
+        numbers = [float(region[name]) for name in names]
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"its {', '.join(names)} are not numbers") from None
+    x, y, *sides = (value * side / 100 for value, side in zip(numbers, size * 2, strict=False))
+    if kind == _POINTS:
+        return Point(label, x, y, group=group)
+    if region.get("rotation"):
+        raise ValueError("a rectangle that is turned is not a box")
+    return Rectangle(label, (x, y, sides[0], sides[1]), group=group)
 
 
 def _relate(related: dict[str, str], one: str, other: str) -> None:
@@ -181,11 +216,11 @@ def _image_of(data: Mapping[str, Any]) -> str:
 
 def _there(root: pathlib.Path, name: str, outside: bool) -> pathlib.Path:
     there = moved(root, name, outside=outside)
-    if is_file(there):
-        return there
+    return there if is_file(there) else _in_folder(root, name)
+
+
+def _in_folder(root: pathlib.Path, name: str) -> pathlib.Path:
+    """Returns the path of an image in a folder, as it was called before it was uploaded, too."""
     short = _UPLOADED.sub("", pathlib.PurePath(name).name, count=1)
-    for near in (root, root / "images"):
-        for candidate in (pathlib.PurePath(name).name, short):
-            if is_file(moved(near, candidate)):
-                return moved(near, candidate)
-    return there
+    tried = [moved(near, n) for near in (root, root / "images") for n in (name, short)]
+    return next(filter(is_file, tried), tried[0])

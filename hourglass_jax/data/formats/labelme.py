@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from hourglass_jax.data import images
-from hourglass_jax.data.formats import coco_json
+from hourglass_jax.data.formats import coco_json, values
 from hourglass_jax.data.formats.coco_content import WRONG
 from hourglass_jax.data.formats.gathered import Gathered
 from hourglass_jax.data.formats.grouping import Point, Rectangle, grouped
-from hourglass_jax.data.formats.image_paths import moved
+from hourglass_jax.data.formats.image_paths import folder_beside, moved
 from hourglass_jax.data.formats.keypoint_file import KeypointFile
 from hourglass_jax.data.formats.places import Image, Place
 from hourglass_jax.data.formats.problems import Problems, text_of
@@ -45,8 +45,7 @@ def read(
 ) -> KeypointFile:
     """Reads a file of labels, or all of a folder; other arguments as in `coco_json.read`.
 
-    Images are looked for in `folder`, else beside the file of their labels; what is not there may
-    be inside that file.
+    Images are looked for in `folder`, else beside the file of their labels, inside it, and near it.
 
     Raises:
       UserError: there are no points or rectangles that can be used.
@@ -80,11 +79,15 @@ def _shapes(shapes: list, problems: Problems, where: str) -> tuple[list[Rectangl
     rectangles, points = [], []
     for shape in shapes:
         try:
+            if not shape.get("label"):
+                raise ValueError("it has no label")
             kind, label = shape.get("shape_type", "polygon"), str(shape["label"])
             group = None if shape.get("group_id") is None else f"group {shape['group_id']}"
             numbers = [(float(x), float(y)) for x, y in shape["points"]]
             if kind == "point":
                 flags = shape.get("flags") or {}
+                if len(numbers) != 1:
+                    raise ValueError(f"a point has {len(numbers)} places")
                 ((x, y),) = numbers
                 points.append(Point(label, x, y, not flags.get("occluded"), group))
             elif kind == "rectangle":
@@ -99,8 +102,8 @@ def _shapes(shapes: list, problems: Problems, where: str) -> tuple[list[Rectangl
 
 
 def _size(content: Mapping[str, Any]) -> tuple[int, int] | None:
-    width, height = content.get("imageWidth"), content.get("imageHeight")
-    return (int(width), int(height)) if width and height else None
+    width, height = (values.side(content.get(name)) for name in ("imageWidth", "imageHeight"))
+    return (width, height) if width and height else None
 
 
 def _place(
@@ -116,7 +119,7 @@ def _place(
     data = content.get("imageData")
     if isinstance(data, str):
         return Place(file, pathlib.PurePath(name).name, functools.partial(_inside, file))
-    return Place(moved(folder or file.parent, name, outside=outside))
+    return Place(moved(folder or folder_beside(file, [name], moved), name, outside=outside))
 
 
 def _inside(file: pathlib.Path) -> Image:

@@ -34,6 +34,10 @@ class Problems:
             self._named[what] = (self._named.get(what, []) + named)[:_NAMED]
             self._counts[what] = self._counts.get(what, 0) + count
 
+    def __bool__(self) -> bool:
+        """Returns whether anything is wrong."""
+        return bool(self._counts)
+
     def say(self) -> None:
         """Logs a warning for each kind."""
         kinds = self._kinds()

@@ -15,7 +15,7 @@ import numpy as np
 
 from hourglass_jax.data import images
 from hourglass_jax.data.formats.gathered import Gathered
-from hourglass_jax.data.formats.image_paths import moved
+from hourglass_jax.data.formats.image_paths import folder_beside, moved
 from hourglass_jax.data.formats.keypoint_file import KeypointFile
 from hourglass_jax.data.formats.places import Image, Place
 from hourglass_jax.data.formats.problems import text_of
@@ -34,7 +34,7 @@ def read(
 
     Args:
       path: file of labels.
-      folder: folder of the videos; None looks beside the file.
+      folder: folder of the videos; None looks for them near the file.
       outside: whether videos may be where the file says, outside of that folder.
       boxes: as in `coco_content.of_content`.
 
@@ -42,7 +42,7 @@ def read(
       UserError: sleap-io is not installed, the file cannot be read, or a video is missing.
     """
     labels = _load(path)
-    gathered, root = Gathered(path), folder or path.absolute().parent
+    gathered = Gathered(path)
     frames = [(frame, frame.user_instances) for frame in labels.labeled_frames]
     if not any(instances for _, instances in frames):
         frames = [(frame, frame.instances) for frame in labels.labeled_frames]
@@ -58,6 +58,8 @@ def read(
         pairs = {"pairs": pairs} if pairs else {}
         categories[id(skeleton)] = gathered.category(name, skeleton.node_names, limbs, **pairs)
     tracks = {id(track): i for i, track in enumerate(labels.tracks)}
+    names = [_name(frame.video) for frame, _ in frames]
+    root = folder or folder_beside(path, list(dict.fromkeys(names)), moved)
     _check_videos(path, [frame.video for frame, _ in frames], root, outside)
     for video in labels.videos:
         own = [(f.frame_idx, instances) for f, instances in frames if f.video is video]
@@ -93,10 +95,18 @@ def _check_videos(
     names = dict.fromkeys(v.filename for v in videos if isinstance(v.filename, str))
     there = [moved(root, name, outside=outside) for name in names]
     if names and not any(_is_embedded(v) for v in videos) and not any(map(images.is_file, there)):
+        found = next((name for name in names if images.is_file(name)), "")
+        remedy = "set config.data.outside_files=True" if found else "put the video there"
         raise UserError(
-            f"{path} holds SLEAP's labels on frames of {there[0].name}, which is not in {root}; "
-            f"put the video there, or name its folder as config.data.image_dir"
+            f"{path} holds SLEAP's labels on frames of {found or there[0].name}, which is not in "
+            f"{root}; {remedy}, or name its folder as config.data.image_dir"
         )
+
+
+def _name(video: Any) -> str:
+    """Returns the name of a video's file, or of the first of its images."""
+    name = video.filename
+    return str(name[0] if isinstance(name, list) and name else name)
 
 
 def _is_embedded(video: Any) -> bool:
