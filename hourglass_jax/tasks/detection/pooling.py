@@ -50,12 +50,15 @@ def pool(
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     of_pairs = "corner_scores" in found
     several = {geometry.scale_of(affine) for _, affine in views} if published else views
+    # People's scores are geometric means of two: twice sigma is sigma for the product of both.
+    people = "joints" in found and not published
     if of_pairs or len(views) > 1:
         kept = suppression.suppress(
             found["boxes"],
             found["scores"],
             found["categories"],
             method=method,
+            sigma=suppression.SIGMA * (2 if people else 1),
             limit=limit,
             votes=found["corner_scores"] if of_pairs and len(several) > 1 else None,
         )
