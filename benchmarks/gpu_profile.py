@@ -130,7 +130,7 @@ def profile(run, wait, steps: int = 3) -> tuple[dict, float, int]:
                 if on_gpu and not line.name.startswith("Stream"):
                     continue  # the same once more, by module and by layer
                 for event in line.events:
-                    stats = {key: value for key, value in event.stats}
+                    stats = dict(event.stats)
                     if not on_gpu and "hlo_op" not in stats:
                         continue
                     entry = kernels[event.name, str(stats.get("hlo_op", ""))]
