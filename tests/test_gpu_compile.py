@@ -40,17 +40,3 @@ def test_kernels_are_counted_by_group_with_what_they_move():
     }
     # A profile names kernels with underscores.
     assert program._find("input_reduce_fusion_2") == "input_reduce_fusion.2"
-
-
-def test_networks_are_compiled_with_and_without_the_choices_for_gpus():
-    leads = load_benchmark("gpu_leads")
-    chosen = [getattr(module, name) for module, name, _ in leads.CHOICES.values()]
-    plain = [function for *_, function in leads.CHOICES.values()]
-    assert plain != chosen
-    try:
-        for without, expected in ((set(leads.CHOICES), plain), (set(), chosen)):
-            leads.choose(without)
-            found = [getattr(module, name) for module, name, _ in leads.CHOICES.values()]
-            assert found == expected
-    finally:
-        leads.choose(set())
