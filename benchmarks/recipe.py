@@ -36,10 +36,11 @@ class Recipe:
       mesh: that the step runs on.
     """
 
-    def __init__(self, mesh: Mesh, **fields):
+    def __init__(self, mesh: Mesh, optimizer: str = "", **fields):
         """Makes the parts; `fields` are those of the config's `model` that differ."""
         values = config_files.load("mpii")
         values.model.update(fields)
+        values.optimizer.name = optimizer or values.optimizer.name
         self._make(mesh, values, SinglePose(MPII))
 
     def _make(self, mesh: Mesh, values: ConfigDict, task: Task) -> None:

@@ -13,7 +13,7 @@ from hourglass_jax.nn.kernels import convolution, pooling, upsampling, winograd
 from hourglass_jax.nn.kernels.platform import by_platform
 
 # Maximum over each 2x2 pixels: halves height and width.
-pool = by_platform(pooling.by_window, cpu=pooling.by_slices)
+pool = by_platform(pooling.by_window, cpu=pooling.by_slices, gpu=pooling.by_slices)
 # Repeats each pixel: doubles height and width.
 upsample = by_platform(upsampling.by_broadcast, tpu=upsampling.by_convolution)
 # Doubles height and width by a kernel of even size: a transposed convolution.

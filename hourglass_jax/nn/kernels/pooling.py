@@ -1,4 +1,4 @@
-"""Max pooling of 2x2 pixels, by windows and, for CPUs, by slices."""
+"""Max pooling of 2x2 pixels, by windows and, for CPUs and GPUs, by slices."""
 
 import flax.linen as nn
 import jax

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hourglass_jax.nn.kernels import convolution, pooling, upsampling
+from hourglass_jax.nn import kernels
+from hourglass_jax.nn.kernels import batch_norm, convolution, pooling, upsampling
 from hourglass_jax.nn.kernels.platform import by_platform
 
 
@@ -62,3 +63,40 @@ def test_shifts_and_a_convolution_of_each_channel_are_the_same(stride):
     )
     close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
     jax.tree.map(close, found, expected)
+
+
+def test_gpus_pool_by_slices_and_sum_at_once():
+    """What compiling for GPUs has shown to need fewer bytes and kernels; see docs/notebook.md."""
+    x = jnp.ones((2, 4, 4, 3))
+    lines = jnp.ones(3), jnp.ones(3)
+
+    def text(function, platform):
+        lowered = jax.jit(function).trace(x).lower(lowering_platforms=(platform,))
+        return lowered.as_text()
+
+    def norm(x):
+        return batch_norm.norm(x, *lines, None, True)
+
+    for platform, windows, reductions in (("cuda", 0, 1), ("rocm", 0, 1), ("tpu", 1, 2)):
+        assert text(kernels.pool, platform).count("stablehlo.reduce_window") == windows
+        assert text(norm, platform).count("stablehlo.reduce(") == reductions
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_sums_at_once_and_apart_are_the_same(relu, monkeypatch):
+    """BatchNorm's values, statistics and gradients in float32."""
+    rng = np.random.default_rng(0)
+    x, weights = jnp.asarray(rng.normal(1, 2, (2, 4, 8, 8, 5)), jnp.float32)
+    scale, bias = jnp.asarray(rng.normal(size=(2, 5)), jnp.float32)
+
+    def found(sums):
+        monkeypatch.setattr(batch_norm, "_sums", sums)
+
+        def weighted(x, scale, bias):
+            y, *statistics = batch_norm.norm(x, scale, bias, None, relu)
+            return (y * weights).sum(), (y, statistics)
+
+        return jax.grad(weighted, (0, 1, 2), has_aux=True)(x, scale, bias)
+
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
+    jax.tree.map(close, found(batch_norm.sums_at_once), found(batch_norm.sums_apart))
