@@ -54,6 +54,7 @@ def registered(monkeypatch):
     monkeypatch.setitem(data.SOURCES, "drawn_boxes", DrawnBoxes)
 
 
+@pytest.mark.slow
 def test_people_with_joints(registered, tmp_path):
     """Trained on images of half the size of the larger ones that they are evaluated on."""
     with recorded_reads(Options) as read:
