@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from optax import contrib
 
 from hourglass_jax.config import Optimizer
+from hourglass_jax.training.muon import muon
 
 
 def create_schedule(config: Optimizer, num_steps: int) -> optax.Schedule:
@@ -49,11 +50,8 @@ def create_optimizer(
         # As in Torch: epsilon is added after the square root, and the decay is 0.99.
         optimizer = optax.rmsprop(schedule, decay=0.99, eps=1e-8, eps_in_sqrt=False)
     elif config.name == "muon":
-        # Scaled to the size of Adam's updates, which all other parameters receive.
-        matrices = functools.partial(_matrices, output_layers=output_layers)
-        optimizer = contrib.muon(
-            schedule, consistent_rms=0.2, muon_weight_dimension_numbers=matrices
-        )
+        is_matrix = functools.partial(_is_matrix, output_layers=output_layers)
+        optimizer = muon(schedule, is_matrix)
     else:
         optimizer = optax.adam(schedule)
     if config.clip_norm:
@@ -80,17 +78,14 @@ def plateau_factor(opt_state: optax.OptState) -> ArrayLike:
     return next((state.scale for state in states if isinstance(state, kind)), 1.0)
 
 
-def _matrices(params: optax.Params, output_layers: Set[str]):
-    """Returns Muon's dimension numbers for kernels, and None for what is left to Adam.
+def _is_matrix(params: optax.Params, output_layers: Set[str]) -> optax.Params:
+    """Returns which parameters Muon moves: kernels but for those of the output layers.
 
-    Kernels are matrices with the output channels as one dimension. Those of the output layers are
-    left to Adam, as Muon's authors advise.
+    These are left to Adam, as Muon's authors advise.
     """
 
-    def dimensions(path, parameter):
+    def kernel_within(path, _):
         names = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
-        if names[-1] != "kernel" or output_layers & set(names):
-            return None
-        return contrib.MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=3)
+        return names[-1] == "kernel" and not output_layers & set(names)
 
-    return jax.tree_util.tree_map_with_path(dimensions, params)
+    return jax.tree_util.tree_map_with_path(kernel_within, params)

@@ -1,11 +1,14 @@
 """The optimizer's formulas against plain NumPy, and the schedules at their corners."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from conftest import load_config
+from optax import contrib
 
 from hourglass_jax.checkpoint.state import create_train_state
 from hourglass_jax.checkpoint.store import Checkpoints
@@ -82,6 +85,42 @@ def test_muon_moves_kernels_by_matrices_without_direction_of_choice():
     for name, leaf in (("conv", "bias"), ("heatmaps", "kernel")):
         expected = -1e-2 * step * np.sign(gradients[name][leaf])
         np.testing.assert_allclose(updates[name][leaf], expected, rtol=1e-3)
+
+
+def test_muon_of_stacked_kernels_is_optaxs():
+    """Updates, and the state with its structure, as optax has it for one kernel after another."""
+    rng = np.random.default_rng(0)
+    layers = {f"conv{i}": [("kernel", (3, 3, 4, 8)), ("bias", (8,))] for i in range(3)}
+    layers |= {name: [("kernel", (1, 1, 8, 4))] for name in ("stem", "heatmaps")}
+
+    def draw():
+        return {
+            layer: {name: jnp.asarray(rng.normal(size=shape), jnp.float32) for name, shape in one}
+            for layer, one in layers.items()
+        }
+
+    def numbers(params):
+        axes = contrib.MuonDimensionNumbers(reduction_axis=(0, 1, 2), output_axis=3)
+        return {
+            layer: {
+                name: axes if name == "kernel" and layer != "heatmaps" else None for name in one
+            }
+            for layer, one in params.items()
+        }
+
+    config = make_config(name="muon", learning_rate=1e-2)
+    ours, schedule = optimizer.create_optimizer(config, 100, frozenset({"heatmaps"}))
+    optaxs = contrib.muon(schedule, consistent_rms=0.2, muon_weight_dimension_numbers=numbers)
+    params = draw()
+    found, expected = ours.init(params), optaxs.init(params)
+    for _ in range(3):
+        gradients = draw()
+        updates, found = jax.jit(ours.update)(gradients, found, params)
+        wanted, expected = jax.jit(optaxs.update)(gradients, expected, params)
+        for pair in ((updates, wanted), (found, expected)):
+            assert jax.tree.structure(pair[0]) == jax.tree.structure(pair[1])
+            close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+            jax.tree.map(close, *pair)
 
 
 def test_clipping_bounds_the_gradients_norm():
