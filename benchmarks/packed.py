@@ -59,8 +59,8 @@ def pack(flags) -> None:
         jpegs, rows = [], []
         stream = tf.data.TFRecordDataset(files).take(most.get(split.partition("_")[2], -1))
         for serialized in stream.batch(64):
-            fields = [field.numpy() for field in parsing._parse(records, serialized)]
-            few, some = parsing._unpack(records, fields)
+            fields = [field.numpy() for field in parsing.parse(records, serialized)]
+            few, some = parsing.unpack(records, fields)
             rows += some
             for jpeg in few:
                 content = io.BytesIO()

@@ -22,10 +22,10 @@ def training_function(
     specs = target_specs(records, size)
 
     def make(serialized, draws):
-        fields = _parse(records, serialized)
+        fields = parse(records, serialized)
 
         def batch(draws, *values):
-            jpegs, rows = _unpack(records, values)
+            jpegs, rows = unpack(records, values)
             made = examples.training(records.task, specs, size, augmentation, jpegs, rows, draws)
             return tuple(made.values())
 
@@ -50,10 +50,10 @@ def evaluation_function(
     ragged = [name for name, spec in records.schema.items() if None in spec.shape]
 
     def make(serialized):
-        fields = _parse(records, serialized)
+        fields = parse(records, serialized)
 
         def batch(*values):
-            jpegs, rows = _unpack(records, values)
+            jpegs, rows = unpack(records, values)
             image, to_input = examples.evaluation(records.task, size, jpegs, rows)
             packed = [
                 np.array([record[name].tobytes() for record in rows], object) for name in ragged
@@ -79,13 +79,13 @@ def target_specs(records: Records, size: tuple[int, int]) -> examples.Specs:
     """Returns shape and dtype of each of the task's targets, taken from the first record."""
     files = sorted(str(path) for path in records.info.splits[records.source.train].filepaths)
     (serialized,) = tf.data.TFRecordDataset(files).take(1).as_numpy_iterator()
-    fields = _parse(records, tf.constant([serialized]))
-    _, (record,) = _unpack(records, [field.numpy() for field in fields])
+    fields = parse(records, tf.constant([serialized]))
+    _, (record,) = unpack(records, [field.numpy() for field in fields])
     return examples.specs_of(records.task, record, size)
 
 
-def _parse(records: Records, serialized: tf.Tensor) -> list[tf.Tensor]:
-    """Returns the fields of [B] records as plain tensors; `_unpack` and `_named` read the list.
+def parse(records: Records, serialized: tf.Tensor) -> list[tf.Tensor]:
+    """Returns the fields of [B] records as plain tensors; `unpack` and `_named` read the list.
 
     The list holds the JPEGs' bytes, padded [B, L], their lengths [B], the ids [B], and the values
     [B, ...] of each field of the schema. A field with any number of rows takes two places: the
@@ -126,7 +126,7 @@ def _stored(spec: Spec) -> tf.DType:
 
 
 def _named(records: Records, fields: list) -> dict:
-    """Returns the fields of `_parse` by name; ragged ones as values and row splits."""
+    """Returns the fields of `parse` by name; ragged ones as values and row splits."""
     content, lengths, ids, *rest = fields
     named, rest = {"image": (content, lengths), "id": ids}, iter(rest)
     for name, spec in records.schema.items():
@@ -134,7 +134,7 @@ def _named(records: Records, fields: list) -> dict:
     return named
 
 
-def _unpack(records: Records, fields) -> tuple[list[memoryview], list[Record]]:
+def unpack(records: Records, fields) -> tuple[list[memoryview], list[Record]]:
     """Returns the JPEGs, and the records without their images."""
     named = _named(records, fields)
     content, lengths = named.pop("image")

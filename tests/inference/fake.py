@@ -70,6 +70,8 @@ def fake(monkeypatch):
 
 
 def run(source, output, *flags):
+    if not any(flag.startswith("--checkpoint") for flag in flags):
+        flags = ("--checkpoint=lsp-small", *flags)  # of LSP's joints, as the estimator
     return predict.main([f"--input={source}", f"--output={output}", *flags])
 
 

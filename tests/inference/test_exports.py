@@ -25,7 +25,12 @@ def predicted(tmp_path, monkeypatch):
     def run(formats, boxes=((1, 2, 12, 14), (10, 3, 14, 20))):
         files = ["a.png", "b.png", "c.png", "day/walk.avi"]
         (tmp_path / "boxes.json").write_text(json.dumps(dict.fromkeys(files, boxes)))
-        flags = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}", "--smooth"]
+        flags = [
+            "--checkpoint=lsp-small",
+            f"--input={tmp_path / 'in'}",
+            f"--output={tmp_path / 'out'}",
+            "--smooth",
+        ]
         flags += [f"--boxes={tmp_path / 'boxes.json'}", f"--format={formats}", "--no_overlays"]
         assert predict.main(flags) == 0
         return tmp_path / "out"

@@ -26,7 +26,7 @@ def made(people=2, **fields):
 def test_a_summary_is_printed():
     lines = str(made()).splitlines()
     assert lines[0] == "Poses of 2 people with 17 joints" and len(lines) == 3
-    assert "box (4, 5, 50, 50), 17 joints above 0.1" in lines[1]
+    assert "box (4, 5, 50, 50), 16 joints above 0.4" in lines[1]
     assert str(made(1)[[]]) == "Poses of 0 people with 17 joints"
     assert str(made(30)).endswith("and 10 more")
 
