@@ -47,7 +47,9 @@ def pack(flags) -> None:
     from hourglass_jax.experiment import Experiment
 
     config = config_files.load(flags.config)
-    config.data.manual_dir, config.data.data_dir = flags.manual_dir, flags.data_dir
+    config.data.data_dir = flags.data_dir
+    if flags.manual_dir:
+        config.data.manual_dir = flags.manual_dir
     plain = overridden(config.to_dict(), flags.set)
     experiment = Experiment.from_config(plain)
     experiment.prepare()
