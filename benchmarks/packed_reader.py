@@ -74,6 +74,7 @@ class Reader:
         self._task, self._splits, self._augmentation, self._size = task, splits, augmentation, size
         self._ends = shares.limits(parts)
         self._batch_size, self._seed, self._processes = batch_size, seed, processes
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}  # of each part's present epoch
         self._specs = examples.specs_of(task, splits[0].records[0], size)
         fork = multiprocessing.get_context("fork")
         shapes = {"image": ((*size, 3), np.dtype(np.uint8)), **self._specs}
@@ -151,10 +152,12 @@ class Reader:
         return part, int(self._order(part, epoch, count)[place])
 
     def _order(self, part: int, epoch: int, count: int) -> np.ndarray:
-        known = self.__dict__.setdefault("_orders", {})
-        if known.get(part, (None,))[0] != epoch:
-            known[part] = epoch, np.random.default_rng((self._seed, part, epoch)).permutation(count)
-        return known[part][1]
+        """Returns the order of a part's records in an epoch."""
+        known = self._orders.get(part)
+        if known is None or known[0] != epoch:
+            rng = np.random.default_rng((self._seed, part, epoch))
+            known = self._orders[part] = epoch, rng.permutation(count)
+        return known[1]
 
 
 def _shared(shape: tuple[int, ...], dtype) -> np.ndarray:
