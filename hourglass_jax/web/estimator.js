@@ -7,6 +7,8 @@ import { distinct, scoreOf } from "./people.js";
 import { asInput, square } from "./pixels.js";
 import { windowsOf } from "./windows.js";
 
+const CAMERA_SHARE = 0.75; // of the lowest score of a person, the lowest score of a box
+
 export class Estimator {
   /**
    * @param site content of site.json.
@@ -30,7 +32,9 @@ export class Estimator {
   async find(image, options) {
     const { detector, pose } = this.site;
     const least = options.minScore ?? detector?.minScore ?? 0;
-    const lowest = least * (pose && detector ? detector.boxShare : 1);
+    // Before a camera, where one size is looked at, doubtful boxes cost more time than they are worth.
+    const share = options.fast ? CAMERA_SHARE : (detector?.boxShare ?? 1);
+    const lowest = pose ? share * least : least;
     const all = { ...options, minScore: lowest };
     const found = options.boxes ?? (detector ? await this.detect(image, all) : null);
     if (!pose) return found;
