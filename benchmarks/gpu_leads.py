@@ -3,10 +3,10 @@
     python benchmarks/gpu_leads.py [--limit=150] [--out=DIR] [--torch-python=PYTHON | --no-torch]
 
 256 px, 256 features, 2 stacks, bfloat16, batches of 64. Programs are compiled one after another,
-what matters most first, since XLA tries kernels on the GPU and would time those of two programs
-against each other; PyTorch starts meanwhile. What is there in time takes turns, in one process but
-for PyTorch. Then two steps are profiled by kernel. Prints what is there as it comes, and ends after
-`--limit` seconds. The folder has the profiles as JSON and the compiled programs.
+the most important first, since XLA tries kernels on the GPU, and two programs at once would disturb
+each other's times. PyTorch starts at the same time, in processes of its own. The programs that are
+ready in time take turns; then two steps are profiled by kernel. Results are printed as they come,
+until `--limit` seconds have passed. The folder has the profiles as JSON and the compiled programs.
 """
 
 import argparse

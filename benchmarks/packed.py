@@ -146,7 +146,7 @@ def train(flags) -> None:
         (flags.output / "run.json").write_text(json.dumps(result))
         print(f"saved step {done}", flush=True)
 
-    waited, shown, begun, shared = 0.0, time.perf_counter(), 0.0, time.perf_counter()
+    waited, shown, begun, saved = 0.0, time.perf_counter(), 0.0, time.perf_counter()
     batch = sharding.shard_batch(next(reader), mesh)
     progress, done, steps = 0.0, 0, 0
     while progress < 1:
@@ -191,9 +191,9 @@ def train(flags) -> None:
             if not np.isfinite(loss):
                 sys.exit("the loss is not finite")
             waited, steps, shown = 0.0, 0, now
-            if flags.save_every and now - shared > flags.save_every:
+            if flags.save_every and now - saved > flags.save_every:
                 save(state, done)
-                shared = time.perf_counter()
+                saved = time.perf_counter()
     save(state, done)
     reader.close()
 

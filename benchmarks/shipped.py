@@ -1,6 +1,6 @@
 """How many images a second the shipped networks take, ours and ONNX Runtime's.
 
-    python benchmarks/shipped.py [--networks=lsp-small,people-small] [--threads=1,2]
+    python benchmarks/shipped.py [--networks=people-pose,people-small] [--threads=1,2]
 
 Both take the same images in [0, 1] and return all heads after each stack: ours by `forward`, as
 `PoseEstimator` and `Detector` do, and ONNX Runtime by the exported file. It needs `pip install onnx
@@ -103,7 +103,7 @@ def _compare(flags, network, threads, batch):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
-    add("--networks", default="lsp-small,people-small", help="names or workdirs")
+    add("--networks", default="people-pose,lsp-small,people-small", help="names or workdirs")
     add("--threads", default="1,2")
     add("--batch", default="1,8,32")
     add("--rounds", type=int, default=5)

@@ -8,10 +8,10 @@ have boxes; see hourglass_jax/data/teacher.py.
 
 The network in the package was trained on one H200 in 7 minutes, in bfloat16, its learning rate
 following the clock; see hourglass_jax/models/README.md. Two CPU cores: about 10 hours for the same
-883,000 images. Records take 162 MB. A run that was stopped goes on with the same command. To train
-on from its best checkpoint with another recipe, give another --workdir and
---config.init_from=WORKDIR. Expected on people held out: PCK@0.2 of 85 % for Leeds Sports Pose, a
-mean OKS of 0.67 for COCO.
+883,000 images, estimated from single steps. Records take 162 MB. A run that was stopped goes on
+with the same command. To train on from its best checkpoint with another recipe, give another
+--workdir and --config.init_from=WORKDIR. Expected on people held out: PCK@0.2 of
+85 % for Leeds Sports Pose, a mean OKS of 0.67 for COCO.
 """
 
 _LSP = ("lsp", "lspet", "lspet_partial")

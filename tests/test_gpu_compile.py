@@ -1,4 +1,4 @@
-"""What the benchmarks of the GPU step read in a compiled program; compiling takes XLA for GPUs."""
+"""The kernels of a program that XLA has compiled for GPUs, and the bytes that they move."""
 
 from conftest import load_benchmark
 

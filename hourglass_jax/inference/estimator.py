@@ -224,6 +224,7 @@ class PoseEstimator(Portable):
         given = [None] * len(images) if boxes is None else list(boxes)
         unknown = [i for i, several in enumerate(given) if several is None and self._finder]
         found = self._finder([images[i] for i in unknown]) if self._finder else []
+        least = self._finder.min_score if self._finder else 0.0
         each = dict(zip(unknown, found, strict=True))
         boxes = [
             each[i].boxes if i in each else check_boxes(several, images[i].shape, self._margin)
@@ -237,7 +238,6 @@ class PoseEstimator(Portable):
         poses = [everybody[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
         for i in unknown:
             some = distinct(dataclasses.replace(poses[i], box_scores=each[i].scores))
-            least = getattr(self._finder, "min_score", 0.0)
             poses[i] = some[np.flatnonzero(np.array(some.person_scores) >= least)]
         return poses
 

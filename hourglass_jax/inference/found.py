@@ -94,8 +94,8 @@ class Poses:
     def person_scores(self) -> list[float]:
         """Score of each person: the mean of the joints' scores if the box was given.
 
-        If it was found, the geometric mean of its score and the mean of the better half of the
-        joints' scores: a person who is cut off shows no more.
+        If it was found, the score is the geometric mean of the box's score and of the mean of the
+        better half of the joints' scores. The other half may lie outside the image.
         """
         if self.box_scores is None:
             return self.scores.mean(1).tolist()

@@ -27,7 +27,7 @@ def checkpoints(tmp_path_factory):
     )
 
 
-def known(*boxes):
+def known(*boxes, min_score=0.0):
     """Returns a finder that finds these boxes in every image."""
 
     def find(images):
@@ -35,6 +35,7 @@ def known(*boxes):
         found = np.array(boxes, float).reshape(-1, 4)
         return [Detections(found, scores, np.zeros(len(boxes), int), ("person",)) for _ in images]
 
+    find.min_score = min_score
     return find
 
 
@@ -53,6 +54,10 @@ def test_found_boxes_are_as_given_ones(checkpoints):
         joints = np.sort(given.scores[i])[len(given.scores[i]) // 2 :]
         assert score == pytest.approx(np.sqrt((0.9 - i / 10) * joints.mean()))
     assert found.person_scores == sorted(found.person_scores, reverse=True)
+    finder = known(*boxes, min_score=found.person_scores[1])
+    np.testing.assert_array_equal(
+        estimator(checkpoints, finder=finder)(IMAGES[0]).joints, found.joints[:2]
+    )
     # A margin that the network was trained with is that of found boxes, too.
     wide = {"box_margin": 2.0}
     found = estimator(checkpoints, finder=known(boxes[1]), **wide)(IMAGES[0])
